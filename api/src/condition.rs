@@ -1,0 +1,147 @@
+//! Condition types and reasons of the Gateway API status contract, named once.
+//!
+//! A [`Condition`] has no times and no generation: the planner has no clock, so whoever writes a
+//! status adds `observedGeneration` and keeps `lastTransitionTime` while the status is the same.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A statement about an object, with the reason for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// What the statement is about.
+    #[serde(rename = "type")]
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why, for programs.
+    pub reason: Reason,
+    /// Why, for people: names the object or field that caused it and what to write instead.
+    pub message: String,
+}
+
+impl Condition {
+    /// A statement that holds.
+    pub fn holds(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, status: ConditionStatus::True, reason, message: message.into() }
+    }
+
+    /// A statement that does not hold.
+    pub fn fails(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, status: ConditionStatus::False, reason, message: message.into() }
+    }
+
+    /// A statement nobody can make yet.
+    pub fn unknown(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, status: ConditionStatus::Unknown, reason, message: message.into() }
+    }
+
+    /// Whether the statement holds.
+    pub fn is_true(&self) -> bool {
+        self.status == ConditionStatus::True
+    }
+}
+
+/// `status` of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConditionStatus {
+    /// Holds.
+    True,
+    /// Does not hold.
+    False,
+    /// Not known yet.
+    Unknown,
+}
+
+impl fmt::Display for ConditionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// `type` of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ConditionType {
+    /// The object is valid and taken on.
+    Accepted,
+    /// The data path serves it: bound and announced, on a named node.
+    Programmed,
+    /// Everything it refers to exists and may be referred to.
+    ResolvedRefs,
+    /// A listener that cannot be served because of another one.
+    Conflicted,
+    /// A part of the object is not served (only ever True).
+    PartiallyInvalid,
+    /// The Gateway API version is one we support.
+    SupportedVersion,
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// `reason` of a condition. Source: Gateway API v1.6 constants, unless marked as ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// All is well (Accepted).
+    Accepted,
+    /// All is well (Programmed).
+    Programmed,
+    /// All is well (ResolvedRefs).
+    ResolvedRefs,
+    /// All is well (Conflicted=False).
+    NoConflicts,
+    /// All is well (SupportedVersion).
+    SupportedVersion,
+    /// Work is under way.
+    Pending,
+    /// The object cannot be served for the reason in the message.
+    Invalid,
+    /// `parametersRef` names something we do not have.
+    InvalidParameters,
+    /// Some listeners (Accepted=True) or all of them (Accepted=False) are not valid.
+    ListenersNotValid,
+    /// An address of a type that we do not serve.
+    UnsupportedAddress,
+    /// No address could be given.
+    AddressNotAssigned,
+    /// A requested address that cannot be used here.
+    AddressNotUsable,
+    /// Nothing can carry it: no node, no interface.
+    NoResources,
+    /// A listener protocol that we do not serve.
+    UnsupportedProtocol,
+    /// A value that we do not serve.
+    UnsupportedValue,
+    /// The port cannot be bound, or another Gateway on this address has it.
+    PortUnavailable,
+    /// Two protocols on one port that exclude each other.
+    ProtocolConflict,
+    /// Two listeners with one hostname on one port.
+    HostnameConflict,
+    /// `allowedRoutes.kinds` names kinds that the protocol does not take.
+    InvalidRouteKinds,
+    /// A certificate that is missing or malformed.
+    InvalidCertificateRef,
+    /// A reference across namespaces without a ReferenceGrant.
+    RefNotPermitted,
+    /// No listener has the `sectionName` or `port` of the parentRef.
+    NoMatchingParent,
+    /// Listeners match, but none takes routes of this kind or namespace.
+    NotAllowedByListeners,
+    /// A backendRef of a kind that we do not serve.
+    InvalidKind,
+    /// A backendRef whose target or port does not exist.
+    BackendNotFound,
+    /// Ours: every endpoint of a backendRef has an address that we refuse to forward to.
+    AddressRefused,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,317 @@
+//! Objects of all kinds: how they are named, how old they are, and the one enum that holds any.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::gateway::{Gateway, GatewayClass, ReferenceGrant, TcpRoute};
+use crate::k8s::{EndpointSlice, Namespace, ObjectMeta, Secret, Service};
+use crate::vipgate::{Backend, IpAddressPool, L2Advertisement};
+
+/// Every kind that vipgate reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// `gateway.networking.k8s.io` GatewayClass.
+    GatewayClass,
+    /// `gateway.networking.k8s.io` Gateway.
+    Gateway,
+    /// `gateway.networking.k8s.io` TCPRoute.
+    #[serde(rename = "TCPRoute")]
+    TcpRoute,
+    /// `gateway.networking.k8s.io` ReferenceGrant.
+    ReferenceGrant,
+    /// core Namespace.
+    Namespace,
+    /// core Service.
+    Service,
+    /// `discovery.k8s.io` EndpointSlice.
+    EndpointSlice,
+    /// core Secret.
+    Secret,
+    /// `vipgate.dev` IPAddressPool.
+    #[serde(rename = "IPAddressPool")]
+    IpAddressPool,
+    /// `vipgate.dev` L2Advertisement.
+    L2Advertisement,
+    /// `vipgate.dev` Backend.
+    Backend,
+}
+
+impl Kind {
+    /// All kinds, in the order in which they are listed to people.
+    pub const ALL: [Self; 11] = [
+        Self::GatewayClass,
+        Self::Gateway,
+        Self::TcpRoute,
+        Self::ReferenceGrant,
+        Self::Namespace,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+        Self::IpAddressPool,
+        Self::L2Advertisement,
+        Self::Backend,
+    ];
+
+    /// `kind` as it is written in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GatewayClass => "GatewayClass",
+            Self::Gateway => "Gateway",
+            Self::TcpRoute => "TCPRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
+            Self::Namespace => "Namespace",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+            Self::IpAddressPool => "IPAddressPool",
+            Self::L2Advertisement => "L2Advertisement",
+            Self::Backend => "Backend",
+        }
+    }
+
+    /// API group; `""` is core.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::GatewayClass | Self::Gateway | Self::TcpRoute | Self::ReferenceGrant => {
+                crate::GATEWAY_GROUP
+            }
+            Self::Namespace | Self::Service | Self::Secret => "",
+            Self::EndpointSlice => "discovery.k8s.io",
+            Self::IpAddressPool | Self::L2Advertisement | Self::Backend => crate::VIPGATE_GROUP,
+        }
+    }
+
+    /// Versions that we read, the preferred one first.
+    pub fn versions(self) -> &'static [&'static str] {
+        match self {
+            Self::GatewayClass | Self::Gateway | Self::ReferenceGrant => &["v1", "v1beta1"],
+            Self::TcpRoute => &["v1", "v1alpha2"],
+            Self::Namespace | Self::Service | Self::Secret | Self::EndpointSlice => &["v1"],
+            Self::IpAddressPool | Self::L2Advertisement | Self::Backend => &["v1alpha1"],
+        }
+    }
+
+    /// Whether objects of this kind live in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Self::GatewayClass | Self::Namespace)
+    }
+
+    /// `apiVersion` of the preferred version.
+    pub fn api_version(self) -> String {
+        let version = self.versions()[0];
+        match self.group() {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Namespace and name. Orders by namespace, then name, which is also the last tie-break of age.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectKey {
+    /// `""` for cluster-scoped objects.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// A key in a namespace.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of an object with this metadata.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// An object, named: `Gateway default/web`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Kind.
+    pub kind: Kind,
+    /// Namespace and name.
+    #[serde(flatten)]
+    pub key: ObjectKey,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.key)
+    }
+}
+
+/// What every kind has in common.
+pub trait Resource {
+    /// Which kind this is.
+    const KIND: Kind;
+
+    /// Its metadata.
+    fn metadata(&self) -> &ObjectMeta;
+
+    /// Its namespace and name.
+    fn key(&self) -> ObjectKey {
+        ObjectKey::of(self.metadata())
+    }
+}
+
+/// How old an object is, for "the oldest wins": by creation time where both have one, dated before
+/// undated, then by place. Without an API server the place is the file's path and the position in
+/// it; with one it is empty, and equal ages are decided by namespace and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Age {
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// File path and index of the document in it.
+    pub place: (String, usize),
+}
+
+impl Ord for Age {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.created, other.created) {
+            (Some(mine), Some(theirs)) => mine.cmp(&theirs),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        }
+        .then_with(|| self.place.cmp(&other.place))
+    }
+}
+
+impl PartialOrd for Age {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// An object with its age, as the planner keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored<T> {
+    /// The object.
+    pub object: Arc<T>,
+    /// How old it is.
+    pub age: Age,
+}
+
+/// An object of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// GatewayClass.
+    GatewayClass(Arc<GatewayClass>),
+    /// Gateway.
+    Gateway(Arc<Gateway>),
+    /// TCPRoute.
+    TcpRoute(Arc<TcpRoute>),
+    /// ReferenceGrant.
+    ReferenceGrant(Arc<ReferenceGrant>),
+    /// Namespace.
+    Namespace(Arc<Namespace>),
+    /// Service.
+    Service(Arc<Service>),
+    /// EndpointSlice.
+    EndpointSlice(Arc<EndpointSlice>),
+    /// Secret.
+    Secret(Arc<Secret>),
+    /// IPAddressPool.
+    IpAddressPool(Arc<IpAddressPool>),
+    /// L2Advertisement.
+    L2Advertisement(Arc<L2Advertisement>),
+    /// Backend.
+    Backend(Arc<Backend>),
+}
+
+impl Object {
+    /// Its metadata.
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::GatewayClass(object) => &object.metadata,
+            Self::Gateway(object) => &object.metadata,
+            Self::TcpRoute(object) => &object.metadata,
+            Self::ReferenceGrant(object) => &object.metadata,
+            Self::Namespace(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::EndpointSlice(object) => &object.metadata,
+            Self::Secret(object) => &object.metadata,
+            Self::IpAddressPool(object) => &object.metadata,
+            Self::L2Advertisement(object) => &object.metadata,
+            Self::Backend(object) => &object.metadata,
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::GatewayClass(_) => Kind::GatewayClass,
+            Self::Gateway(_) => Kind::Gateway,
+            Self::TcpRoute(_) => Kind::TcpRoute,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Secret(_) => Kind::Secret,
+            Self::IpAddressPool(_) => Kind::IpAddressPool,
+            Self::L2Advertisement(_) => Kind::L2Advertisement,
+            Self::Backend(_) => Kind::Backend,
+        }
+    }
+
+    /// Its kind, namespace and name.
+    pub fn reference(&self) -> ObjectRef {
+        ObjectRef { kind: self.kind(), key: ObjectKey::of(self.metadata()) }
+    }
+}
+
+macro_rules! resources {
+    ($($kind:ident),+ $(,)?) => {$(
+        impl Resource for $kind {
+            const KIND: Kind = Kind::$kind;
+
+            fn metadata(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+        }
+
+        impl From<$kind> for Object {
+            fn from(object: $kind) -> Self {
+                Self::$kind(Arc::new(object))
+            }
+        }
+    )+};
+}
+
+resources!(
+    GatewayClass,
+    Gateway,
+    TcpRoute,
+    ReferenceGrant,
+    Namespace,
+    Service,
+    EndpointSlice,
+    Secret,
+    IpAddressPool,
+    L2Advertisement,
+    Backend,
+);

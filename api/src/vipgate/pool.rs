@@ -1,0 +1,58 @@
+//! IPAddressPool: addresses that may be given out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::k8s::{LabelSelector, ObjectMeta};
+
+/// A set of addresses, and to whom they may be given. A pool is enough for a working address: one
+/// that no advertisement selects is announced on L2 (L2 is the default).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IpAddressPool {
+    /// Standard object metadata; namespaced, but the namespace has no meaning (as in MetalLB).
+    pub metadata: ObjectMeta,
+    /// What is offered.
+    pub spec: IpAddressPoolSpec,
+}
+
+/// `IPAddressPool.spec`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IpAddressPoolSpec {
+    /// CIDRs (`192.0.2.0/24`, `2001:db8::/120`), ranges (`192.0.2.10-192.0.2.20`) or single
+    /// addresses, of both families.
+    pub addresses: Vec<String>,
+    /// Addresses of the above that are never given out, in the same forms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclusions: Vec<String>,
+    /// Whether addresses may be chosen from this pool without naming it; `true` unless said.
+    #[serde(default = "yes")]
+    pub auto_assign: bool,
+    /// Never give out IPv4 addresses that end in `.0` or `.255`; `false` unless said.
+    #[serde(default)]
+    pub avoid_buggy_ips: bool,
+    /// Who may have addresses of this pool; everybody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_allocation: Option<ServiceAllocation>,
+}
+
+/// Who may have addresses of a pool. All that is given must match; an empty list asks nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAllocation {
+    /// Order among pools that match: lower first, 0 (the default) last.
+    #[serde(default)]
+    pub priority: u32,
+    /// Namespaces by name; together with `namespaceSelectors` one hit is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Namespaces by label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespace_selectors: Vec<LabelSelector>,
+    /// Gateways by label; one hit is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateway_selectors: Vec<LabelSelector>,
+}
+
+fn yes() -> bool {
+    true
+}

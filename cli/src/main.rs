@@ -1,0 +1,2 @@
+//! vipgate.
+fn main() {}

@@ -1,0 +1,22 @@
+//! Every decision of vipgate, as plain functions over plain data.
+//!
+//! ```text
+//!   World ──┬─> admission ──> allocation ──> attachment ──> resolution ──> assembly ──> Plan
+//!   Claims ─┘   (classes,     (addresses)    (routes to     (backendRefs   (what this
+//!   Node ─────   listeners)                   listeners)     to endpoints)  node does)
+//!   NodeReport ─────────────────────────────────────────────────────────> status ──> conditions
+//! ```
+//!
+//! No async, no sockets, no Kubernetes client, no clock: the dependencies make I/O impossible.
+//! Controller and speaker call the same planner, so status and data path cannot disagree.
+//! Each layer is run again only when one of its own inputs changed.
+
+pub mod claim;
+pub mod node;
+pub mod plan;
+pub mod world;
+
+pub use claim::{Claim, Claims, Foreign, Origin};
+pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
+pub use plan::{Announce, BackendShare, Endpoint, Listener, ListenerId, Plan, Target, Vip};
+pub use world::World;

@@ -1,0 +1,108 @@
+//! The node as the planner sees it: what it is, and what it reports.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use vipgate_api::selector::Labels;
+
+use crate::plan::ListenerId;
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// This node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Name, as `--node` gives it.
+    pub name: String,
+    /// Labels, as `--label` gives them.
+    pub labels: Labels,
+    /// Network interfaces, by index.
+    pub links: Vec<Link>,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Kernel index.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// Administratively up and with carrier.
+    pub up: bool,
+    /// Whether it is `lo`.
+    pub loopback: bool,
+    /// Ethernet address; absent on links that speak no ARP.
+    pub mac: Option<MacAddr>,
+    /// Addresses of the host on it, with prefix length; never VIPs of ours.
+    pub addresses: Vec<IpNet>,
+}
+
+/// What this node really does; the planner turns it into `Programmed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// State of each VIP of the plan.
+    pub vips: BTreeMap<IpAddr, VipState>,
+    /// State of each listener of the plan.
+    #[serde(with = "listener_states")]
+    pub listeners: BTreeMap<ListenerId, ListenerState>,
+}
+
+/// State of a VIP on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VipState {
+    /// Asking the wire whether somebody has it.
+    Probing,
+    /// Somebody has it.
+    Conflict(MacAddr),
+    /// On the host, and announced on these interfaces (none for a loopback VIP).
+    Serving(Vec<String>),
+    /// Could not be put on the host or announced; the text says what to check.
+    Failed(String),
+}
+
+/// State of a listener on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListenerState {
+    /// The socket listens.
+    Bound,
+    /// It does not; the text says why and what to check.
+    Failed(String),
+}
+
+/// JSON keys are strings, so listener states travel as a list of pairs.
+mod listener_states {
+    use serde::{Deserializer, Serializer};
+
+    use super::{BTreeMap, Deserialize, ListenerId, ListenerState, Serialize};
+
+    pub(super) fn serialize<S: Serializer>(
+        states: &BTreeMap<ListenerId, ListenerState>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        states.iter().collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<ListenerId, ListenerState>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
+}

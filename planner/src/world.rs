@@ -1,0 +1,91 @@
+//! Every object that is known, by kind, namespace and name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vipgate_api::gateway::{Gateway, GatewayClass, ReferenceGrant, TcpRoute};
+use vipgate_api::k8s::{EndpointSlice, Namespace, Secret, Service};
+use vipgate_api::vipgate::{Backend, IpAddressPool, L2Advertisement};
+use vipgate_api::{Age, Object, ObjectKey, ObjectRef, Stored};
+
+/// Objects of one kind.
+pub type Shelf<T> = BTreeMap<ObjectKey, Stored<T>>;
+
+/// Every object that is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    /// GatewayClasses.
+    pub classes: Shelf<GatewayClass>,
+    /// Gateways.
+    pub gateways: Shelf<Gateway>,
+    /// TCPRoutes.
+    pub tcp_routes: Shelf<TcpRoute>,
+    /// ReferenceGrants.
+    pub grants: Shelf<ReferenceGrant>,
+    /// Namespaces. One that is not here still exists, with no labels but its name.
+    pub namespaces: Shelf<Namespace>,
+    /// Services.
+    pub services: Shelf<Service>,
+    /// EndpointSlices.
+    pub endpoint_slices: Shelf<EndpointSlice>,
+    /// Secrets.
+    pub secrets: Shelf<Secret>,
+    /// IPAddressPools.
+    pub pools: Shelf<IpAddressPool>,
+    /// L2Advertisements.
+    pub l2_advertisements: Shelf<L2Advertisement>,
+    /// Backends.
+    pub backends: Shelf<Backend>,
+}
+
+impl World {
+    /// Adds or replaces an object; says whether anything changed.
+    pub fn apply(&mut self, object: Object, age: Age) -> bool {
+        match object {
+            Object::GatewayClass(object) => put(&mut self.classes, object, age),
+            Object::Gateway(object) => put(&mut self.gateways, object, age),
+            Object::TcpRoute(object) => put(&mut self.tcp_routes, object, age),
+            Object::ReferenceGrant(object) => put(&mut self.grants, object, age),
+            Object::Namespace(object) => put(&mut self.namespaces, object, age),
+            Object::Service(object) => put(&mut self.services, object, age),
+            Object::EndpointSlice(object) => put(&mut self.endpoint_slices, object, age),
+            Object::Secret(object) => put(&mut self.secrets, object, age),
+            Object::IpAddressPool(object) => put(&mut self.pools, object, age),
+            Object::L2Advertisement(object) => put(&mut self.l2_advertisements, object, age),
+            Object::Backend(object) => put(&mut self.backends, object, age),
+        }
+    }
+
+    /// Forgets an object; says whether it was there.
+    pub fn delete(&mut self, object: &ObjectRef) -> bool {
+        use vipgate_api::Kind;
+        let key = &object.key;
+        match object.kind {
+            Kind::GatewayClass => self.classes.remove(key).is_some(),
+            Kind::Gateway => self.gateways.remove(key).is_some(),
+            Kind::TcpRoute => self.tcp_routes.remove(key).is_some(),
+            Kind::ReferenceGrant => self.grants.remove(key).is_some(),
+            Kind::Namespace => self.namespaces.remove(key).is_some(),
+            Kind::Service => self.services.remove(key).is_some(),
+            Kind::EndpointSlice => self.endpoint_slices.remove(key).is_some(),
+            Kind::Secret => self.secrets.remove(key).is_some(),
+            Kind::IpAddressPool => self.pools.remove(key).is_some(),
+            Kind::L2Advertisement => self.l2_advertisements.remove(key).is_some(),
+            Kind::Backend => self.backends.remove(key).is_some(),
+        }
+    }
+}
+
+fn put<T: vipgate_api::Resource + PartialEq>(
+    shelf: &mut Shelf<T>,
+    object: Arc<T>,
+    age: Age,
+) -> bool {
+    let key = object.key();
+    let new = Stored { object, age };
+    if shelf.get(&key) == Some(&new) {
+        return false;
+    }
+    shelf.insert(key, new);
+    true
+}

@@ -1,0 +1,1 @@
+//! The host: VIP addresses, links, limits, and our nftables tables.

@@ -1,0 +1,5 @@
+//! Makes a plan true on this node: addresses, announcements, forwarding.
+
+pub mod arp;
+pub mod host;
+pub mod proxy;

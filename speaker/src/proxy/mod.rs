@@ -1,0 +1,1 @@
+//! Accepts TCP connections on VIPs and forwards them.
