@@ -1,2 +1,28 @@
-//! vipgate.
-fn main() {}
+//! `vipgate`: the one binary.
+
+mod args;
+mod demo;
+mod lint;
+mod logging;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match args.command {
+        Command::Run(run) => run::run(&run),
+        Command::Status(status) => status::run(&status),
+        Command::Lint(lint) => lint::run(&lint),
+        Command::Demo(demo) => demo::run(&demo),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("vipgate: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,128 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Gives Gateways an address that works: allocates virtual IPs, announces them, and forwards TCP.
+#[derive(Debug, Parser)]
+#[command(name = "vipgate", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a directory of manifests on this host, without a cluster.
+    Run(RunArgs),
+    /// Show what a running vipgate serves and what is wrong; exit code 1 if anything is.
+    Status(StatusArgs),
+    /// Check a directory of manifests without serving it; exit code 1 on errors.
+    Lint(LintArgs),
+    /// Show vipgate at work: a client, a node and servers in network namespaces of their own.
+    Demo(DemoArgs),
+}
+
+/// `vipgate run`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Directory of manifests; every *.yaml and *.yml below it is read and watched.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// File that remembers which Gateway has which address [default: /var/lib/vipgate/state.json
+    /// for root, else ~/.local/state/vipgate/state.json].
+    #[arg(long, value_name = "FILE", env = "VIPGATE_STATE")]
+    pub(crate) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    /// Name of this host in status and logs [default: the host name].
+    #[arg(long, value_name = "NAME", env = "VIPGATE_NODE")]
+    pub(crate) node: Option<String>,
+    /// Label of this host, for the nodeSelectors of L2Advertisements; may be repeated.
+    #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Forwarding threads [default: one per CPU].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) workers: Option<u16>,
+    /// How often VIPs are announced again, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_announce_interval)]
+    pub(crate) announce_interval: Duration,
+    /// After SIGTERM, how long connections may go on before they are reset, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Where the running process is asked.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct AdminArgs {
+    /// Unix socket of the running process [default: /run/vipgate/admin.sock for root, else
+    /// $XDG_RUNTIME_DIR/vipgate/admin.sock].
+    #[arg(long = "admin", value_name = "SOCKET", env = "VIPGATE_ADMIN")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// `vipgate status`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    /// `tree` for people; `yaml` and `json` print the objects as a cluster would carry them.
+    #[arg(short, long, value_enum, default_value_t = Output::Tree)]
+    pub(crate) output: Output,
+}
+
+/// `-o` of `vipgate status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// VIPs, listeners, routes and backends; problems first.
+    Tree,
+    /// One document per object.
+    Yaml,
+    /// A List.
+    Json,
+}
+
+/// `vipgate lint`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct LintArgs {
+    /// Directory of manifests.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+/// `vipgate demo`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Directory of the examples; each directory in it is one.
+    #[arg(long, value_name = "DIR", default_value = "docs/examples")]
+    pub(crate) examples: PathBuf,
+    /// Only these examples, by name; may be repeated [default: all].
+    #[arg(value_name = "EXAMPLE")]
+    pub(crate) only: Vec<String>,
+    /// Used by the demo itself: serve as a demo server that greets with NAME.
+    #[arg(long, hide = true, num_args = 2.., value_names = ["NAME", "ADDRESS"])]
+    pub(crate) serve: Option<Vec<String>>,
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE, for example rack=a1".to_owned()),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("write a number of seconds from 0 to 86400".to_owned()),
+    }
+}
+
+fn parse_announce_interval(text: &str) -> Result<Duration, String> {
+    parse_seconds(text)
+        .ok()
+        .filter(|interval| *interval >= Duration::from_secs(1))
+        .ok_or_else(|| "write a number of seconds from 1 to 86400".to_owned())
+}

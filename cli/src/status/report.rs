@@ -1,0 +1,116 @@
+//! What a running vipgate says of itself: the answer on the admin socket, and what the tree shows.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The whole answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusReport {
+    /// Version of the running process.
+    pub(crate) version: String,
+    /// Name of the node.
+    pub(crate) node: String,
+    /// What is wrong, worst first.
+    pub(crate) problems: Vec<Problem>,
+    /// What is served, by address.
+    pub(crate) vips: Vec<VipStatus>,
+    /// Every object with a status, as a cluster would carry it.
+    pub(crate) objects: Vec<Value>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// `file:line`, where the problem has a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+    /// `Gateway default/web`, where it has an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) object: Option<String>,
+    /// What is wrong and what to write instead.
+    pub(crate) message: String,
+}
+
+/// A VIP and what hangs on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct VipStatus {
+    /// The address.
+    pub(crate) address: IpAddr,
+    /// `announced on eth0`, `asking the network whether it is free` …
+    pub(crate) state: String,
+    /// Whether it serves.
+    pub(crate) healthy: bool,
+    /// The Gateway that has it.
+    pub(crate) gateway: String,
+    /// The pool it came from.
+    pub(crate) pool: String,
+    /// Its listeners.
+    pub(crate) listeners: Vec<ListenerStatus>,
+}
+
+/// A listener on a VIP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListenerStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its port.
+    pub(crate) port: u16,
+    /// Why it does not listen, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<String>,
+    /// Connections accepted since the start.
+    pub(crate) accepted: u64,
+    /// Connections open now.
+    pub(crate) open: u64,
+    /// Connections reset by us since the start.
+    pub(crate) reset: u64,
+    /// The route that new connections take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) route: Option<RouteStatus>,
+    /// Attached routes that an older one supersedes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) superseded: Vec<String>,
+}
+
+/// A route on a listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouteStatus {
+    /// `TCPRoute default/web`.
+    pub(crate) route: String,
+    /// Its backendRefs.
+    pub(crate) backends: Vec<BackendStatus>,
+}
+
+/// A backendRef of a route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BackendStatus {
+    /// `Service default/web:80`.
+    pub(crate) backend: String,
+    /// Its part of the connections, 0..=1.
+    pub(crate) share: f64,
+    /// Why its connections are reset, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unusable: Option<String>,
+    /// Its endpoints.
+    pub(crate) endpoints: Vec<EndpointStatus>,
+}
+
+/// An endpoint of a backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EndpointStatus {
+    /// Where.
+    pub(crate) address: SocketAddr,
+    /// Whether the last attempt to connect succeeded, or none was made yet.
+    pub(crate) healthy: bool,
+    /// `ok`, `not tried yet`, `connection refused, 3 in a row` …
+    pub(crate) state: String,
+}
