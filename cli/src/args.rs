@@ -82,6 +82,9 @@ pub(crate) enum Output {
     Yaml,
     /// A List.
     Json,
+    /// What the tree is drawn from, as JSON.
+    #[value(hide = true)]
+    Report,
 }
 
 /// `vipgate lint`.
@@ -101,9 +104,6 @@ pub(crate) struct DemoArgs {
     /// Only these examples, by name; may be repeated [default: all].
     #[arg(value_name = "EXAMPLE")]
     pub(crate) only: Vec<String>,
-    /// Used by the demo itself: serve as a demo server that greets with NAME.
-    #[arg(long, hide = true, num_args = 2.., value_names = ["NAME", "ADDRESS"])]
-    pub(crate) serve: Option<Vec<String>>,
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

@@ -1,7 +1,7 @@
 //! `vipgate status`: asks the running process and prints its answer.
 
 pub(crate) mod report;
-mod tree;
+pub(crate) mod tree;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
@@ -28,6 +28,11 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode> {
         Output::Json => {
             let list = json!({"apiVersion": "v1", "kind": "List", "items": report.objects});
             format!("{list:#}\n")
+        }
+        // For programs: problems are in it, so they are no failure to ask.
+        Output::Report => {
+            println!("{}", serde_json::to_string(&report)?);
+            return Ok(ExitCode::SUCCESS);
         }
     };
     match io::stdout().write_all(text.as_bytes()) {

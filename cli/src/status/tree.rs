@@ -11,7 +11,7 @@ struct Branch {
 }
 
 /// Draws the report; `colour` for terminals.
-pub(super) fn render(report: &StatusReport, colour: bool) -> String {
+pub(crate) fn render(report: &StatusReport, colour: bool) -> String {
     let mut out = format!("{} · vipgate {}\n", report.node, report.version);
     if !report.problems.is_empty() {
         let _ = writeln!(out, "\n{}", paint("Problems", RED, colour));

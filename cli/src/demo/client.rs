@@ -1,0 +1,52 @@
+//! What the client of the demo sees.
+
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use vipgate_lab::Node;
+
+/// How long a connection or its greeting may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Makes the client's kernel ask on the wire, and returns the MAC that answered.
+pub(super) fn who_has(client: &Node, vip: IpAddr) -> Result<String> {
+    forget(client)?;
+    // Any packet makes the kernel ask; whether the port answers does not matter.
+    let _ = client.enter(|| TcpStream::connect_timeout(&(vip, 9).into(), PATIENCE));
+    let neighbour = neighbour(client, vip)?;
+    let words: Vec<&str> = neighbour.split_whitespace().collect();
+    let mac = words.iter().position(|word| *word == "lladdr").and_then(|at| words.get(at + 1));
+    Ok((*mac.with_context(|| format!("nobody answered for {vip}: {neighbour:?}"))?).to_owned())
+}
+
+/// Fails when somebody answers for the VIP.
+pub(super) fn nobody_has(client: &Node, vip: IpAddr) -> Result<()> {
+    forget(client)?;
+    let connected = client.enter(|| TcpStream::connect_timeout(&(vip, 9).into(), PATIENCE));
+    let refused = connected.is_err_and(|error| error.kind() != ErrorKind::ConnectionRefused);
+    let neighbour = neighbour(client, vip)?;
+    ensure!(refused && !neighbour.contains("lladdr"), "{vip} is still answered for: {neighbour}");
+    Ok(())
+}
+
+/// Connects and reads the line that the server says first.
+pub(super) fn greeting(client: &Node, to: SocketAddr) -> Result<String> {
+    let stream = client
+        .enter(|| TcpStream::connect_timeout(&to, PATIENCE))
+        .with_context(|| format!("no connection to {to}"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).with_context(|| format!("no greeting from {to}"))?;
+    ensure!(!line.is_empty(), "{to} closed the connection without a greeting");
+    Ok(line.trim_end().to_owned())
+}
+
+fn forget(client: &Node) -> Result<()> {
+    client.run("ip", ["neigh", "flush", "all"]).map(drop)
+}
+
+fn neighbour(client: &Node, vip: IpAddr) -> Result<String> {
+    client.run("ip", ["neigh", "show", &vip.to_string()])
+}

@@ -1,0 +1,328 @@
+//! Makes a plan true on this node, and reports what is really so.
+//!
+//! ```text
+//!          ┌────────────────────────── Executor (one task) ──────────────────────────┐
+//!  plan ──>│ proxy.apply ──> probe (new claims) ──> host.set_vips ──> arp.set_owned  │──> NodeReport
+//!  links ─>│    bind            ask the wire           on lo             announce    │
+//!          └──────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! State: the last plan, and what the wire said about each new address. What always holds:
+//! * a VIP is announced only while it is on the host and one of its listeners is bound;
+//! * withdrawing goes the other way round: silence first, then the sockets, then the address;
+//! * the task never decides who owns what; it only says what it found.
+
+mod probes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, Vip, VipState};
+
+use crate::arp::{ArpError, ArpSpeaker, Conflict};
+use crate::host::{Host, HostError, VipOutcomes};
+use crate::proxy::{self, Proxy};
+use probes::Probes;
+
+/// How often sockets that could not be bound, and addresses that could not be held, are tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What a speaker is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Forwarding.
+    pub proxy: proxy::Config,
+    /// How often VIPs are announced again.
+    pub announce_every: Duration,
+}
+
+/// Why a speaker cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The forwarding threads.
+    #[error("the forwarding threads cannot be started: {0}")]
+    Proxy(#[source] io::Error),
+    /// The host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// A running speaker. Plans go in, reports come out; dropping it does not stop it: [`Speaker::drain`].
+#[derive(Debug)]
+pub struct Speaker {
+    plans: watch::Sender<Arc<Plan>>,
+    reports: watch::Receiver<NodeReport>,
+    links: watch::Receiver<Vec<Link>>,
+    proxy: Arc<Proxy>,
+    phases: watch::Sender<Phase>,
+    tracker: TaskTracker,
+}
+
+/// Where a speaker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Listeners are closed, VIPs stay for the connections that are left.
+    Draining,
+    /// Everything is taken back.
+    Ended,
+}
+
+impl Speaker {
+    /// Starts the forwarding threads and the task. Needs no privilege until the first VIP outside
+    /// 127.0.0.0/8 comes.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let tracker = TaskTracker::new();
+        let host = Host::start().await?;
+        let links = host.links();
+        let proxy = Arc::new(Proxy::start(config.proxy).map_err(StartError::Proxy)?);
+        let (plans, plan_source) = watch::channel(Arc::new(Plan::default()));
+        let (report_sink, reports) = watch::channel(NodeReport::default());
+        let (phases, phase_source) = watch::channel(Phase::Serving);
+        let stopped = CancellationToken::new();
+        let (arp, conflicts) =
+            ArpSpeaker::new(tracker.clone(), stopped.clone(), config.announce_every);
+        let executor = Executor {
+            arp: Arc::new(arp),
+            conflicts,
+            vips: host.vips(),
+            stopped,
+            host,
+            links: links.clone(),
+            proxy: proxy.clone(),
+            probes: Probes::default(),
+            plan: Arc::default(),
+            held: BTreeSet::new(),
+            incomplete: false,
+            reports: report_sink,
+        };
+        tracker.spawn(executor.run(plan_source, phase_source));
+        Ok(Self { plans, reports, links, proxy, phases, tracker })
+    }
+
+    /// Replaces the plan.
+    pub fn apply(&self, plan: Arc<Plan>) {
+        self.plans.send_if_modified(|current| {
+            let changed = **current != *plan;
+            if changed {
+                *current = plan;
+            }
+            changed
+        });
+    }
+
+    /// What is really so, each time it changes.
+    pub fn reports(&self) -> watch::Receiver<NodeReport> {
+        self.reports.clone()
+    }
+
+    /// The links of this node, each time they change.
+    pub fn links(&self) -> watch::Receiver<Vec<Link>> {
+        self.links.clone()
+    }
+
+    /// Counters of the forwarding.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// Ends in order: listeners close, connections go on until they end or the deadline passes
+    /// (then they are reset), and VIPs are kept reachable until then; docs/decisions/0004.
+    pub async fn drain(self, deadline: Duration) {
+        let _ = self.phases.send(Phase::Draining);
+        let proxy = self.proxy.clone();
+        // The wait is a blocking one on the forwarding threads.
+        let drained = self.tracker.spawn_blocking(move || proxy.drain(deadline));
+        if let Err(error) = drained.await {
+            tracing::error!(%error, "draining failed; connections were reset");
+        }
+        let _ = self.phases.send(Phase::Ended);
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// The one task that owns the hands.
+struct Executor {
+    arp: Arc<ArpSpeaker>,
+    conflicts: mpsc::Receiver<Conflict>,
+    host: Host,
+    /// What became of the held VIPs; the host tries failed ones again by itself.
+    vips: watch::Receiver<VipOutcomes>,
+    links: watch::Receiver<Vec<Link>>,
+    proxy: Arc<Proxy>,
+    probes: Probes,
+    plan: Arc<Plan>,
+    /// VIPs that were put on the host and announced by the last round.
+    held: BTreeSet<IpAddr>,
+    /// Whether the last round left something undone that is worth another try.
+    incomplete: bool,
+    reports: watch::Sender<NodeReport>,
+    stopped: CancellationToken,
+}
+
+impl Executor {
+    async fn run(
+        mut self,
+        mut plans: watch::Receiver<Arc<Plan>>,
+        mut phases: watch::Receiver<Phase>,
+    ) {
+        self.follow_links();
+        loop {
+            tokio::select! {
+                changed = plans.changed() => {
+                    if changed.is_err() { break; }
+                    self.plan = plans.borrow_and_update().clone();
+                }
+                changed = self.links.changed() => {
+                    if changed.is_err() { break; }
+                    self.follow_links();
+                }
+                changed = phases.changed() => {
+                    if changed.is_err() || *phases.borrow_and_update() != Phase::Serving { break; }
+                }
+                changed = self.vips.changed() => {
+                    if changed.is_err() { break; }
+                }
+                () = self.probes.next() => {}
+                Some(conflict) = self.conflicts.recv() => {
+                    tracing::warn!(vip = %conflict.vip, mac = %conflict.mac, link = conflict.link,
+                        "somebody else claims a VIP of ours; defended");
+                    continue;
+                }
+                () = tokio::time::sleep(RETRY), if self.incomplete => {}
+            }
+            self.reconcile().await;
+        }
+        self.end(phases).await;
+    }
+
+    fn follow_links(&mut self) {
+        let links = self.links.borrow_and_update().clone();
+        self.arp.set_links(&links);
+    }
+
+    /// One round: from the plan to the host and back to the report.
+    async fn reconcile(&mut self) {
+        let plan = self.plan.clone();
+        self.probes.follow(&plan, &self.arp);
+
+        let staying = |vip: &IpAddr| plan.vips.contains_key(vip);
+        self.announce(&self.held.iter().copied().filter(staying).collect());
+        let listeners = self.bind(&plan);
+
+        let mut report = NodeReport { vips: BTreeMap::new(), listeners };
+        let mut ready = BTreeSet::new();
+        for (address, vip) in &plan.vips {
+            match self.readiness(vip, &report) {
+                Readiness::Hold => {
+                    ready.insert(*address);
+                }
+                Readiness::Report(state) => {
+                    report.vips.insert(*address, state);
+                }
+            }
+        }
+        for (address, held) in self.host.set_vips(ready.clone()).await {
+            if let Err(error) = held {
+                ready.remove(&address);
+                report.vips.insert(address, VipState::Failed(error.to_string()));
+            }
+        }
+        self.vips.mark_unchanged();
+        let mute = self.announce(&ready);
+        for address in &ready {
+            report.vips.insert(*address, served(&plan.vips[address].announce, &mute));
+        }
+        self.held = ready;
+        self.incomplete = report.vips.values().any(|state| matches!(state, VipState::Failed(_)))
+            || report.listeners.values().any(|state| matches!(state, ListenerState::Failed(_)));
+        self.reports.send_if_modified(|current| {
+            let changed = *current != report;
+            if changed {
+                *current = report;
+            }
+            changed
+        });
+    }
+
+    fn bind(&self, plan: &Plan) -> BTreeMap<vipgate_planner::ListenerId, ListenerState> {
+        let outcome = self.proxy.apply(&plan.listeners);
+        outcome
+            .into_iter()
+            .map(|(id, bound)| {
+                let state = match bound {
+                    Ok(_) => ListenerState::Bound,
+                    Err(error) => ListenerState::Failed(error.to_string()),
+                };
+                (id, state)
+            })
+            .collect()
+    }
+
+    /// Whether a VIP can be held, or what stands in the way.
+    fn readiness(&self, vip: &Vip, report: &NodeReport) -> Readiness {
+        let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
+        if !listeners.any(|(_, state)| *state == ListenerState::Bound) {
+            let why = "none of its listeners could be bound, so it is not announced";
+            return Readiness::Report(VipState::Failed(why.to_owned()));
+        }
+        match &vip.announce {
+            Announce::Nowhere(why) => Readiness::Report(VipState::Failed(why.clone())),
+            Announce::Loopback => Readiness::Report(VipState::Serving(Vec::new())),
+            Announce::Layer2(_) => match self.probes.state(vip) {
+                Some(state) => Readiness::Report(state),
+                None => Readiness::Hold,
+            },
+        }
+    }
+
+    /// Announces these VIPs and falls silent about all others; returns the links that cannot speak.
+    fn announce(&self, vips: &BTreeSet<IpAddr>) -> BTreeMap<String, ArpError> {
+        let owned = vips
+            .iter()
+            .filter_map(|address| match (address, &self.plan.vips.get(address)?.announce) {
+                (IpAddr::V4(v4), Announce::Layer2(links)) => Some((*v4, links.clone())),
+                _ => None,
+            })
+            .collect::<BTreeMap<Ipv4Addr, Vec<String>>>();
+        self.arp.set_owned(&owned)
+    }
+
+    /// After serving: VIPs are kept and answered for until the drain is over, then taken back.
+    async fn end(mut self, mut phases: watch::Receiver<Phase>) {
+        while *phases.borrow_and_update() != Phase::Ended {
+            if phases.changed().await.is_err() {
+                break;
+            }
+        }
+        self.arp.set_owned(&BTreeMap::new());
+        self.stopped.cancel();
+        if let Err(error) = self.host.shutdown().await {
+            tracing::error!(%error, "the host could not be left as it was found");
+        }
+    }
+}
+
+/// The state of a VIP that is on the host.
+fn served(announce: &Announce, mute: &BTreeMap<String, ArpError>) -> VipState {
+    let Announce::Layer2(links) = announce else { return VipState::Serving(Vec::new()) };
+    let speaking: Vec<String> =
+        links.iter().filter(|link| !mute.contains_key(*link)).cloned().collect();
+    match links.iter().find_map(|link| mute.get(link)) {
+        Some(error) if speaking.is_empty() => VipState::Failed(error.to_string()),
+        _ => VipState::Serving(speaking),
+    }
+}
+
+enum Readiness {
+    Hold,
+    Report(VipState),
+}
