@@ -1,0 +1,250 @@
+//! ARP of this host: which links there are, which VIPs they own, and the task of each link.
+//!
+//! Owns the handles of the link tasks. A link gets its socket and task when it first owns a VIP or
+//! is asked on, and keeps them, deaf behind an empty filter when idle, until it vanishes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vipgate_planner::{Link, MacAddr};
+
+use super::counters::{Counters, Counts};
+use super::error::ArpError;
+use super::io::{Desired, LinkTask, ProbeRequest, Shared};
+use super::probe::Outcome;
+use super::responder::LinkState;
+
+/// Conflicts that wait to be taken. Each link reports few per VIP and ten seconds.
+const CONFLICTS: usize = 256;
+/// Probe requests that wait for a link; who asks for more waits too.
+const REQUESTS: usize = 256;
+
+/// A foreign station claims a VIP that is owned here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The VIP.
+    pub vip: Ipv4Addr,
+    /// The station.
+    pub mac: MacAddr,
+    /// The link on which it was seen.
+    pub link: String,
+}
+
+/// What a probe found on all links asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// Nobody answered on any of them.
+    Free,
+    /// A station has the address, or wants it and comes first.
+    Conflict {
+        /// The station.
+        mac: MacAddr,
+        /// The link on which it is.
+        link: String,
+    },
+}
+
+/// ARP of this host.
+///
+/// All methods must be called on a tokio runtime with I/O and time.
+#[derive(Debug)]
+pub struct ArpSpeaker {
+    tracker: TaskTracker,
+    token: CancellationToken,
+    shared: Shared,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    links: BTreeMap<String, Link>,
+    own_macs: Arc<BTreeSet<MacAddr>>,
+    /// The VIPs each link is to own, whether it exists or not.
+    owned: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    handles: BTreeMap<String, Handle>,
+}
+
+/// The way to a link's task. Dropping it ends the task.
+#[derive(Clone, Debug)]
+struct Handle {
+    index: u32,
+    desired: Arc<watch::Sender<Desired>>,
+    requests: mpsc::Sender<ProbeRequest>,
+}
+
+impl ArpSpeaker {
+    /// A speaker that knows no link and owns nothing; its tasks are tracked by `tracker` and end
+    /// when `token` is cancelled. A VIP is announced each `announce_every` after its first burst,
+    /// or not again if that is zero.
+    ///
+    /// The receiver yields the conflicts seen. If it is not read they are lost, and counted.
+    pub fn new(
+        tracker: TaskTracker,
+        token: CancellationToken,
+        announce_every: Duration,
+    ) -> (ArpSpeaker, mpsc::Receiver<Conflict>) {
+        let (conflicts, receiver) = mpsc::channel(CONFLICTS);
+        let shared = Shared { announce_every, conflicts, counters: Arc::new(Counters::default()) };
+        let state = Mutex::new(State::default());
+        (ArpSpeaker { tracker, token, shared, state }, receiver)
+    }
+
+    /// Takes over the host's links as they are now: all of them, so that the addresses of this
+    /// host are not taken for foreign ones. A link that came up or changed its address announces
+    /// its VIPs again.
+    ///
+    /// Returns the links that own VIPs and cannot speak for them, and why. A link that is merely
+    /// down is not among them. Call again, or [`Self::set_owned`], to try again.
+    pub fn set_links(&self, links: &[Link]) -> BTreeMap<String, ArpError> {
+        let mut state = self.state();
+        state.links = links.iter().map(|link| (link.name.clone(), link.clone())).collect();
+        state.own_macs = Arc::new(links.iter().filter_map(|link| link.mac).collect());
+        self.reconcile(&mut state)
+    }
+
+    /// Says which VIP is owned on which links, by name; all of them. A VIP that was not owned
+    /// before is announced at once, and one that no longer is falls silent, as soon as the link's
+    /// task runs. A link that does not exist yet takes up its VIPs when [`Self::set_links`] brings
+    /// it. Saying the same again does nothing.
+    ///
+    /// Returns what [`Self::set_links`] does.
+    pub fn set_owned(&self, owned: &BTreeMap<Ipv4Addr, Vec<String>>) -> BTreeMap<String, ArpError> {
+        let mut by_link: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        for (vip, links) in owned {
+            for link in links {
+                by_link.entry(link.clone()).or_default().insert(*vip);
+            }
+        }
+        let mut state = self.state();
+        state.owned = by_link;
+        self.reconcile(&mut state)
+    }
+
+    /// Asks on all these links whether somebody has the address; takes half a second if nobody
+    /// does. Dropping the future abandons the question. To be asked before an address is claimed
+    /// for the first time, never at a take-over.
+    ///
+    /// # Errors
+    /// The first link on which the question could not be asked, so that silence proves nothing.
+    pub async fn probe(&self, vip: Ipv4Addr, links: &[String]) -> Result<ProbeOutcome, ArpError> {
+        let links: BTreeSet<&String> = links.iter().collect();
+        if links.is_empty() {
+            return Err(ArpError::NoLinks);
+        }
+        let (answer, mut answers) = mpsc::channel(links.len());
+        for link in &links {
+            let requests = self.asking(link)?;
+            let request = ProbeRequest { vip, answer: answer.clone() };
+            requests.send(request).await.map_err(|_ended| gone(link))?;
+        }
+        drop(answer);
+        let mut silent = BTreeSet::new();
+        while let Some(found) = answers.recv().await {
+            match found.outcome? {
+                Outcome::Conflict(mac) => {
+                    return Ok(ProbeOutcome::Conflict { mac, link: found.link });
+                }
+                Outcome::Free => silent.insert(found.link),
+            };
+        }
+        match links.into_iter().find(|link| !silent.contains(*link)) {
+            Some(link) => Err(gone(link)),
+            None => Ok(ProbeOutcome::Free),
+        }
+    }
+
+    /// The counts of all links since the start.
+    pub fn counts(&self) -> Counts {
+        self.shared.counters.snapshot()
+    }
+
+    /// The queue of a link that is able to probe.
+    fn asking(&self, name: &str) -> Result<mpsc::Sender<ProbeRequest>, ArpError> {
+        let mut state = self.state();
+        if state.links.get(name).is_some_and(|link| link.mac.is_some() && !link.up) {
+            return Err(ArpError::LinkDown { link: name.to_owned() });
+        }
+        self.speaking(&mut state, name).map(|handle| handle.requests)
+    }
+
+    /// Brings the link tasks in line with the state.
+    fn reconcile(&self, state: &mut State) -> BTreeMap<String, ArpError> {
+        let names: BTreeSet<String> =
+            state.handles.keys().chain(state.owned.keys()).cloned().collect();
+        let mut failed = BTreeMap::new();
+        for name in names {
+            match self.speaking(state, &name) {
+                Ok(handle) => state.tell(&name, &handle),
+                Err(error) if state.owned.contains_key(&name) => {
+                    failed.insert(name, error);
+                }
+                Err(_unused) => {}
+            }
+        }
+        failed
+    }
+
+    /// The task of a link, started if there is none. One that serves a link which has vanished, or
+    /// came back under another index, is let go.
+    fn speaking(&self, state: &mut State, name: &str) -> Result<Handle, ArpError> {
+        let index = state.links.get(name).map(|link| link.index);
+        let current = |handle: &Handle| Some(handle.index) == index && !handle.desired.is_closed();
+        if let Some(handle) = state.handles.get(name) {
+            if current(handle) {
+                return Ok(handle.clone());
+            }
+            state.handles.remove(name);
+            tracing::info!(link = name, "the interface has vanished or was replaced");
+        }
+        let (index, desired) = state.desired(name)?;
+        let (desired, wanted) = watch::channel(desired);
+        let (requests, asked) = mpsc::channel(REQUESTS);
+        let task = LinkTask::open(name, index, wanted, asked, self.shared.clone())?;
+        self.tracker.spawn(task.run(self.token.clone()));
+        let handle = Handle { index, desired: Arc::new(desired), requests };
+        state.handles.insert(name.to_owned(), handle.clone());
+        Ok(handle)
+    }
+
+    /// No method panics with the lock held in a half-changed state.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What is wanted of a link, and its index.
+    fn desired(&self, name: &str) -> Result<(u32, Desired), ArpError> {
+        let link = name.to_owned();
+        let Some(found) = self.links.get(name) else {
+            return Err(ArpError::NoSuchLink { link });
+        };
+        let Some(mac) = found.mac.filter(|_| !found.loopback) else {
+            return Err(ArpError::NotEthernet { link });
+        };
+        let own_macs = Arc::clone(&self.own_macs);
+        let link = LinkState { mac, up: found.up, own_macs };
+        let vips = self.owned.get(name).cloned().unwrap_or_default();
+        Ok((found.index, Desired { link, vips }))
+    }
+
+    /// A link that has lost its Ethernet address keeps its last orders until it is gone.
+    fn tell(&self, name: &str, handle: &Handle) {
+        if let Ok((_index, wanted)) = self.desired(name) {
+            handle.desired.send_if_modified(|desired| {
+                let changed = *desired != wanted;
+                *desired = wanted;
+                changed
+            });
+        }
+    }
+}
+
+fn gone(link: &str) -> ArpError {
+    ArpError::Gone { link: link.to_owned() }
+}
