@@ -87,7 +87,10 @@ enum PoolError {
     Address(usize, AddressRangeError),
     #[error("spec.exclusions[{0}]: {1}")]
     Exclusion(usize, AddressRangeError),
-    #[error("no address is left: add a range to spec.addresses or take one out of spec.exclusions")]
+    #[error(
+        "no address is left: add a range to spec.addresses, or take one out of spec.exclusions \
+         (multicast, link-local IPv6, 0.0.0.0/8 and ::1 are never given out)"
+    )]
     Empty,
     #[error("namespace {0:?} has a pool of this name already: give this one another name")]
     SameName(String),
