@@ -11,6 +11,7 @@
 //! Controller and speaker call the same planner, so status and data path cannot disagree.
 //! Each layer is run again only when one of its own inputs changed.
 
+pub mod allocation;
 pub mod claim;
 pub mod node;
 pub mod plan;

@@ -1,0 +1,215 @@
+//! Tests of allocation: the setup that they share.
+
+mod addresses;
+mod keeping;
+mod model;
+mod pools;
+mod properties;
+mod scale;
+mod span;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use vipgate_api::gateway::{AddressType, GatewayAddress};
+use vipgate_api::k8s::{LabelSelector, Namespace, ObjectMeta};
+use vipgate_api::selector::Labels;
+use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolSpec, ServiceAllocation};
+use vipgate_api::{Age, ObjectKey, Stored};
+
+use super::{
+    ANNOUNCED, AddressProblem, Addresses, Allocation, Family, Foreign, Ground, Pools, Want, run,
+};
+use crate::claim::{Claim, Claims, Origin};
+use crate::node::MacAddr;
+use crate::world::Shelf;
+
+/// As it will be when NDP is there: shows that only [`ANNOUNCED`] holds IPv6 back.
+const BOTH: &[Family] = &[Family::V4, Family::V6];
+
+const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn key(name: &str) -> ObjectKey {
+    match name.split_once('/') {
+        Some((namespace, name)) => ObjectKey::new(namespace, name),
+        None => ObjectKey::new("default", name),
+    }
+}
+
+fn age(place: usize) -> Age {
+    Age { created: None, place: (String::new(), place) }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn selector(key: &str, value: &str) -> LabelSelector {
+    LabelSelector { match_labels: Some(labels(&[(key, value)])), match_expressions: None }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// A Gateway that asks for nothing in particular; `name` or `namespace/name`.
+fn gateway(name: &str) -> Want {
+    Want {
+        gateway: key(name),
+        age: Age::default(),
+        labels: Labels::new(),
+        pool: None,
+        addresses: Vec::new(),
+    }
+}
+
+/// A Gateway with these `spec.addresses`; `""` asks for any.
+fn asking(name: &str, values: &[&str]) -> Want {
+    let entry = |value: &&str| GatewayAddress {
+        kind: AddressType::IpAddress,
+        value: (!value.is_empty()).then(|| (*value).to_owned()),
+    };
+    Want { addresses: values.iter().map(entry).collect(), ..gateway(name) }
+}
+
+/// All inputs of one allocation.
+#[derive(Clone, Debug)]
+struct Setup {
+    pools: Shelf<IpAddressPool>,
+    namespaces: Shelf<Namespace>,
+    wants: Vec<Want>,
+    claims: Claims,
+    foreign: Foreign,
+    node_addresses: BTreeSet<IpAddr>,
+    release: bool,
+    announced: &'static [Family],
+}
+
+impl Setup {
+    fn new() -> Self {
+        Self {
+            pools: Shelf::new(),
+            namespaces: Shelf::new(),
+            wants: Vec::new(),
+            claims: Claims::default(),
+            foreign: Foreign::new(),
+            node_addresses: BTreeSet::new(),
+            release: true,
+            announced: ANNOUNCED,
+        }
+    }
+
+    fn pool(self, name: &str, addresses: &[&str]) -> Self {
+        self.pool_with(name, addresses, |_| {})
+    }
+
+    fn pool_with(
+        mut self,
+        name: &str,
+        addresses: &[&str],
+        change: impl FnOnce(&mut IpAddressPoolSpec),
+    ) -> Self {
+        let mut spec = IpAddressPoolSpec {
+            addresses: strings(addresses),
+            exclusions: Vec::new(),
+            auto_assign: true,
+            avoid_buggy_ips: false,
+            service_allocation: None,
+        };
+        change(&mut spec);
+        let pool = IpAddressPool { metadata: ObjectMeta::default(), spec };
+        self.pools.insert(key(name), Stored { object: Arc::new(pool), age: Age::default() });
+        self
+    }
+
+    fn restricted(self, name: &str, addresses: &[&str], rule: ServiceAllocation) -> Self {
+        self.pool_with(name, addresses, |spec| spec.service_allocation = Some(rule))
+    }
+
+    fn namespace(mut self, name: &str, with: &[(&str, &str)]) -> Self {
+        let metadata = ObjectMeta { labels: Some(labels(with)), ..ObjectMeta::default() };
+        let object = Arc::new(Namespace { metadata, ..Namespace::default() });
+        self.namespaces.insert(ObjectKey::new("", name), Stored { object, age: Age::default() });
+        self
+    }
+
+    /// Adds a Gateway, younger than those before it.
+    fn want(mut self, want: Want) -> Self {
+        let age = age(self.wants.len());
+        self.wants.push(Want { age, ..want });
+        self
+    }
+
+    fn claim(mut self, address: &str, pool: &str, gateway: &str, origin: Origin) -> Self {
+        let (pool, gateway) = (pool.to_owned(), key(gateway));
+        self.claims.0.insert(ip(address), Claim { pool, gateway, origin, published: false });
+        self
+    }
+
+    fn published(self, address: &str, pool: &str, gateway: &str, origin: Origin) -> Self {
+        let mut setup = self.claim(address, pool, gateway, origin);
+        setup.claims.0.get_mut(&ip(address)).unwrap().published = true;
+        setup
+    }
+
+    fn foreign(mut self, address: &str) -> Self {
+        self.foreign.insert(ip(address), MAC);
+        self
+    }
+
+    fn node_address(mut self, address: &str) -> Self {
+        self.node_addresses.insert(ip(address));
+        self
+    }
+
+    fn keeping_unknown(mut self) -> Self {
+        self.release = false;
+        self
+    }
+
+    fn with_ipv6(mut self) -> Self {
+        self.announced = BOTH;
+        self
+    }
+
+    fn read_pools(&self) -> (Pools, BTreeMap<ObjectKey, String>) {
+        Pools::new(&self.pools, &self.namespaces)
+    }
+
+    fn run(&self) -> Allocation {
+        let pools = self.read_pools().0;
+        let ground = Ground {
+            pools: &pools,
+            foreign: &self.foreign,
+            node_addresses: &self.node_addresses,
+            announced: self.announced,
+        };
+        run(&ground, &self.wants, &self.claims, self.release)
+    }
+
+    /// The same with the claims that came out, and with other Gateways.
+    fn then(&self, wants: Vec<Want>) -> Self {
+        Self { claims: self.run().claims, wants, ..self.clone() }
+    }
+}
+
+fn of<'a>(allocation: &'a Allocation, gateway: &str) -> &'a Addresses {
+    &allocation.gateways[&key(gateway)]
+}
+
+fn assigned(allocation: &Allocation, gateway: &str) -> Vec<String> {
+    of(allocation, gateway).assigned.iter().map(ToString::to_string).collect()
+}
+
+/// The one problem of a Gateway.
+fn problem<'a>(allocation: &'a Allocation, gateway: &str) -> &'a AddressProblem {
+    match of(allocation, gateway).problems.as_slice() {
+        [problem] => problem,
+        other => panic!("one problem expected, got {other:?}"),
+    }
+}
