@@ -156,17 +156,14 @@ pub(super) fn flags(message: &AddressMessage) -> AddressFlags {
         AddressAttribute::Flags(flags) => Some(*flags),
         _ => None,
     });
-    full.unwrap_or_else(|| {
-        AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()))
-    })
+    full.unwrap_or_else(|| AddressFlags::from_bits_retain(u32::from(message.header.flags.bits())))
 }
 
 /// The host's own address and its prefix length. `IFA_ADDRESS` is the peer's on a point-to-point
 /// link; then `IFA_LOCAL` is there too.
 pub(super) fn net(message: &AddressMessage) -> Option<IpNet> {
-    let find = |pick: fn(&AddressAttribute) -> Option<IpAddr>| {
-        message.attributes.iter().find_map(pick)
-    };
+    let find =
+        |pick: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(pick);
     let local = find(|attribute| match attribute {
         AddressAttribute::Local(ip) => Some(*ip),
         _ => None,

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
@@ -22,6 +23,9 @@ use super::nft::{ArpSilence, NftError};
 use super::repairs::{Repair, Repairs};
 use super::rtnetlink::{self as netlink, Event};
 use super::{HostError, VipOutcomes};
+
+/// Between tries to open the event socket; well below what the lifetime of a VIP leaves.
+const RESUBSCRIBE_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the facade asks for.
 #[derive(Debug)]
@@ -122,7 +126,11 @@ impl Worker {
                 }
                 Turn::Silence => self.repair_silence(),
                 Turn::Event(Some(event)) => self.take_events(event).await,
-                Turn::Event(None) => self.resubscribe().await,
+                Turn::Event(None) => {
+                    // The socket failed, which it does when memory is short.
+                    tokio::time::sleep(RESUBSCRIBE_PAUSE).await;
+                    self.take_events(Event::Lost).await;
+                }
             }
         }
     }
@@ -253,7 +261,7 @@ impl Worker {
                     self.links.apply(&message);
                 }
                 Event::Lost => {
-                    self.read_again().await;
+                    self.resubscribe().await;
                     deleted.clone_from(self.addresses.held());
                 }
             }
@@ -263,25 +271,17 @@ impl Worker {
         self.repair_addresses(&deleted).await;
     }
 
-    async fn read_again(&mut self) {
+    /// Starts over with a new subscription and a dump. The old socket may still hold events from
+    /// before the gap, which say "added" of what was deleted in it; they go with the socket.
+    async fn resubscribe(&mut self) {
+        match netlink::events(&self.tasks) {
+            Ok(events) => self.events = events,
+            Err(error) => tracing::warn!(%error, "cannot watch links and addresses anew"),
+        }
         match netlink::dump(&self.requests).await {
             Ok(dump) => self.links = LinkTable::from_dump(&dump),
             // The old state is the best there is; the next event or overrun tries again.
             Err(error) => tracing::warn!(%error, "cannot read links and addresses"),
-        }
-    }
-
-    /// The event socket failed. Happens when memory is short; a new one starts from a new dump.
-    async fn resubscribe(&mut self) {
-        match netlink::events(&self.tasks) {
-            Ok(events) => {
-                self.events = events;
-                self.take_events(Event::Lost).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot watch links and addresses; trying again");
-                tokio::time::sleep(RENEWAL / 2).await;
-            }
         }
     }
 

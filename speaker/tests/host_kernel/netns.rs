@@ -1,12 +1,15 @@
 //! Network namespaces that a test makes, enters and leaves nothing of.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A named network namespace with `lo` up; removed when dropped, also by a panic.
@@ -61,6 +64,13 @@ impl Netns {
         self.command(line).output().expect("command runs").status.success()
     }
 
+    /// Starts an ignored test of this binary inside, as a process of its own.
+    pub(crate) fn spawn_test(&self, name: &str, environment: &[(&str, &str)]) -> Running {
+        let binary = std::env::current_exe().expect("this test");
+        let line = format!("{} --exact {name} --ignored --nocapture", binary.display());
+        Running::start(self.command(&line).envs(environment.iter().copied()))
+    }
+
     /// Runs `test` on a thread of its own inside, on a current-thread runtime.
     pub(crate) fn inside<T: Send>(&self, test: impl AsyncFnOnce() -> T + Send) -> T {
         let path = format!("/run/netns/{}", self.name);
@@ -106,6 +116,21 @@ pub(crate) struct Running(pub(crate) Child);
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    }
+
+    /// The lines that it prints from now on, without empty ones.
+    pub(crate) fn lines(&mut self) -> Receiver<String> {
+        let output = self.0.stdout.take().expect("taken once");
+        let (sender, receiver) = sync_channel(1000);
+        std::thread::spawn(move || {
+            let lines = BufReader::new(output).lines().map_while(Result::ok);
+            lines.filter(|line| !line.is_empty()).try_for_each(|line| sender.send(line))
+        });
+        receiver
     }
 }
 

@@ -1,8 +1,10 @@
 //! The table `arp vipgate`: as `nft` prints it, and what the wire sees.
 
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use vipgate_speaker::host::Host;
 
 use crate::hold;
@@ -26,10 +28,8 @@ impl Capture {
     fn finish(mut self) -> Vec<String> {
         // What was sent before is in tcpdump's ring; SIGINT lets it print that.
         std::thread::sleep(Duration::from_millis(100));
-        let pid = rustix::process::Pid::from_child(&self.0.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        let output = BufReader::new(self.0.0.stdout.take().unwrap());
-        output.lines().map_while(Result::ok).collect()
+        self.0.signal(Signal::INT);
+        self.0.lines().iter().collect()
     }
 }
 
@@ -128,6 +128,16 @@ fn the_kernel_does_not_answer_for_a_vip() {
     assert!(asked(VIP));
 }
 
+/// Sends a datagram from the VIP to the peer, which must arrive: so ARP found the peer.
+fn send_from_vip(peer: &Netns) {
+    let receiver = peer.inside(async || UdpSocket::bind("10.9.0.2:0").unwrap());
+    receiver.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let sender = UdpSocket::bind((VIP, 0)).unwrap();
+    sender.send_to(b"hello", receiver.local_addr().unwrap()).unwrap();
+    let (_, source) = receiver.recv_from(&mut [0; 16]).expect("the datagram arrives");
+    assert_eq!(source, sender.local_addr().unwrap());
+}
+
 #[test]
 fn a_vip_is_never_the_sender_of_an_arp_request() {
     let (node, peer) = Netns::pair();
@@ -136,7 +146,7 @@ fn a_vip_is_never_the_sender_of_an_arp_request() {
         hold(&host, &[VIP]).await;
         peer.knows(VIP, &node);
         let capture = Capture::start(&peer);
-        node.run(&format!("ping -q -c 1 -W 2 -I {VIP} 10.9.0.2"));
+        send_from_vip(&peer);
         let seen = capture.finish();
         let requests: Vec<_> =
             seen.iter().filter(|line| line.contains("Request who-has 10.9.0.2 tell")).collect();
@@ -148,7 +158,7 @@ fn a_vip_is_never_the_sender_of_an_arp_request() {
     node.run(&format!("ip addr add {VIP}/32 dev lo scope link noprefixroute"));
     node.run("ip neigh flush dev veth0");
     let capture = Capture::start(&peer);
-    node.run(&format!("ping -q -c 1 -W 2 -I {VIP} 10.9.0.2"));
+    node.inside(async || send_from_vip(&peer));
     let seen = capture.finish();
     assert!(seen.iter().any(|line| line.contains(&format!("tell {VIP},"))), "{seen:?}");
 }
@@ -164,7 +174,7 @@ fn a_link_without_an_address_asks_as_a_probe_does() {
         node.run("ip route add 10.9.0.2 dev veth0");
         peer.knows(VIP, &node);
         let capture = Capture::start(&peer);
-        node.run(&format!("ping -q -c 1 -W 2 -I {VIP} 10.9.0.2"));
+        send_from_vip(&peer);
         let seen = capture.finish();
         assert!(seen.iter().any(|line| line.contains("tell 0.0.0.0,")), "{seen:?}");
         assert!(!seen.iter().any(|line| line.contains(&format!("tell {VIP},"))), "{seen:?}");

@@ -67,11 +67,15 @@ impl ArpSilence {
     ///
     /// # Errors
     /// Without CAP_NET_ADMIN, and on a kernel without nftables for ARP.
-    pub(in crate::host) fn install(links: &[Link], vips: BTreeSet<Ipv4Addr>) -> Result<Self, NftError> {
+    pub(in crate::host) fn install(
+        links: &[Link],
+        vips: BTreeSet<Ipv4Addr>,
+    ) -> Result<Self, NftError> {
         // Listening starts first, so that no change between the two is missed.
         let listener = Listener::open()?;
         let committer = Committer::open()?;
-        let mut silence = Self { committer, listener, vips, senders: senders(links), in_step: false };
+        let mut silence =
+            Self { committer, listener, vips, senders: senders(links), in_step: false };
         silence.restore()?;
         Ok(silence)
     }
@@ -95,8 +99,7 @@ impl ArpSilence {
             batch.add_elements(TABLE, VIPS, first);
         })?;
         for chunk in rest.chunks(ELEMENTS_PER_BATCH) {
-            self.committer
-                .commit("fill", |batch| batch.add_elements(TABLE, VIPS, chunk))?;
+            self.committer.commit("fill", |batch| batch.add_elements(TABLE, VIPS, chunk))?;
         }
         self.in_step = true;
         Ok(())

@@ -202,7 +202,9 @@ impl<'a> Received<'a> {
         let text = (self.flags & NLM_F_ACK_TLVS != 0)
             .then(|| self.body.get(4_usize.checked_add(echoed)?.checked_next_multiple_of(4)?..))
             .flatten()
-            .and_then(|explained| attributes(explained).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG))
+            .and_then(|explained| {
+                attributes(explained).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)
+            })
             .map(|(_, text)| string(text))
             .unwrap_or_default();
         let error = (code != 0).then(|| Errno::from_raw_os_error(code.saturating_neg()));
