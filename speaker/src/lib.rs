@@ -2,4 +2,5 @@
 
 pub mod arp;
 pub mod host;
+pub mod node;
 pub mod proxy;

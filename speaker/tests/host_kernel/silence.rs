@@ -1,0 +1,183 @@
+//! The table `arp vipgate`: as `nft` prints it, and what the wire sees.
+
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use vipgate_speaker::host::Host;
+
+use crate::hold;
+use crate::netns::{Netns, Running, eventually};
+
+const VIP: &str = "10.9.0.100";
+
+/// The ARP packets on `veth0`, a line each.
+struct Capture(Running);
+
+impl Capture {
+    fn start(netns: &Netns) -> Self {
+        let line = "tcpdump -Z root -n -l --immediate-mode -i veth0 arp";
+        let mut running = Running::start(&mut netns.command(line));
+        let errors = BufReader::new(running.0.stderr.take().unwrap());
+        assert!(errors.lines().map_while(Result::ok).any(|line| line.contains("listening on")));
+        Self(running)
+    }
+
+    /// Stops, and returns what was seen.
+    fn finish(mut self) -> Vec<String> {
+        // What was sent before is in tcpdump's ring; SIGINT lets it print that.
+        std::thread::sleep(Duration::from_millis(100));
+        self.0.signal(Signal::INT);
+        self.0.lines().iter().collect()
+    }
+}
+
+fn table(vips: &str, senders: &[(&str, &str)]) -> String {
+    let mut rules = String::from("\t\tarp operation reply arp saddr ip @vips drop\n");
+    for (link, sender) in senders {
+        rules += &format!(
+            "\t\toifname \"{link}\" arp operation request arp saddr ip @vips arp saddr ip set \
+             {sender}\n"
+        );
+    }
+    rules += "\t\tarp operation request arp saddr ip @vips arp saddr ip set 0.0.0.0\n";
+    let elements = match vips {
+        "" => String::new(),
+        vips => format!("\t\telements = {{ {vips} }}\n"),
+    };
+    format!(
+        "table arp vipgate {{\n\tset vips {{\n\t\ttype ipv4_addr\n{elements}\t}}\n\n\tchain out \
+         {{\n\t\ttype filter hook output priority filter; policy accept;\n{rules}\t}}\n}}\n"
+    )
+}
+
+#[test]
+fn the_table_follows_vips_links_and_addresses() {
+    let (node, _peer) = Netns::pair();
+    node.run("nft add table ip foreign");
+    let shown = || node.run("nft list table arp vipgate");
+    node.inside(async || {
+        let host = Host::start().await.unwrap();
+        hold(&host, &[VIP, "203.0.113.10", "2001:db8::1"]).await;
+        let eth = ("veth0", "10.9.0.1");
+        assert_eq!(shown(), table("10.9.0.100, 203.0.113.10", &[eth]));
+
+        hold(&host, &[VIP]).await;
+        assert_eq!(shown(), table(VIP, &[eth]));
+
+        node.run("ip link add another type bridge");
+        node.run("ip addr add 192.0.2.7/24 dev another");
+        let two = table(VIP, &[("another", "192.0.2.7"), eth]);
+        eventually("a rule for the new link", Duration::from_secs(1), || shown() == two);
+
+        node.run("ip link del another");
+        node.run("ip addr flush dev veth0");
+        node.run("ip addr add 192.0.2.8/24 dev veth0");
+        let moved = table(VIP, &[("veth0", "192.0.2.8")]);
+        eventually("the new sender", Duration::from_secs(1), || shown() == moved);
+
+        hold(&host, &[]).await;
+        assert_eq!(shown(), table("", &[("veth0", "192.0.2.8")]));
+        host.shutdown().await.unwrap();
+    });
+    assert_eq!(node.run("nft list ruleset"), "table ip foreign {\n}\n");
+}
+
+#[test]
+fn a_flushed_table_is_back_within_100_ms() {
+    let (node, _peer) = Netns::pair();
+    node.inside(async || {
+        let host = Host::start().await.unwrap();
+        hold(&host, &[VIP]).await;
+        let before = node.run("nft list ruleset");
+        let damages = [
+            "nft flush ruleset",
+            "nft delete element arp vipgate vips { 10.9.0.100 }",
+            "nft flush chain arp vipgate out",
+        ];
+        let mut times = Vec::new();
+        for damage in damages {
+            let start = Instant::now();
+            node.run(damage);
+            eventually(damage, Duration::from_secs(1), || node.run("nft list ruleset") == before);
+            times.push(start.elapsed());
+        }
+        times.sort();
+        eprintln!("put back after {times:?}, measured by running nft");
+        assert!(times[1] < Duration::from_millis(100), "{times:?}");
+        host.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn the_kernel_does_not_answer_for_a_vip() {
+    let (node, peer) = Netns::pair();
+    // Exit code 0 needs an answer; -w is in seconds.
+    let asked = |ip: &str| peer.succeeds(&format!("arping -q -c 1 -w 1 -i veth0 {ip}"));
+    node.inside(async || {
+        let host = Host::start().await.unwrap();
+        hold(&host, &[VIP, "203.0.113.10"]).await;
+        assert!(!asked(VIP));
+        assert!(!asked("203.0.113.10"), "also not one outside the subnet of the link");
+        assert!(asked("10.9.0.1"), "the host's own address is not concerned");
+        host.shutdown().await.unwrap();
+    });
+    // Control: without the table it does.
+    node.run(&format!("ip addr add {VIP}/32 dev lo scope link noprefixroute"));
+    assert!(asked(VIP));
+}
+
+/// Sends a datagram from the VIP to the peer, which must arrive: so ARP found the peer.
+fn send_from_vip(peer: &Netns) {
+    let receiver = peer.inside(async || UdpSocket::bind("10.9.0.2:0").unwrap());
+    receiver.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let sender = UdpSocket::bind((VIP, 0)).unwrap();
+    sender.send_to(b"hello", receiver.local_addr().unwrap()).unwrap();
+    let (_, source) = receiver.recv_from(&mut [0; 16]).expect("the datagram arrives");
+    assert_eq!(source, sender.local_addr().unwrap());
+}
+
+#[test]
+fn a_vip_is_never_the_sender_of_an_arp_request() {
+    let (node, peer) = Netns::pair();
+    node.inside(async || {
+        let host = Host::start().await.unwrap();
+        hold(&host, &[VIP]).await;
+        peer.knows(VIP, &node);
+        let capture = Capture::start(&peer);
+        send_from_vip(&peer);
+        let seen = capture.finish();
+        let requests: Vec<_> =
+            seen.iter().filter(|line| line.contains("Request who-has 10.9.0.2 tell")).collect();
+        assert!(!requests.is_empty(), "{seen:?}");
+        assert!(requests.iter().all(|line| line.contains("tell 10.9.0.1,")), "{seen:?}");
+        host.shutdown().await.unwrap();
+    });
+    // Control: without the table it is.
+    node.run(&format!("ip addr add {VIP}/32 dev lo scope link noprefixroute"));
+    node.run("ip neigh flush dev veth0");
+    let capture = Capture::start(&peer);
+    node.inside(async || send_from_vip(&peer));
+    let seen = capture.finish();
+    assert!(seen.iter().any(|line| line.contains(&format!("tell {VIP},"))), "{seen:?}");
+}
+
+/// An unnumbered link has no address to send; the neighbour is found all the same.
+#[test]
+fn a_link_without_an_address_asks_as_a_probe_does() {
+    let (node, peer) = Netns::pair();
+    node.inside(async || {
+        let host = Host::start().await.unwrap();
+        hold(&host, &[VIP]).await;
+        node.run("ip addr flush dev veth0");
+        node.run("ip route add 10.9.0.2 dev veth0");
+        peer.knows(VIP, &node);
+        let capture = Capture::start(&peer);
+        send_from_vip(&peer);
+        let seen = capture.finish();
+        assert!(seen.iter().any(|line| line.contains("tell 0.0.0.0,")), "{seen:?}");
+        assert!(!seen.iter().any(|line| line.contains(&format!("tell {VIP},"))), "{seen:?}");
+        host.shutdown().await.unwrap();
+    });
+}
