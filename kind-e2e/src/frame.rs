@@ -11,7 +11,7 @@ use crate::Mac;
 /// An Ethernet frame as it was on the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// When it was captured: since the Unix epoch, by the host's clock. For differences.
+    /// When it was read, after the start of the capture. Late by what the scheduler takes.
     pub at: Duration,
     /// The frame, from the destination address on, without check sequence.
     pub bytes: Vec<u8>,

@@ -24,7 +24,6 @@ mod mac;
 mod namespace;
 mod node;
 mod patience;
-mod pcap;
 mod process;
 pub mod servers;
 

@@ -143,7 +143,7 @@ impl Node {
     /// When it returns, no later frame is missed.
     ///
     /// # Errors
-    /// When tcpdump is missing or refuses the filter.
+    /// When tcpdump, which compiles filters other than `arp`, is missing or refuses it.
     pub fn capture(&self, interface: &str, filter: &str) -> Result<Capture> {
         Capture::start(self, interface, filter)
     }

@@ -1,6 +1,6 @@
 //! The lab for ordinary users: in namespaces of their own, and with a clear message without.
 //! The children run as `nobody`, or, where the tests themselves run in a user namespace that has
-//! no such user, as a root without capabilities.
+//! no such user, as a root without the capabilities for a lab.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,8 @@ fn as_ordinary_user(test: &str) -> Result<Output> {
     if all_users_exist {
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
     } else {
-        command.args(["--inh-caps=-all", "--bounding-set=-all"]);
+        // What root needs to be root of yet another namespace (user_namespaces(7)); no more.
+        command.args(["--inh-caps=-all", "--bounding-set=-all,+setfcap"]);
     }
     let output = command
         .arg("--")

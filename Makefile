@@ -1,0 +1,43 @@
+# The one command list; people and CI share it.
+
+# Tests in the lab are real traffic with real time limits: as many at once as there are cores,
+# and not so many that MariaDB servers compete for memory.
+export RUST_TEST_THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
+
+# Runs each test program in namespaces of its own for users who are not root (see the script).
+RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = "$(CURDIR)/kind-e2e/src/in-namespaces.sh"'
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test tools fmt lint docs audit clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Build vipgate and show it at work: a VIP, ARP for it, traffic through it
+	@echo 'Building vipgate; the first build takes a minute or two, with the crates to be fetched.'
+	@cargo build --locked --package vipgate-cli
+	@cargo run --locked --quiet --package vipgate-cli -- demo
+
+test: tools ## All there is to pass: tools, formatting, clippy, tests, docs
+	cargo fmt --all --check
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory docs
+	cargo test --locked --workspace --no-fail-fast $(RUNNER)
+
+tools: ## Install the tools tests use, where they are missing (Debian, Ubuntu)
+	@scripts/install-test-tools.sh
+
+fmt: ## Format the code
+	cargo fmt --all
+
+lint: ## Clippy on everything, warnings denied
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+docs: ## Build the API documentation, warnings denied
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+
+audit: ## Check dependencies: licenses, sources, bans, and advisories where reachable
+	@scripts/audit.sh
+
+clean: ## Remove what was built
+	cargo clean

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Sees to it that the tools the tests use are there. Does nothing when they are; installs what is
+# missing on Debian and Ubuntu, with sudo where not root, without starting any service; names
+# what is missing elsewhere, and fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# command:package, as Debian names them.
+tools=(
+    ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump arping:arping
+    mariadbd:mariadb-server mariadb-install-db:mariadb-server mariadb:mariadb-client
+    redis-server:redis-server redis-cli:redis-tools iperf3:iperf3
+    unshare:util-linux setpriv:util-linux ps:procps cc:gcc
+)
+policy=/usr/sbin/policy-rc.d
+
+say() { printf 'install-test-tools: %s\n' "$*" >&2; }
+
+# Daemons are in sbin, which is not on the PATH of ordinary users.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+check_toolchain() {
+    local needed found
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    if ! command -v cargo >/dev/null; then
+        say "no Rust toolchain: install stable Rust, $needed or newer (https://rustup.rs)"
+        return 1
+    fi
+    found=$(rustc --version | cut -d ' ' -f 2)
+    if [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" != "$needed" ]; then
+        say "Rust $found is too old, $needed or newer is needed: rustup update stable"
+        return 1
+    fi
+    for component in fmt clippy; do
+        if ! cargo "$component" --version >/dev/null 2>&1; then
+            say "cargo $component is missing: rustup component add rustfmt clippy"
+            return 1
+        fi
+    done
+}
+
+missing_tools() {
+    local tool
+    for tool in "${tools[@]}"; do
+        command -v "${tool%%:*}" >/dev/null || printf '%s\n' "$tool"
+    done
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# invoke-rc.d asks policy-rc.d whether it may start a service; 101 is no.
+forbid_services() {
+    if as_root test -e "$policy"; then as_root mv "$policy" "$policy.before-vipgate"; fi
+    trap allow_services EXIT
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+}
+
+allow_services() {
+    as_root rm -f "$policy"
+    if as_root test -e "$policy.before-vipgate"; then
+        as_root mv "$policy.before-vipgate" "$policy"
+    fi
+}
+
+install_packages() {
+    if ! command -v apt-get >/dev/null; then
+        say "cannot install here (no apt-get); install what provides the commands above"
+        return 1
+    fi
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        say "not root, and no sudo; as root: apt-get install --no-install-recommends $*"
+        return 1
+    fi
+    say "installing $* (their services are not started)"
+    forbid_services
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
+    trap - EXIT
+    allow_services
+}
+
+main() {
+    check_toolchain
+    local missing packages
+    mapfile -t missing < <(missing_tools)
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    say "missing commands: ${missing[*]%%:*}"
+    mapfile -t packages < <(printf '%s\n' "${missing[@]##*:}" | sort -u)
+    install_packages "${packages[@]}"
+    mapfile -t missing < <(missing_tools)
+    if [ "${#missing[@]}" -gt 0 ]; then
+        say "still missing after the installation: ${missing[*]%%:*}"
+        return 1
+    fi
+}
+
+main
