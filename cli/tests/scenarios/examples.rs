@@ -66,7 +66,8 @@ fn the_demo_needs_no_root() {
     let examples = scratch.path().join("examples");
     std::fs::copy(VIPGATE, &binary).unwrap();
     copy_tree(&self::examples().join("nats"), &examples.join("nats"));
-    let open = std::process::Command::new("chmod").args(["-R", "a+rX"]).arg(scratch.path()).status();
+    let open =
+        std::process::Command::new("chmod").args(["-R", "a+rX"]).arg(scratch.path()).status();
     assert!(open.unwrap().success());
     let output = std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])

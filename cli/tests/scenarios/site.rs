@@ -39,7 +39,8 @@ impl Site {
     fn build(name: &str) -> Result<Self> {
         let lab = Lab::new(name)?;
         let lan = lab.bridge("lan")?;
-        let (client, node, servers) = (lab.node("client")?, lab.node("node")?, lab.node("servers")?);
+        let (client, node, servers) =
+            (lab.node("client")?, lab.node("node")?, lab.node("servers")?);
         let on_client = client.join(&lan, "10.77.0.10/24")?;
         let on_node = node.join(&lan, "10.77.0.1/24")?;
         let on_servers = servers.join(&lan, "10.77.0.2/24")?;
@@ -143,8 +144,7 @@ impl Site {
 
     /// How many ARP replies one request for an address gets, and from whom.
     pub(crate) fn who_has(&self, address: &str) -> Vec<String> {
-        let program =
-            Program::new("arping").args(["-I", "eth0", "-c", "1", "-w", "1", address]);
+        let program = Program::new("arping").args(["-I", "eth0", "-c", "1", "-w", "1", address]);
         let capture = self.client.capture("eth0", "arp").unwrap();
         let _ = self.client.run_within(SOON, program);
         std::thread::sleep(Duration::from_millis(300));

@@ -297,7 +297,7 @@ impl Executor {
     }
 
     /// After serving: VIPs are kept and answered for until the drain is over, then taken back.
-    async fn end(mut self, mut phases: watch::Receiver<Phase>) {
+    async fn end(self, mut phases: watch::Receiver<Phase>) {
         while *phases.borrow_and_update() != Phase::Ended {
             if phases.changed().await.is_err() {
                 break;

@@ -43,7 +43,8 @@ impl Probes {
     pub(super) fn follow(&mut self, plan: &Plan, arp: &Arc<ArpSpeaker>) {
         self.answers.retain(|address, _| plan.vips.get(address).is_some_and(|vip| vip.probe));
         for vip in plan.vips.values().filter(|vip| vip.probe) {
-            let (IpAddr::V4(address), Announce::Layer2(links)) = (vip.address, &vip.announce) else {
+            let (IpAddr::V4(address), Announce::Layer2(links)) = (vip.address, &vip.announce)
+            else {
                 continue;
             };
             if !self.answers.contains_key(&vip.address) {
@@ -69,7 +70,9 @@ impl Probes {
                 *answer = Answer::Free;
                 return;
             }
-            Finding::Outcome(Ok(ProbeOutcome::Conflict { mac, .. })) => *answer = Answer::Taken(mac),
+            Finding::Outcome(Ok(ProbeOutcome::Conflict { mac, .. })) => {
+                *answer = Answer::Taken(mac)
+            }
             Finding::Outcome(Err(error)) => *answer = Answer::Failed(error.to_string()),
         }
         self.running.push(Box::pin(async move {

@@ -1,0 +1,112 @@
+//! A pool in 127.0.0.0/8: no privilege, no lab, no ARP; and `lint`, which needs nothing either.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use vipgate_lab::eventually;
+
+use crate::site::{SOON, VIPGATE, backend, gateway, pool, route};
+
+/// Ends the process with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_ordinary_user_can_serve_on_loopback() {
+    let scratch = tempfile::tempdir().unwrap();
+    let home = scratch.path();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = server.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            std::io::Write::write_all(&mut stream.unwrap(), b"from loopback\n").unwrap();
+        }
+    });
+    let manifests = home.join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    fs::write(manifests.join("pool.yaml"), pool("127.77.41.1-127.77.41.9")).unwrap();
+    fs::write(manifests.join("gateway.yaml"), gateway("web", &[("tcp", 18080)])).unwrap();
+    fs::write(manifests.join("route.yaml"), route("web", "web", "tcp", "web")).unwrap();
+    fs::write(manifests.join("backend.yaml"), backend("web", &[&endpoint])).unwrap();
+    let binary = home.join("vipgate");
+    fs::copy(VIPGATE, &binary).unwrap();
+    let open = Command::new("chmod").args(["-R", "a+rwX"]).arg(home).status().unwrap();
+    assert!(open.success());
+
+    let admin = home.join("admin.sock");
+    let child = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"])
+        .args(["--bounding-set=-all", "--no-new-privs"])
+        .arg(&binary)
+        .args(["run", "--state"])
+        .arg(home.join("state.json"))
+        .arg("--admin")
+        .arg(&admin)
+        .arg(&manifests)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let greeting = eventually(SOON, || {
+        let mut line = String::new();
+        let stream = TcpStream::connect("127.77.41.1:18080")?;
+        stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+        BufReader::new(stream).read_line(&mut line)?;
+        anyhow::ensure!(!line.is_empty(), "closed without a greeting");
+        Ok(line)
+    })
+    .unwrap();
+    assert_eq!(greeting, "from loopback\n");
+    let status = Command::new(VIPGATE).args(["status", "--admin"]).arg(&admin).output().unwrap();
+    let tree = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.success(), "{tree}");
+    assert!(tree.contains("127.77.41.1") && tree.contains("Backend default/web"), "{tree}");
+    let yaml = Command::new(VIPGATE)
+        .args(["status", "-o", "yaml", "--admin"])
+        .arg(&admin)
+        .output()
+        .unwrap();
+    let yaml = String::from_utf8_lossy(&yaml.stdout);
+    assert!(yaml.contains("kind: Gateway") && yaml.contains("observedGeneration: 1"), "{yaml}");
+
+    running.0.kill().unwrap();
+    let mut log = String::new();
+    running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(!log.contains("not permitted"), "no privilege is even tried for: {log}");
+}
+
+fn lint(directory: &std::path::Path) -> Output {
+    Command::new(VIPGATE).arg("lint").arg(directory).output().unwrap()
+}
+
+#[test]
+fn lint_passes_the_examples_and_names_file_and_line_otherwise() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+    for example in fs::read_dir(examples).unwrap() {
+        let output = lint(&example.unwrap().path());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("pool.yaml"), pool("10.0.0.9-10.0.0.1")).unwrap();
+    fs::write(scratch.path().join("gateway.yaml"), gateway("web", &[("tcp", 80)])).unwrap();
+    fs::write(scratch.path().join("route.yaml"), route("web", "webb", "tcp", "web")).unwrap();
+    let output = lint(scratch.path());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("pool.yaml:9: ") || text.contains("pool.yaml:"), "{text}");
+    assert!(text.contains("10.0.0.9-10.0.0.1"), "{text}");
+    assert!(
+        text.contains("route.yaml:") && text.contains("webb"),
+        "what only the planner sees: {text}"
+    );
+    assert_eq!(lint(&scratch.path().join("absent")).status.code(), Some(1));
+}

@@ -1,0 +1,140 @@
+//! Changes of the directory: fast, isolated, and never at the cost of a connection that still has
+//! its route.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use vipgate_lab::eventually;
+
+use crate::site::{SOON, Site, VIP, backend, gateway, pool, route, weighted_route};
+
+fn echo(stream: &mut TcpStream, text: &[u8]) {
+    stream.write_all(text).unwrap();
+    let mut back = vec![0; text.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(back, text);
+}
+
+/// Opens a connection and reads past the greeting.
+fn open(site: &Site, to: &str) -> TcpStream {
+    let mut stream = site.connect(to).unwrap();
+    let mut byte = [0];
+    while byte[0] != b'\n' {
+        stream.read_exact(&mut byte).unwrap();
+    }
+    stream
+}
+
+#[test]
+fn a_change_applies_within_200_ms_of_the_last_write() {
+    let site = Site::new("fast");
+    let _servers = [site.echo("10.77.0.21:80"), site.echo("10.77.0.22:80")];
+    site.write_web(&["10.77.0.21:80"]);
+    let vipgate = site.start();
+    site.healthy(&vipgate);
+    let mut worst = Duration::ZERO;
+    for round in 0..10 {
+        let target = if round % 2 == 0 { "10.77.0.22:80" } else { "10.77.0.21:80" };
+        site.write("backend.yaml", &backend("web", &[target]));
+        let written = Instant::now();
+        while site.greeting(&format!("{VIP}:80")).unwrap() != target {
+            assert!(written.elapsed() < SOON, "the change never applied");
+        }
+        worst = worst.max(written.elapsed());
+    }
+    println!("slowest of 10 changes: {worst:?}");
+    assert!(worst < vipgate_lab::patience(Duration::from_millis(200)), "{worst:?}");
+}
+
+#[test]
+fn changes_close_no_connection_whose_route_stands_and_its_end_closes_it() {
+    let site = Site::new("steady");
+    let _servers = [site.echo("10.77.0.21:80"), site.echo("10.77.0.22:80")];
+    site.write_web(&["10.77.0.21:80"]);
+    let vipgate = site.start();
+    site.healthy(&vipgate);
+    let web = format!("{VIP}:80");
+    let mut connections: Vec<TcpStream> = (0..20).map(|_| open(&site, &web)).collect();
+
+    let mut check = |what: &str| {
+        std::thread::sleep(Duration::from_millis(150));
+        for stream in &mut connections {
+            echo(stream, what.as_bytes());
+        }
+    };
+    site.write("backend.yaml", &backend("web", &["10.77.0.22:80"]));
+    check("other endpoints");
+    site.write("other.yaml", &backend("other", &["10.77.0.21:80"]));
+    site.write("route.yaml", &weighted_route("web", "web", "tcp", &[("web", 3), ("other", 0)]));
+    check("other weights");
+    // The path decides what is older: `a-older.yaml` comes before `route.yaml`.
+    site.write("a-older.yaml", &route("older", "web", "tcp", "other"));
+    check("superseded by an older route");
+    site.write("gateway.yaml", &gateway("web", &[("tcp", 80), ("more", 81)]));
+    check("one more listener");
+    site.write("pool.yaml", &pool("10.77.0.200-10.77.0.250"));
+    check("a larger pool");
+    site.write("route.yaml", "kind: [broken");
+    check("a broken file");
+
+    fs::remove_file(site.manifests.join("route.yaml")).unwrap();
+    eventually(SOON, || {
+        let ended = connections.iter_mut().all(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            !matches!(stream.read(&mut [0; 16]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+        });
+        anyhow::ensure!(ended, "a connection outlives its route");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(site.greeting(&web).unwrap(), "10.77.0.21:80", "the older route serves on");
+}
+
+#[test]
+fn a_broken_file_keeps_its_last_good_version_and_is_named() {
+    let site = Site::new("broken");
+    let _server = site.echo("10.77.0.21:80");
+    site.write_web(&["10.77.0.21:80"]);
+    let vipgate = site.start();
+    site.healthy(&vipgate);
+    site.write("gateway.yaml", &gateway("web", &[("tcp", 80)]).replace("port: 80", "port: eighty"));
+    let problem = eventually(SOON, || {
+        let report = vipgate.report(&site.node)?;
+        let problem = report["problems"][0].to_string();
+        anyhow::ensure!(problem.contains("gateway.yaml:"), "{report}");
+        Ok(problem)
+    })
+    .unwrap();
+    assert!(problem.contains("spec.listeners[0].port"), "{problem}");
+    assert_eq!(site.greeting(&format!("{VIP}:80")).unwrap(), "10.77.0.21:80");
+    let error = format!("{:#}", vipgate.status(&site.node, &[]).unwrap_err());
+    assert!(error.contains("gateway.yaml:"), "exit code 1, problems first: {error}");
+
+    site.write("gateway.yaml", &gateway("web", &[("tcp", 80)]));
+    site.healthy(&vipgate);
+}
+
+#[test]
+fn an_invalid_share_is_reset_and_the_rest_is_exact() {
+    let site = Site::new("shares");
+    let _server = site.echo("10.77.0.21:80");
+    site.write_web(&["10.77.0.21:80"]);
+    site.write("route.yaml", &weighted_route("web", "web", "tcp", &[("web", 3), ("missing", 1)]));
+    let vipgate = site.start_with(&site.manifests, &["--workers", "1"]);
+    eventually(SOON, || Ok(site.connect(&format!("{VIP}:80")).map(drop)?)).unwrap();
+    let mut reset = 0;
+    for _ in 0..400 {
+        match site.greeting(&format!("{VIP}:80")) {
+            Ok(greeting) => assert_eq!(greeting, "10.77.0.21:80"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "accepted, then reset");
+                reset += 1;
+            }
+        }
+    }
+    assert!((98..=102).contains(&reset), "a quarter of 400, exactly: {reset}");
+    let report = vipgate.report(&site.node).unwrap();
+    assert!(report["problems"].to_string().contains("missing"), "{}", report["problems"]);
+}
