@@ -3,7 +3,9 @@
 mod backend;
 mod l2;
 mod pool;
+mod range;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec};
 pub use l2::{L2Advertisement, L2AdvertisementSpec};
 pub use pool::{IpAddressPool, IpAddressPoolSpec, ServiceAllocation};
+pub use range::{AddressRange, AddressRangeError};
