@@ -261,6 +261,23 @@ impl Object {
         }
     }
 
+    /// Its metadata, to change; copies the object when it is shared.
+    pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::GatewayClass(object) => &mut Arc::make_mut(object).metadata,
+            Self::Gateway(object) => &mut Arc::make_mut(object).metadata,
+            Self::TcpRoute(object) => &mut Arc::make_mut(object).metadata,
+            Self::ReferenceGrant(object) => &mut Arc::make_mut(object).metadata,
+            Self::Namespace(object) => &mut Arc::make_mut(object).metadata,
+            Self::Service(object) => &mut Arc::make_mut(object).metadata,
+            Self::EndpointSlice(object) => &mut Arc::make_mut(object).metadata,
+            Self::Secret(object) => &mut Arc::make_mut(object).metadata,
+            Self::IpAddressPool(object) => &mut Arc::make_mut(object).metadata,
+            Self::L2Advertisement(object) => &mut Arc::make_mut(object).metadata,
+            Self::Backend(object) => &mut Arc::make_mut(object).metadata,
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {

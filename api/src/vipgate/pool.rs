@@ -28,7 +28,7 @@ pub struct IpAddressPoolSpec {
     #[serde(default = "yes")]
     pub auto_assign: bool,
     /// Never give out IPv4 addresses that end in `.0` or `.255`; `false` unless said.
-    #[serde(default)]
+    #[serde(default, rename = "avoidBuggyIPs")]
     pub avoid_buggy_ips: bool,
     /// Who may have addresses of this pool; everybody when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,127 @@
+//! IPAddressPool, L2Advertisement and Backend.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::metadata::note;
+use super::selector::selectors;
+use super::{duplicates, length, names, port};
+use crate::manifest::problem::Findings;
+use crate::vipgate::{AddressRange, Backend, IpAddressPool, L2Advertisement};
+
+pub(super) fn pool(pool: &IpAddressPool, findings: &mut Findings) {
+    let spec = &pool.spec;
+    length("spec.addresses", spec.addresses.len(), 1, 1000, findings);
+    length("spec.exclusions", spec.exclusions.len(), 0, 1000, findings);
+    let offered = ranges("spec.addresses", &spec.addresses, findings);
+    for (index, range) in &offered {
+        if let Some(why) = unusable(range) {
+            findings.error(format!("spec.addresses[{index}]"), why);
+        }
+    }
+    for (index, excluded) in ranges("spec.exclusions", &spec.exclusions, findings) {
+        let touches = offered.iter().any(|(_, range)| overlap(range, &excluded));
+        if !touches && !offered.is_empty() {
+            let message = format!("{excluded} excludes nothing: no entry of `addresses` has it");
+            findings.warning(format!("spec.exclusions[{index}]"), message);
+        }
+    }
+    let Some(allocation) = &spec.service_allocation else { return };
+    let path = "spec.serviceAllocation";
+    for (index, namespace) in allocation.namespaces.iter().enumerate() {
+        note(&format!("{path}.namespaces[{index}]"), names::label(namespace), findings);
+    }
+    selectors(&format!("{path}.namespaceSelectors"), &allocation.namespace_selectors, findings);
+    selectors(&format!("{path}.gatewaySelectors"), &allocation.gateway_selectors, findings);
+}
+
+fn ranges(path: &str, texts: &[String], findings: &mut Findings) -> Vec<(usize, AddressRange)> {
+    let mut ranges = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        match text.parse::<AddressRange>() {
+            Ok(range) => {
+                if let Ok(net) = text.trim().parse::<IpNet>()
+                    && net.addr() != net.network()
+                {
+                    let message = format!("{net} means all of {}: write that", net.trunc());
+                    findings.warning(path, message);
+                }
+                ranges.push((index, range));
+            }
+            Err(error) => findings.error(path, error.to_string()),
+        }
+    }
+    ranges
+}
+
+fn overlap(one: &AddressRange, two: &AddressRange) -> bool {
+    one.contains(two.first) || two.contains(one.first)
+}
+
+/// Why a host cannot have an address of the range.
+fn unusable(range: &AddressRange) -> Option<String> {
+    const NEVER: [(&str, &str); 4] = [
+        ("0.0.0.0/8", "addresses that mean \"this network\""),
+        ("224.0.0.0/3", "multicast or reserved addresses"),
+        ("::/128", "the unspecified address"),
+        ("ff00::/8", "multicast addresses"),
+    ];
+    NEVER.into_iter().find_map(|(never, what)| {
+        let never: AddressRange = never.parse().expect("the table holds valid networks");
+        overlap(range, &never).then(|| format!("{range} has {what} ({never}): leave them out"))
+    })
+}
+
+pub(super) fn l2_advertisement(advertisement: &L2Advertisement, findings: &mut Findings) {
+    let spec = &advertisement.spec;
+    for (index, name) in spec.ip_address_pools.iter().enumerate() {
+        note(&format!("spec.ipAddressPools[{index}]"), names::subdomain(name), findings);
+    }
+    selectors("spec.ipAddressPoolSelectors", &spec.ip_address_pool_selectors, findings);
+    selectors("spec.nodeSelectors", &spec.node_selectors, findings);
+    for (index, name) in spec.interfaces.iter().enumerate() {
+        // The kernel's rule (dev_valid_name): 15 bytes, no slash, colon or blank, not `.` or `..`.
+        let good = (1..=15).contains(&name.len())
+            && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+            && name != "."
+            && name != "..";
+        if !good {
+            let message = format!("{name:?} is not the name of an interface: see `ip link`");
+            findings.error(format!("spec.interfaces[{index}]"), message);
+        }
+    }
+}
+
+pub(super) fn backend(backend: &Backend, findings: &mut Findings) {
+    let endpoints = &backend.spec.endpoints;
+    length("spec.endpoints", endpoints.len(), 1, 100, findings);
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let path = format!("spec.endpoints[{index}]");
+        port(&format!("{path}.port"), endpoint.port, findings);
+        let text = &endpoint.address;
+        let message = match text.parse::<IpAddr>() {
+            Err(_) => not_an_address(text),
+            Ok(address) if address.is_unspecified() || address.is_multicast() => {
+                format!("{address} is no address of a host")
+            }
+            Ok(_) => continue,
+        };
+        findings.error(format!("{path}.address"), message);
+    }
+    let key = |one: &crate::vipgate::BackendEndpoint| (one.address.clone(), one.port);
+    duplicates(endpoints.iter().map(key), |first, index| {
+        let message = format!("is the same as spec.endpoints[{first}]: remove one of them");
+        findings.error(format!("spec.endpoints[{index}].address"), message);
+    });
+}
+
+fn not_an_address(text: &str) -> String {
+    // `10.0.0.1:3306` and `[2001:db8::1]:3306`: the port belongs into its own field.
+    if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
+        let (ip, port) = (socket.ip(), socket.port());
+        return format!("{text:?} has a port in it: write `address: {ip}` and `port: {port}`");
+    }
+    format!("{text:?} is not an IP address (DNS names are not served yet): write the address")
+}
