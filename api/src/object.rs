@@ -295,6 +295,30 @@ impl Object {
         }
     }
 
+    /// The object as an API server shows it: `apiVersion` and `kind`, then the rest.
+    pub fn to_json(&self) -> serde_json::Value {
+        let body = match self {
+            Self::GatewayClass(object) => serde_json::to_value(object),
+            Self::Gateway(object) => serde_json::to_value(object),
+            Self::TcpRoute(object) => serde_json::to_value(object),
+            Self::ReferenceGrant(object) => serde_json::to_value(object),
+            Self::Namespace(object) => serde_json::to_value(object),
+            Self::Service(object) => serde_json::to_value(object),
+            Self::EndpointSlice(object) => serde_json::to_value(object),
+            Self::Secret(object) => serde_json::to_value(object),
+            Self::IpAddressPool(object) => serde_json::to_value(object),
+            Self::L2Advertisement(object) => serde_json::to_value(object),
+            Self::Backend(object) => serde_json::to_value(object),
+        };
+        let mut whole = serde_json::Map::new();
+        whole.insert("apiVersion".to_owned(), self.kind().api_version().into());
+        whole.insert("kind".to_owned(), self.kind().name().into());
+        if let Ok(serde_json::Value::Object(body)) = body {
+            whole.extend(body);
+        }
+        whole.into()
+    }
+
     /// Its kind, namespace and name.
     pub fn reference(&self) -> ObjectRef {
         ObjectRef { kind: self.kind(), key: ObjectKey::of(self.metadata()) }

@@ -96,6 +96,11 @@ impl Snapshot {
         self.held.iter()
     }
 
+    /// An object in use.
+    pub fn object(&self, object: &ObjectRef) -> Option<&Object> {
+        self.held.get(object).map(|held| &held.object)
+    }
+
     /// Where a field (`spec.listeners[0].port`; empty for the object) of an object stands, for
     /// problems that only show against other objects.
     pub fn origin(&self, object: &ObjectRef, field: &str) -> Option<Origin> {

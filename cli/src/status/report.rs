@@ -1,9 +1,11 @@
 //! What a running vipgate says of itself: the answer on the admin socket, and what the tree shows.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use vipgate_api::manifest;
 
 /// The whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +17,8 @@ pub(crate) struct StatusReport {
     pub(crate) node: String,
     /// What is wrong, worst first.
     pub(crate) problems: Vec<Problem>,
+    /// What is not wrong, but worth knowing.
+    pub(crate) notes: Vec<Problem>,
     /// What is served, by address.
     pub(crate) vips: Vec<VipStatus>,
     /// Every object with a status, as a cluster would carry it.
@@ -33,6 +37,32 @@ pub(crate) struct Problem {
     pub(crate) object: Option<String>,
     /// What is wrong and what to write instead.
     pub(crate) message: String,
+}
+
+impl Problem {
+    /// Without place and object.
+    pub(crate) fn plain(message: &str) -> Self {
+        Self { place: None, object: None, message: message.to_owned() }
+    }
+
+    /// Of a file or an object in it.
+    pub(crate) fn of_manifest(problem: &manifest::Problem) -> Self {
+        let place = match problem.line {
+            0 => problem.file.clone(),
+            line => format!("{}:{line}", problem.file),
+        };
+        let object = problem.object.as_ref().map(ToString::to_string);
+        Self { place: Some(place), object, message: problem.message.clone() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.place, &self.object].into_iter().flatten() {
+            write!(f, "{part}: ")?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 /// A VIP and what hangs on it.

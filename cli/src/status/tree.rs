@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{BackendStatus, ListenerStatus, Problem, StatusReport, VipStatus};
+use super::report::{BackendStatus, ListenerStatus, StatusReport, VipStatus};
 
 /// A line with what hangs below it.
 struct Branch {
@@ -16,7 +16,13 @@ pub(crate) fn render(report: &StatusReport, colour: bool) -> String {
     if !report.problems.is_empty() {
         let _ = writeln!(out, "\n{}", paint("Problems", RED, colour));
         for problem in &report.problems {
-            let _ = writeln!(out, "  {} {}", paint("✗", RED, colour), describe(problem));
+            let _ = writeln!(out, "  {} {problem}", paint("✗", RED, colour));
+        }
+    }
+    if !report.notes.is_empty() {
+        out.push_str("\nNotes\n");
+        for note in &report.notes {
+            let _ = writeln!(out, "  • {note}");
         }
     }
     if report.vips.is_empty() {
@@ -38,14 +44,6 @@ fn paint(text: &str, code: &str, colour: bool) -> String {
 
 fn mark(healthy: bool, colour: bool) -> String {
     if healthy { paint("✓", GREEN, colour) } else { paint("✗", RED, colour) }
-}
-
-fn describe(problem: &Problem) -> String {
-    [problem.place.as_deref(), problem.object.as_deref(), Some(&problem.message)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 fn draw(branch: &Branch, first: &str, rest: &str, out: &mut String) {

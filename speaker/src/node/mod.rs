@@ -135,7 +135,7 @@ impl Speaker {
 
     /// Ends in order: listeners close, connections go on until they end or the deadline passes
     /// (then they are reset), and VIPs are kept reachable until then; docs/decisions/0004.
-    pub async fn drain(self, deadline: Duration) {
+    pub async fn drain(&self, deadline: Duration) {
         let _ = self.phases.send(Phase::Draining);
         let proxy = self.proxy.clone();
         // The wait is a blocking one on the forwarding threads.

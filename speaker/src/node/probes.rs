@@ -3,7 +3,7 @@
 //! State: one entry per address of the plan that has to be probed. A probe runs once; an address
 //! that somebody has is asked for again every [`AGAIN`], because a requested address waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +15,20 @@ use vipgate_planner::{Announce, MacAddr, Plan, Vip, VipState};
 
 use crate::arp::{ArpError, ArpSpeaker, ProbeOutcome};
 
-/// How long after a conflict the address is asked for again.
+/// How long after a conflict or a failure the address is asked for again.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// Probes under way and their results.
 #[derive(Default)]
 pub(super) struct Probes {
     answers: BTreeMap<IpAddr, Answer>,
+    /// Addresses with a probe under way, or one that waits for its time.
+    busy: BTreeSet<IpAddr>,
     running: FuturesUnordered<BoxFuture<'static, (IpAddr, Finding)>>,
 }
 
-/// What is known of an address.
+/// What is known of an address; nothing before the first answer.
 enum Answer {
-    Asking,
     Free,
     Taken(MacAddr),
     Failed(String),
@@ -39,42 +40,39 @@ enum Finding {
 }
 
 impl Probes {
-    /// Starts probes for what is new in the plan and forgets what is gone from it.
+    /// Starts probes for what is new in the plan or due again, and forgets what is gone from it.
     pub(super) fn follow(&mut self, plan: &Plan, arp: &Arc<ArpSpeaker>) {
         self.answers.retain(|address, _| plan.vips.get(address).is_some_and(|vip| vip.probe));
         for vip in plan.vips.values().filter(|vip| vip.probe) {
-            let (IpAddr::V4(address), Announce::Layer2(links)) = (vip.address, &vip.announce)
-            else {
+            let (IpAddr::V4(address), Announce::Layer2(links)) = (vip.address, &vip.announce) else {
                 continue;
             };
-            if !self.answers.contains_key(&vip.address) {
-                self.answers.insert(vip.address, Answer::Asking);
+            let settled = matches!(self.answers.get(&vip.address), Some(Answer::Free));
+            if !settled && self.busy.insert(vip.address) {
                 self.running.push(ask(arp, address, links.clone()));
             }
         }
     }
 
-    /// Waits for the next result; for ever when nothing runs.
+    /// Waits until there is something new; for ever when nothing runs.
     pub(super) async fn next(&mut self) {
-        if self.running.is_empty() {
+        let Some((address, finding)) = self.running.next().await else {
             return std::future::pending().await;
-        }
-        let Some((address, finding)) = self.running.next().await else { return };
-        let Some(answer) = self.answers.get_mut(&address) else { return };
-        match finding {
+        };
+        let answer = match finding {
             Finding::TimeToAskAgain => {
-                self.answers.remove(&address);
+                self.busy.remove(&address);
                 return;
             }
             Finding::Outcome(Ok(ProbeOutcome::Free)) => {
-                *answer = Answer::Free;
+                self.busy.remove(&address);
+                self.answers.insert(address, Answer::Free);
                 return;
             }
-            Finding::Outcome(Ok(ProbeOutcome::Conflict { mac, .. })) => {
-                *answer = Answer::Taken(mac)
-            }
-            Finding::Outcome(Err(error)) => *answer = Answer::Failed(error.to_string()),
-        }
+            Finding::Outcome(Ok(ProbeOutcome::Conflict { mac, .. })) => Answer::Taken(mac),
+            Finding::Outcome(Err(error)) => Answer::Failed(error.to_string()),
+        };
+        self.answers.insert(address, answer);
         self.running.push(Box::pin(async move {
             tokio::time::sleep(AGAIN).await;
             (address, Finding::TimeToAskAgain)
@@ -87,7 +85,7 @@ impl Probes {
             return None;
         }
         match self.answers.get(&vip.address) {
-            None | Some(Answer::Asking) => Some(VipState::Probing),
+            None => Some(VipState::Probing),
             Some(Answer::Free) => None,
             Some(Answer::Taken(mac)) => Some(VipState::Conflict(*mac)),
             Some(Answer::Failed(why)) => Some(VipState::Failed(why.clone())),

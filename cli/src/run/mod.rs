@@ -1,0 +1,130 @@
+//! `vipgate run`: serves a directory of manifests on this host, without a cluster.
+//!
+//! ```text
+//!   directory ──> source ──┐                      ┌──> speaker ──> the network
+//!                          ├──> engine (planner) ─┤
+//!   state file <───────────┘          ▲           └──> board ──> admin socket
+//!                                     └── reports, links ── speaker
+//! ```
+
+pub(crate) mod admin;
+mod board;
+mod engine;
+mod journal;
+pub(crate) mod paths;
+pub(crate) mod source;
+mod state;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vipgate_planner::Node;
+use vipgate_speaker::host::raise_open_files;
+use vipgate_speaker::node::{Config, Speaker};
+use vipgate_speaker::proxy;
+
+use crate::args::RunArgs;
+use crate::logging;
+use board::Board;
+use engine::Engine;
+use source::Source;
+use state::StateFile;
+
+/// What a shell reports of a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// Serves until told to end.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    logging::start();
+    if let Err(error) = raise_open_files() {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
+    // Forwarding has threads of its own; these two drive everything else.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("vipgate-control")
+        .enable_all()
+        .build()
+        .context("cannot start the control threads")?;
+    let outcome = runtime.block_on(serve(args));
+    // After a second SIGINT the drain is still under way on a thread; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(args: &RunArgs) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let source = Source::open(&args.directory)?;
+    let (state, claims) = StateFile::open(&paths::state_file(args.state.as_deref()))?;
+    let mut config = Config {
+        proxy: proxy::Config::default(),
+        announce_every: args.announce_interval,
+    };
+    if let Some(workers) = args.workers {
+        config.proxy.workers = usize::from(workers);
+    }
+    let speaker = Arc::new(Speaker::start(config).await?);
+    let node = Node {
+        name: args.node.clone().unwrap_or_else(host_name),
+        labels: args.labels.iter().cloned().collect(),
+        links: Vec::new(),
+    };
+    let board = Arc::new(Board::new(node.name.clone(), Arc::clone(&speaker)));
+    let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
+    let admin = paths::admin_socket(args.admin.socket.as_deref());
+    let socket = admin::serve(&admin, Arc::clone(&board) as _, &tracker, stopped.clone())?;
+    tracing::info!(node = node.name, directory = %args.directory.display(),
+        admin = %admin.display(), "vipgate {} serves", env!("CARGO_PKG_VERSION"));
+
+    let mut engine = Engine::new(source, state, claims, node, Arc::clone(&speaker), board);
+    tokio::select! {
+        () = engine.run() => {}
+        () = signals.end() => {}
+    }
+    tracing::info!(timeout = ?args.drain_timeout, "draining: listeners close, connections may finish");
+    let code = tokio::select! {
+        () = speaker.drain(args.drain_timeout) => ExitCode::SUCCESS,
+        () = signals.interrupt_again() => ExitCode::from(INTERRUPTED),
+    };
+    stopped.cancel();
+    drop(socket);
+    tracker.close();
+    tracker.wait().await;
+    tracing::info!("ended");
+    Ok(code)
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// SIGTERM and SIGINT ask for an orderly end; SIGINT a second time for an end at once.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn interrupt_again(&mut self) {
+        self.interrupt.recv().await;
+    }
+}
