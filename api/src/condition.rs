@@ -138,6 +138,8 @@ pub enum Reason {
     BackendNotFound,
     /// Ours: every endpoint of a backendRef has an address that we refuse to forward to.
     AddressRefused,
+    /// Ours, in lists of problems only: a backendRef without an endpoint that is ready.
+    NoEndpoints,
 }
 
 impl fmt::Display for Reason {

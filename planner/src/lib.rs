@@ -9,15 +9,27 @@
 //!
 //! No async, no sockets, no Kubernetes client, no clock: the dependencies make I/O impossible.
 //! Controller and speaker call the same planner, so status and data path cannot disagree.
-//! Each layer is run again only when one of its own inputs changed.
+//! Each layer is run again only when one of its own inputs changed ([`Planner`]).
 
+pub mod admission;
 pub mod allocation;
+mod announce;
+pub mod assembly;
+pub mod attachment;
 pub mod claim;
+mod layer;
 pub mod node;
 pub mod plan;
+pub mod planner;
+mod refusal;
+pub mod resolution;
+pub mod status;
 pub mod world;
 
 pub use claim::{Claim, Claims, Foreign, Origin};
 pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
 pub use plan::{Announce, BackendShare, Endpoint, Listener, ListenerId, Plan, Target, Vip};
+pub use planner::{Outcome, Planner, Runs};
+pub use refusal::Refusal;
+pub use status::{Problem, Statuses};
 pub use world::World;

@@ -1,0 +1,141 @@
+//! Which GatewayClasses and Gateways are ours, and what of them is valid.
+//!
+//! Flow: classes with our controller name, then the Gateways that name one of them, then their
+//! listeners, each by itself. Gateways of other controllers are remembered by name and never
+//! judged. Nothing here knows addresses, routes or nodes, so `Accepted` cannot depend on them.
+
+mod listeners;
+mod protocol;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vipgate_api::gateway::{Gateway, GatewayClass};
+use vipgate_api::{CONTROLLER_NAME, ObjectKey, Reason, Stored};
+
+pub use self::listeners::AdmittedListener;
+use crate::allocation::{POOL_ANNOTATION, Want};
+use crate::refusal::Refusal;
+use crate::world::Shelf;
+
+/// What came out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Admission {
+    /// Our classes, and why one is refused.
+    pub classes: BTreeMap<ObjectKey, Option<Refusal>>,
+    /// Gateways of our classes.
+    pub gateways: BTreeMap<ObjectKey, AdmittedGateway>,
+    /// Gateways whose class is somebody else's.
+    pub foreign: BTreeSet<ObjectKey>,
+    /// Gateways whose class does not exist, with its name.
+    pub classless: BTreeMap<ObjectKey, String>,
+    /// The Gateways that need addresses: those that are not refused.
+    pub wants: Vec<Want>,
+}
+
+/// A Gateway, judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdmittedGateway {
+    /// Why nothing of it is served, if so (Accepted=False).
+    pub refused: Option<Refusal>,
+    /// Its listeners, in the order of the spec.
+    pub listeners: Vec<AdmittedListener>,
+}
+
+impl AdmittedGateway {
+    /// The listeners to serve, with their place in the spec.
+    pub fn served(&self) -> impl Iterator<Item = (usize, &AdmittedListener)> {
+        let all = if self.refused.is_some() { &[] } else { self.listeners.as_slice() };
+        all.iter().enumerate().filter(|(_, listener)| listener.refused.is_none())
+    }
+}
+
+/// Judges classes and Gateways.
+pub fn admit(classes: &Shelf<GatewayClass>, gateways: &Shelf<Gateway>) -> Admission {
+    let mut admission = Admission { classes: admit_classes(classes), ..Admission::default() };
+    for (key, stored) in gateways {
+        let name = &stored.object.spec.gateway_class_name;
+        let class = ObjectKey::new("", name);
+        let Some(refused) = admission.classes.get(&class) else {
+            if classes.contains_key(&class) {
+                admission.foreign.insert(key.clone());
+            } else {
+                admission.classless.insert(key.clone(), name.clone());
+            }
+            continue;
+        };
+        let gateway = admit_gateway(&stored.object, name, refused.as_ref());
+        if gateway.refused.is_none() {
+            admission.wants.push(want(key, stored));
+        }
+        admission.gateways.insert(key.clone(), gateway);
+    }
+    admission
+}
+
+fn admit_classes(classes: &Shelf<GatewayClass>) -> BTreeMap<ObjectKey, Option<Refusal>> {
+    let ours = classes.iter().filter(|(_, c)| c.object.spec.controller_name == CONTROLLER_NAME);
+    ours.map(|(key, class)| {
+        let refused = class.object.spec.parameters_ref.as_ref().map(|parameters| {
+            let message = format!(
+                "spec.parametersRef names {} {}, but vipgate has no parameters: remove it",
+                parameters.kind, parameters.name
+            );
+            Refusal::new(Reason::InvalidParameters, message)
+        });
+        (key.clone(), refused)
+    })
+    .collect()
+}
+
+fn admit_gateway(gateway: &Gateway, class: &str, unfit: Option<&Refusal>) -> AdmittedGateway {
+    let listeners = listeners::admit(&gateway.spec.listeners);
+    let refused = unfit
+        .map(|why| {
+            let message = format!("GatewayClass {class} is not accepted: {}", why.message);
+            Refusal::new(why.reason, message)
+        })
+        .or_else(|| parameters(gateway))
+        .or_else(|| none_valid(&listeners));
+    AdmittedGateway { refused, listeners }
+}
+
+fn parameters(gateway: &Gateway) -> Option<Refusal> {
+    let parameters = gateway.spec.infrastructure.as_ref()?.parameters_ref.as_ref()?;
+    let message = format!(
+        "spec.infrastructure.parametersRef names {} {}, but vipgate has no parameters: remove it",
+        parameters.kind, parameters.name
+    );
+    Some(Refusal::new(Reason::InvalidParameters, message))
+}
+
+fn none_valid(listeners: &[AdmittedListener]) -> Option<Refusal> {
+    if listeners.iter().any(|listener| listener.refused.is_none()) {
+        return None;
+    }
+    let message = match listeners.is_empty() {
+        true => "the Gateway has no listener: add one to spec.listeners".to_owned(),
+        false => format!("no listener is valid: {}", list_refused(listeners)),
+    };
+    Some(Refusal::new(Reason::ListenersNotValid, message))
+}
+
+/// The listeners that are not served, each with the reason.
+pub(crate) fn list_refused(listeners: &[AdmittedListener]) -> String {
+    let refused = listeners.iter().filter_map(|listener| {
+        let why = listener.refused.as_ref()?;
+        Some(format!("{} ({})", listener.name, why.reason))
+    });
+    refused.collect::<Vec<_>>().join(", ")
+}
+
+fn want(key: &ObjectKey, stored: &Stored<Gateway>) -> Want {
+    let metadata = &stored.object.metadata;
+    let annotations = metadata.annotations.as_ref();
+    Want {
+        gateway: key.clone(),
+        age: stored.age.clone(),
+        labels: metadata.labels.clone().unwrap_or_default(),
+        pool: annotations.and_then(|all| all.get(POOL_ANNOTATION).cloned()),
+        addresses: stored.object.spec.addresses.clone(),
+    }
+}

@@ -1,0 +1,263 @@
+//! Which route attaches to which listener, and why not.
+//!
+//! A parentRef names a Gateway and narrows its listeners by `sectionName` and `port`; of those that
+//! are left, each takes the route or not (kind, namespace). One that takes it is enough. Whether
+//! the listener itself is served has no influence, so a route does not change its status because
+//! of somebody else's mistake.
+//!
+//! All attached routes are accepted and counted, but a TCP connection carries nothing to choose by:
+//! the oldest route has the listener.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vipgate_api::gateway::{NamespacesFrom, ParentReference, RouteNamespaces, TcpRoute};
+use vipgate_api::k8s::{NAMESPACE_NAME_LABEL, Namespace};
+use vipgate_api::selector::{Labels, matches};
+use vipgate_api::{Age, GATEWAY_GROUP, Kind, ObjectKey, Reason};
+
+use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
+use crate::refusal::Refusal;
+use crate::world::Shelf;
+
+/// What came out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attachment {
+    /// By route: its parentRefs that name Gateways of ours, in the order of the spec. A route
+    /// without one is not here.
+    pub routes: BTreeMap<ObjectKey, Vec<Parent>>,
+    /// By Gateway, one entry for each listener: the attached routes, the one that has it first.
+    pub listeners: BTreeMap<ObjectKey, Vec<Vec<ObjectKey>>>,
+    /// parentRefs that name a Gateway that does not exist: the route, and what to check.
+    pub dangling: Vec<(ObjectKey, Refusal)>,
+}
+
+/// One parentRef of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parent {
+    /// As it stands in the spec.
+    pub reference: ParentReference,
+    /// The Gateway that it names.
+    pub gateway: ObjectKey,
+    /// Names of the listeners that take the route, or why none does.
+    pub verdict: Result<Vec<String>, Refusal>,
+    /// Those of the listeners that an older route has.
+    pub superseded: Vec<Superseded>,
+}
+
+/// A listener that an older route has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superseded {
+    /// Its name.
+    pub listener: String,
+    /// The older route.
+    pub by: ObjectKey,
+}
+
+/// Attaches every route.
+pub fn attach(
+    admission: &Admission,
+    routes: &Shelf<TcpRoute>,
+    namespaces: &Shelf<Namespace>,
+) -> Attachment {
+    let mut attached = Attached::new(admission);
+    let mut out = Attachment::default();
+    for (key, stored) in routes {
+        let labels = labels_of(&key.namespace, namespaces);
+        let candidate = Candidate { key, age: &stored.age, labels, route: &stored.object };
+        let mut parents: Vec<Parent> = Vec::new();
+        for reference in &stored.object.spec.parent_refs {
+            let names_gateway = reference.group == GATEWAY_GROUP && reference.kind == "Gateway";
+            if !names_gateway || parents.iter().any(|parent| parent.reference == *reference) {
+                continue;
+            }
+            let namespace = reference.namespace.as_ref().unwrap_or(&key.namespace);
+            let gateway = ObjectKey::new(namespace, &reference.name);
+            match admission.gateways.get(&gateway) {
+                Some(admitted) => {
+                    let verdict = attached.try_attach(&gateway, admitted, reference, &candidate);
+                    let reference = reference.clone();
+                    parents.push(Parent { reference, gateway, verdict, superseded: Vec::new() });
+                }
+                None if admission.foreign.contains(&gateway) => {}
+                None if admission.classless.contains_key(&gateway) => {}
+                None => out.dangling.push((key.clone(), missing(&gateway))),
+            }
+        }
+        if !parents.is_empty() {
+            out.routes.insert(key.clone(), parents);
+        }
+    }
+    out.listeners = attached.finish();
+    supersede(&mut out, admission);
+    out
+}
+
+/// A route that wants to attach.
+struct Candidate<'a> {
+    key: &'a ObjectKey,
+    age: &'a Age,
+    /// Labels of its namespace.
+    labels: Labels,
+    route: &'a TcpRoute,
+}
+
+/// A route in the order of "the oldest wins".
+type ByAge<'a> = (&'a Age, &'a ObjectKey);
+
+/// Attached routes while they are being collected: by Gateway and listener, sorted oldest first.
+struct Attached<'a>(BTreeMap<ObjectKey, Vec<BTreeSet<ByAge<'a>>>>);
+
+impl<'a> Attached<'a> {
+    fn new(admission: &Admission) -> Self {
+        let empty = |gateway: &AdmittedGateway| vec![BTreeSet::new(); gateway.listeners.len()];
+        Self(admission.gateways.iter().map(|(key, g)| (key.clone(), empty(g))).collect())
+    }
+
+    /// Attaches a route to the listeners of a Gateway that a parentRef means and that take it.
+    fn try_attach(
+        &mut self,
+        key: &ObjectKey,
+        gateway: &AdmittedGateway,
+        reference: &ParentReference,
+        route: &Candidate<'a>,
+    ) -> Result<Vec<String>, Refusal> {
+        if route.route.spec.rules.is_empty() {
+            let message = "spec.rules is empty: write one rule with backendRefs";
+            return Err(Refusal::new(Reason::UnsupportedValue, message));
+        }
+        let meant: Vec<_> = (gateway.listeners.iter().enumerate())
+            .filter(|(_, listener)| is_meant(reference, listener))
+            .collect();
+        if meant.is_empty() {
+            return Err(no_match(key, gateway, reference));
+        }
+        let slots = self.0.get_mut(key).expect("every admitted Gateway has slots");
+        let (mut taken, mut objections) = (Vec::new(), Vec::new());
+        for (index, listener) in meant {
+            match objection(listener, key, route) {
+                Some(why) => objections.push(format!("listener {} {why}", listener.name)),
+                None => {
+                    slots[index].insert((route.age, route.key));
+                    taken.push(listener.name.clone());
+                }
+            }
+        }
+        if taken.is_empty() {
+            let message = format!("Gateway {key}: {}", objections.join("; "));
+            return Err(Refusal::new(Reason::NotAllowedByListeners, message));
+        }
+        Ok(taken)
+    }
+
+    fn finish(self) -> BTreeMap<ObjectKey, Vec<Vec<ObjectKey>>> {
+        let keys =
+            |slot: BTreeSet<ByAge<'_>>| slot.into_iter().map(|(_, key)| key.clone()).collect();
+        self.0
+            .into_iter()
+            .map(|(key, slots)| (key, slots.into_iter().map(keys).collect()))
+            .collect()
+    }
+}
+
+fn is_meant(reference: &ParentReference, listener: &AdmittedListener) -> bool {
+    reference.section_name.as_ref().is_none_or(|name| *name == listener.name)
+        && reference.port.is_none_or(|port| port == listener.port)
+}
+
+/// What speaks against a route on a listener, if anything: completes "listener web …".
+fn objection(
+    listener: &AdmittedListener,
+    gateway: &ObjectKey,
+    route: &Candidate<'_>,
+) -> Option<String> {
+    let takes = |kind: Kind| {
+        listener.supported_kinds.iter().any(|k| k.group == kind.group() && k.kind == kind.name())
+    };
+    if !takes(Kind::TcpRoute) {
+        let protocol = &listener.protocol;
+        return Some(if listener.supported_kinds.is_empty() && listener.invalid_kinds.is_none() {
+            format!("has protocol {protocol}, which takes no TCPRoute: attach to a TCP listener")
+        } else {
+            "takes no TCPRoute: add the kind to its allowedRoutes.kinds".to_owned()
+        });
+    }
+    namespace_objection(&listener.namespaces, gateway, route)
+}
+
+fn namespace_objection(
+    rule: &RouteNamespaces,
+    gateway: &ObjectKey,
+    route: &Candidate<'_>,
+) -> Option<String> {
+    let namespace = &route.key.namespace;
+    match rule.from {
+        NamespacesFrom::All => None,
+        NamespacesFrom::Same if *namespace == gateway.namespace => None,
+        NamespacesFrom::Same => Some(format!(
+            "takes routes of namespace {} only, this one is in {namespace}: set its \
+             allowedRoutes.namespaces.from to All or Selector",
+            gateway.namespace
+        )),
+        NamespacesFrom::Selector => match &rule.selector {
+            Some(selector) if matches(selector, &route.labels) => None,
+            Some(_) => Some(format!(
+                "takes no routes of namespace {namespace}: give the Namespace the labels that \
+                 its allowedRoutes.namespaces.selector asks for"
+            )),
+            None => Some(
+                "takes routes by selector but has none: set its allowedRoutes.namespaces.selector"
+                    .to_owned(),
+            ),
+        },
+        NamespacesFrom::None => {
+            Some("takes no routes: its allowedRoutes.namespaces.from is None".to_owned())
+        }
+    }
+}
+
+fn no_match(key: &ObjectKey, gateway: &AdmittedGateway, reference: &ParentReference) -> Refusal {
+    let asked = match (&reference.section_name, reference.port) {
+        (Some(name), Some(port)) => format!("named {name:?} on port {port}"),
+        (Some(name), None) => format!("named {name:?}"),
+        (None, Some(port)) => format!("on port {port}"),
+        (None, None) => "at all".to_owned(),
+    };
+    let have: Vec<String> =
+        gateway.listeners.iter().map(|l| format!("{} ({})", l.name, l.port)).collect();
+    let message = format!("Gateway {key} has no listener {asked}: it has {}", have.join(", "));
+    Refusal::new(Reason::NoMatchingParent, message)
+}
+
+fn missing(gateway: &ObjectKey) -> Refusal {
+    let message = format!(
+        "parentRefs: Gateway {gateway} does not exist: check name and namespace (the route's own \
+         namespace is meant when none is written)"
+    );
+    Refusal::new(Reason::NoMatchingParent, message)
+}
+
+/// Labels of a namespace, with the one that an API server always sets.
+fn labels_of(name: &str, namespaces: &Shelf<Namespace>) -> Labels {
+    let stored = namespaces.get(&ObjectKey::new("", name));
+    let mut labels = stored.and_then(|s| s.object.metadata.labels.clone()).unwrap_or_default();
+    labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
+    labels
+}
+
+/// Tells every route which of its listeners an older one has.
+fn supersede(attachment: &mut Attachment, admission: &Admission) {
+    for (route, parents) in &mut attachment.routes {
+        for parent in parents {
+            let Ok(taken) = &parent.verdict else { continue };
+            let listeners = &admission.gateways[&parent.gateway].listeners;
+            let slots = &attachment.listeners[&parent.gateway];
+            parent.superseded = std::iter::zip(listeners, slots)
+                .filter(|(listener, _)| taken.contains(&listener.name))
+                .filter_map(|(listener, slot)| {
+                    let by = slot.first().filter(|first| *first != route)?;
+                    Some(Superseded { listener: listener.name.clone(), by: by.clone() })
+                })
+                .collect();
+        }
+    }
+}

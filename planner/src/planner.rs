@@ -1,0 +1,348 @@
+//! The planner: owns all inputs, runs the layers whose inputs changed.
+//!
+//! ```text
+//!   input            admission pools allocation attachment resolution assembly status
+//!   GatewayClass         x
+//!   Gateway              x
+//!   Namespace                    x               x
+//!   IPAddressPool                x                                     x
+//!   TCPRoute                                     x          x                   x
+//!   Service, EndpointSlice, Backend, ReferenceGrant         x
+//!   L2Advertisement                                                    x
+//!   claims, foreign                      x
+//!   node                                 x                             x        x
+//!   report                                                                      x
+//! ```
+//!
+//! Behind each `x` the layers that use the result run too, but only if it is another than before.
+//! So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
+//!
+//! What always holds: the outcome depends on the inputs as they are, never on the way they came
+//! about, except for what the claims remember.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
+
+use crate::admission::{self, Admission};
+use crate::allocation::{self, Allocation, Pools};
+use crate::assembly;
+use crate::attachment::{self, Attachment};
+use crate::claim::{Claims, Foreign};
+use crate::layer::Layer;
+use crate::node::{Node, NodeReport};
+use crate::plan::Plan;
+use crate::resolution::{self, Resolution};
+use crate::status::{self, Layers, Statuses};
+use crate::world::World;
+
+/// Everything that is known, and everything that follows from it.
+#[derive(Debug, Default)]
+pub struct Planner {
+    world: World,
+    claims: Claims,
+    /// The claims that the caller knows.
+    told: Claims,
+    foreign: Foreign,
+    node: Node,
+    report: NodeReport,
+    release: bool,
+
+    admission: Layer<Admission>,
+    pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
+    allocation: Layer<Allocation>,
+    attachment: Layer<Attachment>,
+    resolution: Layer<Resolution>,
+    assembly: Layer<Plan>,
+    status: Layer<Statuses>,
+}
+
+/// What follows from the inputs. An [`Arc`] is the same as in the last outcome when its content is.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What this node has to do.
+    pub plan: Arc<Plan>,
+    /// What is said about the objects.
+    pub statuses: Arc<Statuses>,
+    /// The claims, when they are not those that the caller set or was told last. They have to be
+    /// kept safe before the plan goes out: the plan serves what they say.
+    pub claims: Option<Claims>,
+}
+
+/// How often each layer ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Classes, Gateways, listeners.
+    pub admission: u64,
+    /// Reading of pools.
+    pub pools: u64,
+    /// Addresses.
+    pub allocation: u64,
+    /// Routes to listeners.
+    pub attachment: u64,
+    /// backendRefs to endpoints.
+    pub resolution: u64,
+    /// The plan.
+    pub assembly: u64,
+    /// Conditions.
+    pub status: u64,
+}
+
+impl Planner {
+    /// A planner that knows nothing. It does not release claims until told that its objects are
+    /// complete ([`Self::set_release`]).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or replaces an object; says whether anything changed.
+    pub fn apply(&mut self, object: Object, age: Age) -> bool {
+        let kind = object.kind();
+        let changed = self.world.apply(object, age);
+        if changed {
+            self.touch(kind);
+        }
+        changed
+    }
+
+    /// Forgets an object; says whether it was there.
+    pub fn delete(&mut self, object: &ObjectRef) -> bool {
+        let changed = self.world.delete(object);
+        if changed {
+            self.touch(object.kind);
+        }
+        changed
+    }
+
+    fn touch(&mut self, kind: Kind) {
+        match kind {
+            Kind::GatewayClass | Kind::Gateway => self.admission.touch(),
+            Kind::Namespace => {
+                self.pools.touch();
+                self.attachment.touch();
+            }
+            Kind::IpAddressPool => {
+                self.pools.touch();
+                self.assembly.touch();
+            }
+            Kind::TcpRoute => {
+                self.attachment.touch();
+                self.resolution.touch();
+                self.status.touch();
+            }
+            Kind::Service | Kind::EndpointSlice | Kind::Backend | Kind::ReferenceGrant => {
+                self.resolution.touch();
+            }
+            Kind::L2Advertisement => self.assembly.touch(),
+            // No listener that is served uses one.
+            Kind::Secret => {}
+        }
+    }
+
+    /// Says what this node is.
+    pub fn set_node(&mut self, node: Node) {
+        if node == self.node {
+            return;
+        }
+        if addresses_of(&node) != addresses_of(&self.node) {
+            self.allocation.touch();
+        }
+        self.assembly.touch();
+        self.status.touch();
+        self.node = node;
+    }
+
+    /// Says what this node does.
+    pub fn set_report(&mut self, report: NodeReport) {
+        if report != self.report {
+            self.report = report;
+            self.status.touch();
+        }
+    }
+
+    /// Replaces all claims, as a state file or the group has them.
+    pub fn set_claims(&mut self, claims: Claims) {
+        self.told.clone_from(&claims);
+        if claims != self.claims {
+            self.claims = claims;
+            self.allocation.touch();
+        }
+    }
+
+    /// Remembers that an address was probed and found free, so that it may be published; says
+    /// whether that is new. From then on it is not changed any more.
+    pub fn publish(&mut self, address: IpAddr) -> bool {
+        match self.claims.0.get_mut(&address) {
+            Some(claim) if !claim.published => {
+                claim.published = true;
+                self.allocation.touch();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Replaces the addresses that hosts outside the group answer for.
+    pub fn set_foreign(&mut self, foreign: Foreign) {
+        if foreign != self.foreign {
+            self.foreign = foreign;
+            self.allocation.touch();
+        }
+    }
+
+    /// Says whether the objects are complete, so that a claim whose Gateway is not among them ends.
+    pub fn set_release(&mut self, release: bool) {
+        if release != self.release {
+            self.release = release;
+            self.allocation.touch();
+        }
+    }
+
+    /// The objects.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The claims.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// How often each layer ran.
+    pub fn runs(&self) -> Runs {
+        Runs {
+            admission: self.admission.runs(),
+            pools: self.pools.runs(),
+            allocation: self.allocation.runs(),
+            attachment: self.attachment.runs(),
+            resolution: self.resolution.runs(),
+            assembly: self.assembly.runs(),
+            status: self.status.runs(),
+        }
+    }
+
+    /// Brings everything up to date.
+    pub fn run(&mut self) -> Outcome {
+        self.run_admission();
+        self.run_pools();
+        self.run_allocation();
+        self.run_attachment();
+        self.run_resolution();
+        self.run_assembly();
+        self.run_status();
+        let changed = self.claims != self.told;
+        if changed {
+            self.told.clone_from(&self.claims);
+        }
+        Outcome {
+            plan: Arc::clone(self.assembly.value()),
+            statuses: Arc::clone(self.status.value()),
+            claims: changed.then(|| self.claims.clone()),
+        }
+    }
+
+    fn run_admission(&mut self) {
+        let World { classes, gateways, .. } = &self.world;
+        if self.admission.refresh(|| admission::admit(classes, gateways)) {
+            self.allocation.touch();
+            self.attachment.touch();
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_pools(&mut self) {
+        let World { pools, namespaces, .. } = &self.world;
+        if self.pools.refresh(|| Pools::new(pools, namespaces)) {
+            self.allocation.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_allocation(&mut self) {
+        let admission = self.admission.value();
+        let changed = self.allocation.refresh(|| {
+            let claims = match self.release {
+                true => still_owned(&self.claims, admission),
+                false => self.claims.clone(),
+            };
+            let (pools, _) = self.pools.value().as_ref();
+            let node = addresses_of(&self.node);
+            // The claims that end are gone already; those of a Gateway that is refused for now
+            // are not among the wants, and stay.
+            allocation::allocate(pools, &admission.wants, &claims, &self.foreign, &node, false)
+        });
+        self.claims.clone_from(&self.allocation.value().claims);
+        if changed {
+            self.resolution.touch();
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_attachment(&mut self) {
+        let World { tcp_routes, namespaces, .. } = &self.world;
+        let admission = self.admission.value();
+        if self.attachment.refresh(|| attachment::attach(admission, tcp_routes, namespaces)) {
+            self.resolution.touch();
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_resolution(&mut self) {
+        let (attachment, allocation) = (self.attachment.value(), self.allocation.value());
+        if self.resolution.refresh(|| resolution::resolve(&self.world, attachment, allocation)) {
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_assembly(&mut self) {
+        let changed = self.assembly.refresh(|| {
+            assembly::assemble(
+                &self.world,
+                self.admission.value(),
+                self.allocation.value(),
+                self.attachment.value(),
+                self.resolution.value(),
+                &self.node,
+            )
+        });
+        if changed {
+            self.status.touch();
+        }
+    }
+
+    fn run_status(&mut self) {
+        self.status.refresh(|| {
+            status::derive(&Layers {
+                tcp_routes: &self.world.tcp_routes,
+                admission: self.admission.value(),
+                pool_problems: &self.pools.value().1,
+                allocation: self.allocation.value(),
+                attachment: self.attachment.value(),
+                resolution: self.resolution.value(),
+                plan: self.assembly.value(),
+                node: &self.node,
+                report: &self.report,
+            })
+        });
+    }
+}
+
+/// The claims whose Gateway is there. One that is refused for now, or has lost its class, keeps
+/// its address: a mistake in a manifest must not cost the address that clients know.
+fn still_owned(claims: &Claims, admission: &Admission) -> Claims {
+    let is_there = |gateway: &ObjectKey| {
+        admission.gateways.contains_key(gateway) || admission.classless.contains_key(gateway)
+    };
+    let owned = claims.0.iter().filter(|(_, claim)| is_there(&claim.gateway));
+    Claims(owned.map(|(address, claim)| (*address, claim.clone())).collect())
+}
+
+fn addresses_of(node: &Node) -> BTreeSet<IpAddr> {
+    node.links.iter().flat_map(|link| &link.addresses).map(|net| net.addr()).collect()
+}

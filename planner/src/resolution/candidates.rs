@@ -1,0 +1,183 @@
+//! The endpoints behind a Service or a Backend, before any of them is refused.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use vipgate_api::k8s::{
+    EndpointConditions, EndpointPort, EndpointSlice, SERVICE_NAME_LABEL, Service, ServicePort,
+};
+use vipgate_api::vipgate::Backend;
+use vipgate_api::{ObjectKey, Reason};
+
+use crate::refusal::Refusal;
+use crate::world::Shelf;
+
+/// An endpoint that connections could go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Candidate {
+    pub(super) address: SocketAddr,
+    pub(super) readiness: Readiness,
+}
+
+/// Whether an endpoint takes new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Readiness {
+    Ready,
+    /// On its way out but still serving; used when nothing is ready (KEP-1672).
+    Leaving,
+}
+
+/// EndpointSlices by the Service they belong to.
+pub(super) struct SliceIndex<'a>(BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>);
+
+impl<'a> SliceIndex<'a> {
+    pub(super) fn new(slices: &'a Shelf<EndpointSlice>) -> Self {
+        let mut index = BTreeMap::<_, Vec<_>>::new();
+        for (key, stored) in slices {
+            let labels = stored.object.metadata.labels.as_ref();
+            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)) {
+                let of = ObjectKey::new(&key.namespace, service);
+                index.entry(of).or_default().push(&*stored.object);
+            }
+        }
+        Self(index)
+    }
+
+    fn of(&self, service: &ObjectKey) -> &[&'a EndpointSlice] {
+        self.0.get(service).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// Endpoints of a port of a Service. Slices carry resolved port numbers under the name of the
+/// Service's port, so `targetPort` is not looked at.
+pub(super) fn of_service(
+    key: &ObjectKey,
+    port: Option<u16>,
+    services: &Shelf<Service>,
+    slices: &SliceIndex<'_>,
+) -> Result<Vec<Candidate>, Refusal> {
+    let not_found = |message| Refusal::new(Reason::BackendNotFound, message);
+    let Some(service) = services.get(key) else {
+        let message = format!("Service {key} does not exist: check name and namespace");
+        return Err(not_found(message));
+    };
+    let spec = service.object.spec.as_ref();
+    if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+        return Err(not_found(format!(
+            "Service {key} is of type ExternalName and has no endpoints: write a Backend of group \
+             vipgate.dev with the addresses instead"
+        )));
+    }
+    let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let name = service_port(key, port, ports).map_err(not_found)?;
+    Ok(slices.of(key).iter().flat_map(|slice| of_slice(slice, name)).collect())
+}
+
+/// Name of the TCP port of a Service with this number.
+fn service_port<'a>(
+    key: &ObjectKey,
+    port: Option<u16>,
+    ports: &'a [ServicePort],
+) -> Result<&'a str, String> {
+    let is_tcp = |p: &&ServicePort| protocol_is_tcp(p.protocol.as_deref());
+    let tcp = || ports.iter().filter(is_tcp);
+    let Some(number) = port else {
+        return Err(format!(
+            "a backendRef to Service {key} needs a port: write one of {}",
+            numbers(tcp())
+        ));
+    };
+    if let Some(port) = tcp().find(|p| p.port == i32::from(number)) {
+        return Ok(port.name.as_deref().unwrap_or_default());
+    }
+    let other = ports.iter().find(|p| p.port == i32::from(number));
+    Err(match other.and_then(|p| p.protocol.as_deref()) {
+        Some(protocol) => format!("port {number} of Service {key} is {protocol}, not TCP"),
+        None => format!("Service {key} has no port {number}: its TCP ports are {}", numbers(tcp())),
+    })
+}
+
+fn numbers<'a>(ports: impl Iterator<Item = &'a ServicePort>) -> String {
+    let numbers: Vec<String> = ports.map(|port| port.port.to_string()).collect();
+    if numbers.is_empty() { "(none)".to_owned() } else { numbers.join(", ") }
+}
+
+fn protocol_is_tcp(protocol: Option<&str>) -> bool {
+    protocol.is_none_or(|protocol| protocol == "TCP")
+}
+
+fn of_slice(slice: &EndpointSlice, port: &str) -> Vec<Candidate> {
+    if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
+        return Vec::new();
+    }
+    let is_meant = |p: &&EndpointPort| {
+        p.name.as_deref().unwrap_or_default() == port && protocol_is_tcp(p.protocol.as_deref())
+    };
+    let numbers: Vec<u16> = (slice.ports.iter().flatten())
+        .filter(is_meant)
+        .filter_map(|p| u16::try_from(p.port?).ok())
+        .filter(|number| *number != 0)
+        .collect();
+    let mut found = Vec::new();
+    for endpoint in &slice.endpoints {
+        let Some(readiness) = readiness(endpoint.conditions.as_ref()) else { continue };
+        for address in endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok()) {
+            found.extend(numbers.iter().map(|number| Candidate {
+                address: SocketAddr::new(address.to_canonical(), *number),
+                readiness,
+            }));
+        }
+    }
+    found
+}
+
+/// Absent `ready` means true, absent `serving` means what `ready` says, absent `terminating` means
+/// false (`discovery.k8s.io/v1` EndpointConditions).
+fn readiness(conditions: Option<&EndpointConditions>) -> Option<Readiness> {
+    let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+    let serving = conditions.and_then(|c| c.serving).unwrap_or(ready);
+    let terminating = conditions.and_then(|c| c.terminating).unwrap_or(false);
+    match (ready, serving && terminating) {
+        (true, _) => Some(Readiness::Ready),
+        (false, true) => Some(Readiness::Leaving),
+        (false, false) => None,
+    }
+}
+
+/// Endpoints of a Backend; of those on one port when the reference names it.
+pub(super) fn of_backend(
+    key: &ObjectKey,
+    port: Option<u16>,
+    backends: &Shelf<Backend>,
+) -> Result<Vec<Candidate>, Refusal> {
+    let not_found = |message| Refusal::new(Reason::BackendNotFound, message);
+    let Some(backend) = backends.get(key) else {
+        let message = format!("Backend {key} does not exist: check name and namespace");
+        return Err(not_found(message));
+    };
+    let endpoints = &backend.object.spec.endpoints;
+    let mut found = Vec::with_capacity(endpoints.len());
+    for endpoint in endpoints.iter().filter(|endpoint| port.is_none_or(|p| p == endpoint.port)) {
+        let Ok(address) = endpoint.address.parse::<IpAddr>() else {
+            return Err(not_found(format!(
+                "Backend {key}: {:?} is not an IP address: write one such as 192.0.2.10",
+                endpoint.address
+            )));
+        };
+        let address = SocketAddr::new(address.to_canonical(), endpoint.port);
+        found.push(Candidate { address, readiness: Readiness::Ready });
+    }
+    match (port, found.is_empty() && !endpoints.is_empty()) {
+        (Some(port), true) => {
+            let mut ports: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.port).collect();
+            ports.sort_unstable();
+            ports.dedup();
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            Err(not_found(format!(
+                "Backend {key} has no endpoint on port {port}: write one of {} or leave port out",
+                ports.join(", ")
+            )))
+        }
+        _ => Ok(found),
+    }
+}

@@ -1,0 +1,204 @@
+//! From backendRefs to endpoints.
+//!
+//! Flow, for each backendRef: kind served? → reference permitted? → object and port there? →
+//! ready endpoints (leaving ones when none is ready) → addresses that may be forwarded to.
+//!
+//! What always holds: a target has one share for each backendRef, in their order and with their
+//! weights, also for those that cannot be resolved. So a broken reference takes its own part of
+//! the connections down and no other. The existence of an object in another namespace shows only
+//! where a ReferenceGrant allows to look.
+
+mod candidates;
+mod grants;
+mod refused;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use vipgate_api::gateway::{BackendRef, ReferenceGrant, TcpRoute};
+use vipgate_api::k8s::Service;
+use vipgate_api::vipgate::Backend;
+use vipgate_api::{ObjectKey, Reason, VIPGATE_GROUP};
+
+use self::candidates::{Candidate, Readiness, SliceIndex};
+use crate::allocation::{Addresses, Allocation};
+use crate::attachment::Attachment;
+use crate::claim::Claims;
+use crate::plan::{BackendShare, Endpoint, Target};
+use crate::refusal::Refusal;
+use crate::world::{Shelf, World};
+
+/// What came out: by route, and by whether the VIP is a loopback one (only those may have backends
+/// on loopback). Only what is attached, and only for the VIPs there are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resolution(pub BTreeMap<(ObjectKey, VipSide), Resolved>);
+
+/// On which side of the host an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VipSide {
+    /// Reached from the host itself.
+    Loopback,
+    /// Reached from the network.
+    Network,
+}
+
+impl VipSide {
+    /// The side of an address.
+    pub fn of(address: std::net::IpAddr) -> Self {
+        if address.is_loopback() { Self::Loopback } else { Self::Network }
+    }
+
+    /// The sides of a Gateway; the network for one that has no address yet.
+    pub fn all_of(addresses: Option<&Addresses>) -> BTreeSet<Self> {
+        let assigned = addresses.map(|addresses| addresses.assigned.as_slice()).unwrap_or_default();
+        match assigned {
+            [] => BTreeSet::from([Self::Network]),
+            assigned => assigned.iter().copied().map(Self::of).collect(),
+        }
+    }
+}
+
+/// A route, resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// Where its connections go.
+    pub target: Arc<Target>,
+    /// backendRefs that cannot be resolved (ResolvedRefs=False).
+    pub refusals: Vec<Refusal>,
+    /// backendRefs that are right, have a weight, and have nothing that is ready.
+    pub starved: Vec<String>,
+}
+
+/// The objects that backendRefs lead to.
+struct Ground<'a> {
+    services: &'a Shelf<Service>,
+    slices: SliceIndex<'a>,
+    backends: &'a Shelf<Backend>,
+    grants: &'a Shelf<ReferenceGrant>,
+    vips: &'a Claims,
+}
+
+/// Resolves every attached route.
+pub fn resolve(world: &World, attachment: &Attachment, allocation: &Allocation) -> Resolution {
+    let World { services, endpoint_slices, backends, grants, tcp_routes, .. } = world;
+    let slices = SliceIndex::new(endpoint_slices);
+    let ground = Ground { services, slices, backends, grants, vips: &allocation.claims };
+    let mut resolution = Resolution::default();
+    for (key, parents) in &attachment.routes {
+        let sides: BTreeSet<VipSide> = parents
+            .iter()
+            .flat_map(|parent| VipSide::all_of(allocation.gateways.get(&parent.gateway)))
+            .collect();
+        let Some(route) = tcp_routes.get(key) else { continue };
+        for side in sides {
+            let resolved = ground.route(key, &route.object, side);
+            resolution.0.insert((key.clone(), side), resolved);
+        }
+    }
+    resolution
+}
+
+impl Ground<'_> {
+    /// Resolves the rule that is served: the first.
+    fn route(&self, key: &ObjectKey, route: &TcpRoute, side: VipSide) -> Resolved {
+        let references = route.spec.rules.first().map(|rule| rule.backend_refs.as_slice());
+        let (mut shares, mut refusals, mut starved) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, reference) in references.unwrap_or_default().iter().enumerate() {
+            let target = target_of(key, reference);
+            let found = self.reference(key, reference, &target, side);
+            let backend = describe(reference, &target);
+            let (endpoints, unusable) = match found {
+                Ok(endpoints) if endpoints.is_empty() => {
+                    let why = format!("{backend} has no endpoint that is ready");
+                    if reference.weight > 0 {
+                        starved.push(why.clone());
+                    }
+                    (endpoints, Some(why))
+                }
+                Ok(endpoints) => (endpoints, None),
+                Err(refusal) => {
+                    let message = format!("backendRefs[{index}]: {}", refusal.message);
+                    refusals.push(Refusal::new(refusal.reason, message));
+                    (Vec::new(), Some(refusal.message))
+                }
+            };
+            shares.push(BackendShare { backend, weight: reference.weight, endpoints, unusable });
+        }
+        let target = Arc::new(Target { route: key.clone(), shares });
+        Resolved { target, refusals, starved }
+    }
+
+    fn reference(
+        &self,
+        route: &ObjectKey,
+        reference: &BackendRef,
+        target: &ObjectKey,
+        side: VipSide,
+    ) -> Result<Vec<Endpoint>, Refusal> {
+        let kind = (reference.group.as_str(), reference.kind.as_str());
+        if !matches!(kind, ("", "Service") | (VIPGATE_GROUP, "Backend")) {
+            let group = &reference.group;
+            let message = format!(
+                "kind {} of group {group:?} cannot be a backend: write a Service, or a Backend of \
+                 group {VIPGATE_GROUP}",
+                reference.kind
+            );
+            return Err(Refusal::new(Reason::InvalidKind, message));
+        }
+        grants::check(route, reference, target, self.grants)?;
+        let candidates = match kind {
+            ("", _) => candidates::of_service(target, reference.port, self.services, &self.slices)?,
+            _ => candidates::of_backend(target, reference.port, self.backends)?,
+        };
+        self.usable(candidates, side, &describe(reference, target))
+    }
+
+    /// The endpoints that new connections go to, sorted, each once. An error when there would be
+    /// some, were they not all refused.
+    fn usable(
+        &self,
+        candidates: Vec<Candidate>,
+        side: VipSide,
+        backend: &str,
+    ) -> Result<Vec<Endpoint>, Refusal> {
+        let (mut ready, mut leaving) = (BTreeSet::new(), BTreeSet::new());
+        let mut refused = BTreeMap::new();
+        for Candidate { address, readiness } in candidates {
+            let loopback_allowed = side == VipSide::Loopback;
+            if let Some(why) = refused::refused(address.ip(), loopback_allowed, self.vips) {
+                refused.insert(address.ip(), why);
+                continue;
+            }
+            match readiness {
+                Readiness::Ready => ready.insert(Endpoint(address)),
+                Readiness::Leaving => leaving.insert(Endpoint(address)),
+            };
+        }
+        let usable = if ready.is_empty() { leaving } else { ready };
+        match refused.first_key_value() {
+            Some((address, why)) if usable.is_empty() => {
+                let more = match refused.len() - 1 {
+                    0 => String::new(),
+                    more => format!(" ({more} more are refused as well)"),
+                };
+                let message =
+                    format!("{backend}: {address} {why}{more}: give it endpoints elsewhere");
+                Err(Refusal::new(Reason::AddressRefused, message))
+            }
+            _ => Ok(usable.into_iter().collect()),
+        }
+    }
+}
+
+fn target_of(route: &ObjectKey, reference: &BackendRef) -> ObjectKey {
+    let namespace = reference.namespace.as_ref().unwrap_or(&route.namespace);
+    ObjectKey::new(namespace, &reference.name)
+}
+
+/// `Service default/web:80`.
+fn describe(reference: &BackendRef, target: &ObjectKey) -> String {
+    match reference.port {
+        Some(port) => format!("{} {target}:{port}", reference.kind),
+        None => format!("{} {target}", reference.kind),
+    }
+}

@@ -1,0 +1,259 @@
+//! Status of a Gateway and its listeners.
+//!
+//! `Accepted` comes from the spec alone, with one exception: entries of `spec.addresses` of a type
+//! that is not served. `Programmed` is true when every address serves and a listener is bound.
+
+use std::net::IpAddr;
+
+use vipgate_api::gateway::{AddressType, GatewayAddress};
+use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
+
+use super::standing::Standing;
+use super::{GatewayStatus, Layers, ListenerStatus};
+use crate::admission::{AdmittedGateway, AdmittedListener, list_refused};
+use crate::allocation::{AddressProblem, Addresses};
+use crate::node::{ListenerState, VipState};
+use crate::plan::ListenerId;
+use crate::refusal::{Refusal, sum};
+
+/// Everything about one Gateway.
+struct View<'a> {
+    layers: &'a Layers<'a>,
+    key: &'a ObjectKey,
+    gateway: &'a AdmittedGateway,
+    /// Absent when it is refused, so that it needs no address.
+    addresses: Option<&'a Addresses>,
+    /// Its addresses, in order, and how far each has come.
+    standings: Vec<(IpAddr, Standing)>,
+}
+
+/// The status of a Gateway of ours.
+pub(super) fn status(
+    layers: &Layers<'_>,
+    key: &ObjectKey,
+    gateway: &AdmittedGateway,
+) -> GatewayStatus {
+    let addresses = layers.allocation.gateways.get(key);
+    let assigned = addresses.map(|addresses| addresses.assigned.as_slice()).unwrap_or_default();
+    let standings = assigned
+        .iter()
+        .filter_map(|address| {
+            let vip = layers.plan.vips.get(address)?;
+            let state = layers.report.vips.get(address);
+            Some((*address, Standing::of(vip, state, &layers.node.name)))
+        })
+        .collect();
+    let view = View { layers, key, gateway, addresses, standings };
+    let listeners = (gateway.listeners.iter().enumerate())
+        .map(|(index, listener)| view.listener(index, listener))
+        .collect();
+    GatewayStatus {
+        addresses: view.published(),
+        conditions: vec![view.accepted(), view.programmed()],
+        listeners,
+    }
+}
+
+impl View<'_> {
+    /// The addresses that clients may use: nobody else has them, which a probe has shown.
+    fn published(&self) -> Vec<GatewayAddress> {
+        let is_published = |address: &IpAddr| {
+            let claim = self.layers.allocation.claims.0.get(address);
+            address.is_loopback()
+                || claim.is_some_and(|claim| claim.published)
+                || matches!(self.layers.report.vips.get(address), Some(VipState::Serving(_)))
+        };
+        let addresses =
+            self.standings.iter().map(|(address, _)| address).filter(|a| is_published(a));
+        addresses
+            .map(|address| GatewayAddress {
+                kind: AddressType::IpAddress,
+                value: Some(address.to_string()),
+            })
+            .collect()
+    }
+
+    fn problems(&self) -> &[AddressProblem] {
+        self.addresses.map(|addresses| addresses.problems.as_slice()).unwrap_or_default()
+    }
+
+    /// Why the Gateway is not accepted, if it is not.
+    fn refused(&self) -> Option<Refusal> {
+        self.gateway.refused.clone().or_else(|| {
+            let unsupported: Vec<Refusal> = (self.problems().iter().map(refusal))
+                .filter(|refusal| refusal.reason == Reason::UnsupportedAddress)
+                .collect();
+            sum(&unsupported)
+        })
+    }
+
+    fn accepted(&self) -> Condition {
+        let kind = ConditionType::Accepted;
+        let bad = list_refused(&self.gateway.listeners);
+        match self.refused() {
+            Some(refusal) => refusal.condition(kind),
+            None if bad.is_empty() => {
+                Condition::holds(kind, Reason::Accepted, "every listener is valid")
+            }
+            None => {
+                let message = format!("not served: {bad}; the other listeners are valid");
+                Condition::holds(kind, Reason::ListenersNotValid, message)
+            }
+        }
+    }
+
+    fn programmed(&self) -> Condition {
+        let kind = ConditionType::Programmed;
+        if let Some(refusal) = self.refused() {
+            let message = format!("the Gateway is not accepted: {}", refusal.message);
+            return Condition::fails(kind, Reason::Invalid, message);
+        }
+        if let Some(obstacle) = sum(&self.address_obstacles()) {
+            return obstacle.condition(kind);
+        }
+        let waits: Vec<&str> = self.standings.iter().filter_map(|(_, s)| s.obstacle()).collect();
+        if !waits.is_empty() {
+            return Condition::fails(kind, Reason::Pending, waits.join("; "));
+        }
+        if let Some(refusal) = self.nothing_bound() {
+            return refusal.condition(kind);
+        }
+        let serving = self.standings.iter().filter_map(|(_, standing)| match standing {
+            Standing::Serving(text) => Some(text.as_str()),
+            Standing::Waiting(_) | Standing::Down(_) => None,
+        });
+        let message = serving.collect::<Vec<_>>().join("; ");
+        Condition::holds(kind, Reason::Programmed, message)
+    }
+
+    /// What is wrong with the addresses: in allocation, then on this node. A host that has one of
+    /// them is named once.
+    fn address_obstacles(&self) -> Vec<Refusal> {
+        let mut obstacles: Vec<Refusal> = self.problems().iter().map(refusal).collect();
+        let is_foreign = |address: &IpAddr| {
+            let foreign = |p: &AddressProblem| matches!(p, AddressProblem::Foreign { address: a, .. } if a == address);
+            self.problems().iter().any(foreign)
+        };
+        for (address, standing) in &self.standings {
+            match standing {
+                Standing::Down(refusal) if !is_foreign(address) => obstacles.push(refusal.clone()),
+                Standing::Down(_) | Standing::Serving(_) | Standing::Waiting(_) => {}
+            }
+        }
+        if obstacles.is_empty() && self.standings.is_empty() {
+            let message = "the Gateway has no address yet";
+            obstacles.push(Refusal::new(Reason::AddressNotAssigned, message));
+        }
+        obstacles
+    }
+
+    /// Why no listener listens, if none does.
+    fn nothing_bound(&self) -> Option<Refusal> {
+        let mut failures = Vec::new();
+        for (_, listener) in self.gateway.served() {
+            for (address, _) in &self.standings {
+                match self.socket(listener, *address) {
+                    Some(ListenerState::Bound) => return None,
+                    Some(ListenerState::Failed(why)) => {
+                        failures.push(format!("listener {}: {why}", listener.name));
+                    }
+                    None => {}
+                }
+            }
+        }
+        Some(match failures.is_empty() {
+            true => Refusal::new(Reason::Pending, "no listener is bound yet"),
+            false => Refusal::new(
+                Reason::Invalid,
+                format!("no listener could be bound: {}", failures.join("; ")),
+            ),
+        })
+    }
+
+    fn socket(&self, listener: &AdmittedListener, address: IpAddr) -> Option<&ListenerState> {
+        let (gateway, name) = (self.key.clone(), listener.name.clone());
+        self.layers.report.listeners.get(&ListenerId { gateway, name, address })
+    }
+
+    fn listener(&self, index: usize, listener: &AdmittedListener) -> ListenerStatus {
+        let slots = self.layers.attachment.listeners.get(self.key);
+        let attached = slots.and_then(|slots| slots.get(index)).map_or(0, Vec::len);
+        ListenerStatus {
+            name: listener.name.clone(),
+            supported_kinds: listener.supported_kinds.clone(),
+            attached_routes: u32::try_from(attached).unwrap_or(u32::MAX),
+            conditions: vec![
+                listener_accepted(listener),
+                self.listener_programmed(listener),
+                listener_resolved(listener),
+                conflicted(listener),
+            ],
+        }
+    }
+
+    fn listener_programmed(&self, listener: &AdmittedListener) -> Condition {
+        let kind = ConditionType::Programmed;
+        if let Some(refusal) = &listener.refused {
+            let reason = if listener.is_conflicted() { refusal.reason } else { Reason::Invalid };
+            return Condition::fails(kind, reason, refusal.message.clone());
+        }
+        if let Some(refusal) = &self.gateway.refused {
+            let message = format!("the Gateway is not accepted: {}", refusal.message);
+            return Condition::fails(kind, Reason::Invalid, message);
+        }
+        if self.standings.is_empty() {
+            return Condition::fails(kind, Reason::Pending, "the Gateway has no address yet");
+        }
+        let (mut serving, mut waiting) = (Vec::new(), Vec::new());
+        for (address, standing) in &self.standings {
+            match (self.socket(listener, *address), standing) {
+                (Some(ListenerState::Failed(why)), _) => {
+                    return Condition::fails(kind, Reason::PortUnavailable, why.clone());
+                }
+                (_, Standing::Waiting(what)) => waiting.push(what.clone()),
+                (_, Standing::Down(why)) => waiting.push(why.message.clone()),
+                (None, Standing::Serving(_)) => {
+                    waiting.push(format!("port {} on {address} is not bound yet", listener.port));
+                }
+                (Some(ListenerState::Bound), Standing::Serving(text)) => {
+                    serving.push(text.as_str())
+                }
+            }
+        }
+        if !waiting.is_empty() {
+            return Condition::fails(kind, Reason::Pending, waiting.join("; "));
+        }
+        let message = format!("port {} is bound; {}", listener.port, serving.join("; "));
+        Condition::holds(kind, Reason::Programmed, message)
+    }
+}
+
+fn refusal(problem: &AddressProblem) -> Refusal {
+    Refusal::new(problem.reason(), problem.to_string())
+}
+
+fn listener_accepted(listener: &AdmittedListener) -> Condition {
+    let kind = ConditionType::Accepted;
+    match &listener.refused {
+        Some(refusal) => refusal.condition(kind),
+        None => Condition::holds(kind, Reason::Accepted, "the listener is valid"),
+    }
+}
+
+fn listener_resolved(listener: &AdmittedListener) -> Condition {
+    let kind = ConditionType::ResolvedRefs;
+    match &listener.invalid_kinds {
+        Some(refusal) => refusal.condition(kind),
+        None => Condition::holds(kind, Reason::ResolvedRefs, "every reference is resolved"),
+    }
+}
+
+fn conflicted(listener: &AdmittedListener) -> Condition {
+    let kind = ConditionType::Conflicted;
+    match &listener.refused {
+        Some(refusal) if listener.is_conflicted() => {
+            Condition::holds(kind, refusal.reason, refusal.message.clone())
+        }
+        _ => Condition::fails(kind, Reason::NoConflicts, "no other listener is in the way"),
+    }
+}

@@ -1,0 +1,59 @@
+//! Statuses as the objects would carry them.
+
+use serde::Serialize;
+use serde_json::Value;
+use vipgate_api::{Kind, ObjectRef};
+
+use super::Statuses;
+
+impl Statuses {
+    /// The objects that have a status, in the order in which kinds are listed to people.
+    pub fn objects(&self) -> impl Iterator<Item = ObjectRef> {
+        let classes = self.classes.keys().map(|key| (Kind::GatewayClass, key));
+        let gateways = self.gateways.keys().map(|key| (Kind::Gateway, key));
+        let routes = self.tcp_routes.keys().map(|key| (Kind::TcpRoute, key));
+        let all = classes.chain(gateways).chain(routes);
+        all.map(|(kind, key)| ObjectRef { kind, key: key.clone() })
+    }
+
+    /// `status` of an object as JSON, if we write one for it. `generation` is its
+    /// `metadata.generation`; without one (there is no API server) conditions carry no
+    /// `observedGeneration`.
+    pub fn json(&self, object: &ObjectRef, generation: Option<i64>) -> Option<Value> {
+        let key = &object.key;
+        let mut status = match object.kind {
+            Kind::GatewayClass => to_value(self.classes.get(key)?),
+            Kind::Gateway => to_value(self.gateways.get(key)?),
+            Kind::TcpRoute => to_value(self.tcp_routes.get(key)?),
+            _ => return None,
+        };
+        if let Some(generation) = generation {
+            observe(&mut status, generation);
+        }
+        Some(status)
+    }
+}
+
+fn to_value(status: &impl Serialize) -> Value {
+    serde_json::to_value(status).expect("statuses have string keys and serialise without error")
+}
+
+/// Adds `observedGeneration` to every condition, however deep.
+fn observe(value: &mut Value, generation: i64) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::Array(conditions) if name == "conditions" => {
+                        for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
+                            condition.insert("observedGeneration".to_owned(), generation.into());
+                        }
+                    }
+                    value => observe(value, generation),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| observe(value, generation)),
+        _ => {}
+    }
+}

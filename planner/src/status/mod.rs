@@ -1,0 +1,170 @@
+//! What is said about every object: conditions, and a list of what is wrong.
+//!
+//! Everything is derived, in one pass, from the other layers and from what the node reports. No
+//! condition is ever kept, so none can be stale. Conditions come in a fixed order and have no
+//! times: whoever writes them adds `lastTransitionTime` and keeps it while the status is the same.
+
+mod gateway;
+mod json;
+mod problem;
+mod route;
+mod standing;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use vipgate_api::gateway::{GatewayAddress, ParentReference, RouteGroupKind, TcpRoute};
+use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
+
+pub use self::problem::Problem;
+use crate::admission::Admission;
+use crate::allocation::Allocation;
+use crate::attachment::Attachment;
+use crate::node::{Node, NodeReport};
+use crate::plan::Plan;
+use crate::refusal::Refusal;
+use crate::resolution::Resolution;
+use crate::world::Shelf;
+
+/// Gateway API features that are served, by name.
+const SUPPORTED_FEATURES: [&str; 5] =
+    ["Gateway", "GatewayAddressEmpty", "GatewayStaticAddresses", "ReferenceGrant", "TCPRoute"];
+
+/// Status of every object that we write one for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Statuses {
+    /// GatewayClasses of ours.
+    pub classes: BTreeMap<ObjectKey, ClassStatus>,
+    /// Gateways of our classes.
+    pub gateways: BTreeMap<ObjectKey, GatewayStatus>,
+    /// TCPRoutes with a parentRef to one of these Gateways.
+    pub tcp_routes: BTreeMap<ObjectKey, RouteStatus>,
+    /// What is wrong, broken things first.
+    pub problems: Vec<Problem>,
+    /// What is well but worth knowing, such as an address in use that its pool no longer has.
+    pub notes: Vec<String>,
+}
+
+/// `GatewayClass.status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassStatus {
+    /// Accepted, SupportedVersion.
+    pub conditions: Vec<Condition>,
+    /// Sorted by name.
+    pub supported_features: Vec<Feature>,
+}
+
+/// One of `GatewayClass.status.supportedFeatures`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Feature {
+    /// Name, as the conformance suite knows it.
+    pub name: &'static str,
+}
+
+/// `Gateway.status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GatewayStatus {
+    /// Addresses that clients may use.
+    pub addresses: Vec<GatewayAddress>,
+    /// Accepted, Programmed.
+    pub conditions: Vec<Condition>,
+    /// Every listener, in the order of the spec.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// One of `Gateway.status.listeners`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// Kinds of routes that it takes.
+    pub supported_kinds: Vec<RouteGroupKind>,
+    /// Number of routes attached to it, those that an older one supersedes included.
+    pub attached_routes: u32,
+    /// Accepted, Programmed, ResolvedRefs, Conflicted.
+    pub conditions: Vec<Condition>,
+}
+
+/// `TCPRoute.status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RouteStatus {
+    /// Our entries; those of other controllers are theirs.
+    pub parents: Vec<ParentStatus>,
+}
+
+/// One of `TCPRoute.status.parents`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentStatus {
+    /// As it stands in the spec, with the defaults of the CRD.
+    pub parent_ref: ParentReference,
+    /// Ours.
+    pub controller_name: String,
+    /// Accepted, ResolvedRefs, and PartiallyInvalid where it is so.
+    pub conditions: Vec<Condition>,
+}
+
+/// What status is derived from.
+pub struct Layers<'a> {
+    /// The routes themselves.
+    pub tcp_routes: &'a Shelf<TcpRoute>,
+    /// Classes, Gateways and listeners.
+    pub admission: &'a Admission,
+    /// Pools that cannot be used as written.
+    pub pool_problems: &'a BTreeMap<ObjectKey, String>,
+    /// Addresses.
+    pub allocation: &'a Allocation,
+    /// Routes on listeners.
+    pub attachment: &'a Attachment,
+    /// Endpoints of routes.
+    pub resolution: &'a Resolution,
+    /// What the node is asked to do.
+    pub plan: &'a Plan,
+    /// The node.
+    pub node: &'a Node,
+    /// What the node does.
+    pub report: &'a NodeReport,
+}
+
+/// Derives every status.
+pub fn derive(layers: &Layers<'_>) -> Statuses {
+    let mut statuses = Statuses {
+        notes: layers.allocation.notes.iter().map(ToString::to_string).collect(),
+        ..Statuses::default()
+    };
+    for (key, refused) in &layers.admission.classes {
+        statuses.classes.insert(key.clone(), class(refused.as_ref()));
+    }
+    for (key, gateway) in &layers.admission.gateways {
+        statuses.gateways.insert(key.clone(), gateway::status(layers, key, gateway));
+    }
+    for (key, parents) in &layers.attachment.routes {
+        let Some(stored) = layers.tcp_routes.get(key) else { continue };
+        let status = route::status(layers, key, parents, &stored.object);
+        statuses.tcp_routes.insert(key.clone(), status);
+    }
+    statuses.problems = problem::problems(&statuses, layers);
+    statuses
+}
+
+fn class(refused: Option<&Refusal>) -> ClassStatus {
+    let accepted = match refused {
+        Some(refusal) => refusal.condition(ConditionType::Accepted),
+        None => Condition::holds(
+            ConditionType::Accepted,
+            Reason::Accepted,
+            "Gateways of this class are served by vipgate",
+        ),
+    };
+    let version = Condition::holds(
+        ConditionType::SupportedVersion,
+        Reason::SupportedVersion,
+        "objects are read as Gateway API v1.6 defines them",
+    );
+    ClassStatus {
+        conditions: vec![accepted, version],
+        supported_features: SUPPORTED_FEATURES.map(|name| Feature { name }).to_vec(),
+    }
+}

@@ -1,0 +1,127 @@
+//! What is wrong, for people: the negative conditions, each once and at the object that caused it,
+//! and what no condition can say because the object that is asked for is not there.
+
+use serde::Serialize;
+use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
+
+use super::{GatewayStatus, Layers, ListenerStatus, RouteStatus, Statuses, route};
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Where to look.
+    pub object: ObjectRef,
+    /// For programs. [`Reason::Pending`] is no fault: it goes away by itself.
+    pub reason: Reason,
+    /// For people: what is wrong and what to write instead.
+    pub message: String,
+}
+
+/// All problems: what is broken before what is on its way, then by kind and name.
+pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem> {
+    let mut list = List::default();
+    for (key, status) in &statuses.classes {
+        list.false_ones(Kind::GatewayClass, key, &status.conditions);
+    }
+    for (key, status) in &statuses.gateways {
+        list.gateway(key, status);
+    }
+    for (key, status) in &statuses.tcp_routes {
+        list.route(key, status);
+    }
+    list.absent(layers);
+    list.starved(layers);
+    list.0.sort_by(|a, b| {
+        (a.reason == Reason::Pending, &a.object).cmp(&(b.reason == Reason::Pending, &b.object))
+    });
+    list.0
+}
+
+#[derive(Default)]
+struct List(Vec<Problem>);
+
+impl List {
+    fn add(&mut self, kind: Kind, key: &ObjectKey, reason: Reason, message: impl Into<String>) {
+        let object = ObjectRef { kind, key: key.clone() };
+        let problem = Problem { object, reason, message: message.into() };
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+    }
+
+    fn false_ones(&mut self, kind: Kind, key: &ObjectKey, conditions: &[Condition]) {
+        for condition in conditions.iter().filter(|condition| !condition.is_true()) {
+            self.add(kind, key, condition.reason, condition.message.clone());
+        }
+    }
+
+    /// A Gateway that is not accepted is not programmed either: said once.
+    fn gateway(&mut self, key: &ObjectKey, status: &GatewayStatus) {
+        let accepted = of(&status.conditions, ConditionType::Accepted);
+        match accepted.filter(|condition| !condition.is_true()) {
+            Some(refused) => {
+                self.add(Kind::Gateway, key, refused.reason, refused.message.clone());
+            }
+            None => self.false_ones(Kind::Gateway, key, &status.conditions),
+        }
+        for listener in &status.listeners {
+            self.listener(key, listener);
+        }
+    }
+
+    /// What is wrong with a listener itself; what it waits for is the Gateway's problem.
+    fn listener(&mut self, gateway: &ObjectKey, listener: &ListenerStatus) {
+        let own = listener.conditions.iter().filter(|condition| match condition.kind {
+            ConditionType::Accepted | ConditionType::ResolvedRefs => !condition.is_true(),
+            _ => condition.reason == Reason::PortUnavailable,
+        });
+        for condition in own {
+            let message = format!("listener {}: {}", listener.name, condition.message);
+            self.add(Kind::Gateway, gateway, condition.reason, message);
+        }
+    }
+
+    fn route(&mut self, key: &ObjectKey, status: &RouteStatus) {
+        for parent in &status.parents {
+            self.false_ones(Kind::TcpRoute, key, &parent.conditions);
+            if let Some(partly) = of(&parent.conditions, ConditionType::PartiallyInvalid) {
+                self.add(Kind::TcpRoute, key, partly.reason, partly.message.clone());
+            }
+        }
+    }
+
+    /// References to objects that do not exist, where nobody writes a status.
+    fn absent(&mut self, layers: &Layers<'_>) {
+        for (key, class) in &layers.admission.classless {
+            let message = format!(
+                "spec.gatewayClassName: there is no GatewayClass {class:?}: create one with \
+                 controllerName {}, or write the name of another",
+                vipgate_api::CONTROLLER_NAME
+            );
+            self.add(Kind::Gateway, key, Reason::Invalid, message);
+        }
+        for (key, refusal) in &layers.attachment.dangling {
+            self.add(Kind::TcpRoute, key, refusal.reason, refusal.message.clone());
+        }
+        for (key, message) in layers.pool_problems {
+            self.add(Kind::IpAddressPool, key, Reason::Invalid, message.clone());
+        }
+    }
+
+    /// Shares that are reset although the references are right.
+    fn starved(&mut self, layers: &Layers<'_>) {
+        for (key, parents) in &layers.attachment.routes {
+            for parent in parents.iter().filter(|parent| parent.verdict.is_ok()) {
+                for starved in route::resolved(layers, key, parent).iter().flat_map(|r| &r.starved)
+                {
+                    let message = format!("{starved}: its part of the connections is reset");
+                    self.add(Kind::TcpRoute, key, Reason::NoEndpoints, message);
+                }
+            }
+        }
+    }
+}
+
+fn of(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.kind == kind)
+}

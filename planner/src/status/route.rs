@@ -1,0 +1,95 @@
+//! Status of a TCPRoute: one entry for each parentRef that names a Gateway of ours.
+
+use vipgate_api::gateway::TcpRoute;
+use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, ObjectKey, Reason};
+
+use super::{Layers, ParentStatus, RouteStatus};
+use crate::attachment::Parent;
+use crate::refusal::{Refusal, sum};
+use crate::resolution::{Resolved, VipSide};
+
+/// The status of a route that names a Gateway of ours.
+pub(super) fn status(
+    layers: &Layers<'_>,
+    key: &ObjectKey,
+    parents: &[Parent],
+    route: &TcpRoute,
+) -> RouteStatus {
+    let parents = parents
+        .iter()
+        .map(|parent| ParentStatus {
+            parent_ref: parent.reference.clone(),
+            controller_name: CONTROLLER_NAME.to_owned(),
+            conditions: [
+                Some(accepted(parent)),
+                Some(resolved_refs(layers, key, parent)),
+                partially_invalid(route),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        })
+        .collect();
+    RouteStatus { parents }
+}
+
+fn accepted(parent: &Parent) -> Condition {
+    let kind = ConditionType::Accepted;
+    let listeners = match &parent.verdict {
+        Ok(listeners) => listeners.join(", "),
+        Err(refusal) => return refusal.condition(kind),
+    };
+    let mut message = format!("attached to {listeners} of Gateway {}", parent.gateway);
+    for superseded in &parent.superseded {
+        let (listener, by) = (&superseded.listener, &superseded.by);
+        message.push_str(&format!(
+            "; gets no connections on {listener}: the older TCPRoute {by} has that listener"
+        ));
+    }
+    Condition::holds(kind, Reason::Accepted, message)
+}
+
+/// The route as each side of the Gateway's addresses sees it.
+pub(super) fn resolved<'a>(
+    layers: &Layers<'a>,
+    key: &ObjectKey,
+    parent: &Parent,
+) -> Vec<&'a Resolved> {
+    let sides = VipSide::all_of(layers.allocation.gateways.get(&parent.gateway));
+    let resolution = &layers.resolution.0;
+    sides.into_iter().filter_map(|side| resolution.get(&(key.clone(), side))).collect()
+}
+
+fn resolved_refs(layers: &Layers<'_>, key: &ObjectKey, parent: &Parent) -> Condition {
+    let kind = ConditionType::ResolvedRefs;
+    let resolved = resolved(layers, key, parent);
+    let mut refusals: Vec<&Refusal> = Vec::new();
+    for refusal in resolved.iter().flat_map(|resolved| &resolved.refusals) {
+        if !refusals.contains(&refusal) {
+            refusals.push(refusal);
+        }
+    }
+    if let Some(refusal) = sum(refusals) {
+        return refusal.condition(kind);
+    }
+    let mut message = "every backendRef is resolved".to_owned();
+    for starved in resolved.first().iter().flat_map(|resolved| &resolved.starved) {
+        message.push_str("; ");
+        message.push_str(starved);
+    }
+    Condition::holds(kind, Reason::ResolvedRefs, message)
+}
+
+/// `v1alpha2` allows several rules, but nothing in a TCP connection tells which is meant.
+fn partially_invalid(route: &TcpRoute) -> Option<Condition> {
+    let dropped = match route.spec.rules.len() {
+        0 | 1 => return None,
+        2 => "rules[1]".to_owned(),
+        many => format!("rules[1] to rules[{}]", many - 1),
+    };
+    let message = format!(
+        "Dropped Rule {dropped}: a TCPRoute has one rule (as in v1), the first is served; move \
+         the backendRefs into it, or write another TCPRoute for another listener"
+    );
+    Some(Condition::holds(ConditionType::PartiallyInvalid, Reason::UnsupportedValue, message))
+}
