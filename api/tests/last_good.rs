@@ -215,11 +215,18 @@ fn of_two_definitions_the_first_by_path_and_place_counts() {
     desk.remove("a.yaml");
     assert_eq!(desk.in_use(), ["lan=192.0.2.2@b.yaml"]);
     // Breaking the one that counts brings the other one not up.
-    for broken in [pool("lan", "!"), "---\nkind: {\n".to_owned()] {
-        desk.write("b.yaml", broken.clone());
-        let expected = if broken.contains('!') { "192.0.2.2@b.yaml" } else { "192.0.2.3@c.yaml" };
-        assert_eq!(desk.in_use(), [format!("lan={expected}")], "{broken}");
+    for broken in [pool("lan", "!"), BROKEN.to_owned()] {
+        let update = desk.write("b.yaml", broken);
+        assert!(nothing_changed(&update) && update.complete);
+        assert_eq!(desk.in_use(), ["lan=192.0.2.2@b.yaml"]);
+        assert_eq!(
+            report(&update)[1],
+            "c.yaml:2: IPAddressPool default/lan: b.yaml:2 defines it \
+            too and is bad now, so its last good version stays in use: repair or remove that one"
+        );
     }
+    desk.write("b.yaml", "");
+    assert_eq!(desk.in_use(), ["lan=192.0.2.3@c.yaml"]);
 }
 
 #[test]
