@@ -1,6 +1,7 @@
 //! From the bytes of a file to objects: which kind, which name, typed, defaulted and checked.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::de::{self, Context};
@@ -12,14 +13,19 @@ use super::validate::{self, Scope};
 use super::{MAX_FILE_SIZE, Mode, defaults};
 use crate::{GATEWAY_GROUP, Kind, Object, ObjectKey, ObjectRef, VIPGATE_GROUP};
 
+/// Most documents in one file.
+const MAX_DOCUMENTS: usize = 50_000;
+/// Most problems of one file that are shown: who has more starts with these.
+const MAX_PROBLEMS: usize = 1000;
+
 /// What a file holds.
 #[derive(Debug, Default)]
 pub struct FileReading {
     /// Every document (and every item of a List) of a kind that we read, in the order of the file.
     pub items: Vec<Item>,
-    /// Documents of kinds that we do not read.
+    /// Kinds that we do not read, each at its first document.
     pub skipped: Vec<Skipped>,
-    /// What is wrong with the items, and documents that are no objects at all.
+    /// What is wrong with the items, and documents that are no objects at all; the first thousand.
     pub problems: Vec<Problem>,
 }
 
@@ -80,8 +86,13 @@ pub fn read_manifest(file: &str, content: &[u8], mode: Mode) -> Result<FileReadi
     }
     let text = std::str::from_utf8(content).map_err(|error| not_utf8(file, content, &error))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { file, mode, index: 0, out: FileReading::default() };
-    for (before, document) in tree::documents(text) {
+    let documents = tree::documents(text);
+    if documents.len() > MAX_DOCUMENTS {
+        let message = format!("more than {MAX_DOCUMENTS} documents: split the file");
+        return Err(Problem::of_file(file, message));
+    }
+    let mut reader = Reader::new(file, mode);
+    for (before, document) in documents {
         match tree::parse(document, before) {
             Ok(nodes) => nodes.iter().for_each(|node| reader.document(node)),
             Err(error) => {
@@ -90,7 +101,7 @@ pub fn read_manifest(file: &str, content: &[u8], mode: Mode) -> Result<FileReadi
             }
         }
     }
-    Ok(reader.out)
+    Ok(reader.finish())
 }
 
 fn not_utf8(file: &str, content: &[u8], error: &std::str::Utf8Error) -> Problem {
@@ -105,6 +116,10 @@ struct Reader<'f> {
     file: &'f str,
     mode: Mode,
     index: usize,
+    /// Unknown kinds met so far.
+    kinds: BTreeSet<(String, String)>,
+    /// Problems beyond [`MAX_PROBLEMS`].
+    unshown: usize,
     out: FileReading,
 }
 
@@ -114,7 +129,20 @@ struct Header<'n> {
     kind: &'n str,
 }
 
-impl Reader<'_> {
+impl<'f> Reader<'f> {
+    fn new(file: &'f str, mode: Mode) -> Self {
+        let (kinds, out) = (BTreeSet::new(), FileReading::default());
+        Self { file, mode, index: 0, kinds, unshown: 0, out }
+    }
+
+    fn finish(mut self) -> FileReading {
+        if self.unshown > 0 {
+            let message = format!("{} more problems are not shown", self.unshown);
+            self.out.problems.push(Problem::of_file(self.file, message));
+        }
+        self.out
+    }
+
     fn document(&mut self, node: &Node<'_>) {
         if node.is_null() {
             return;
@@ -145,16 +173,7 @@ impl Reader<'_> {
                 let problem = Problem::error(self.file, line, reference.clone(), message);
                 self.broken(node.line, reference, problem);
             }
-            Found::Nothing(hint) => {
-                self.index += 1;
-                self.out.skipped.push(Skipped {
-                    file: self.file.to_owned(),
-                    line: node.line,
-                    api_version: de::shorten(header.api_version, false),
-                    kind: de::shorten(header.kind, false),
-                    hint,
-                });
-            }
+            Found::Nothing(hint) => self.skip(&header, node.line, hint),
         }
     }
 
@@ -181,23 +200,47 @@ impl Reader<'_> {
         };
         let lines = FieldLines::of(node);
         let object = object.filter(|_| !findings.refused());
-        self.report(&findings, &lines, reference.as_ref());
+        self.report(findings, &lines, reference.as_ref());
         let loaded = object.map(|object| Loaded { object, lines });
         self.item(node.line, reference, loaded);
     }
 
-    fn report(&mut self, findings: &Findings, lines: &FieldLines, object: Option<&ObjectRef>) {
-        self.out.problems.extend(findings.0.iter().map(|finding| Problem {
+    fn report(&mut self, findings: Findings, lines: &FieldLines, object: Option<&ObjectRef>) {
+        for finding in findings.into_list() {
+            self.problem(Problem {
+                file: self.file.to_owned(),
+                line: lines.line(&finding.path),
+                object: object.cloned(),
+                severity: finding.severity,
+                message: finding.text(),
+            });
+        }
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        if self.out.problems.len() < MAX_PROBLEMS {
+            self.out.problems.push(problem);
+        } else {
+            self.unshown += 1;
+        }
+    }
+
+    fn skip(&mut self, header: &Header<'_>, line: u32, hint: Option<String>) {
+        self.index += 1;
+        let skipped = Skipped {
             file: self.file.to_owned(),
-            line: lines.line(&finding.path),
-            object: object.cloned(),
-            severity: finding.severity,
-            message: finding.text(),
-        }));
+            line,
+            api_version: de::shorten(header.api_version, false),
+            kind: de::shorten(header.kind, false),
+            hint,
+        };
+        if self.kinds.insert((skipped.api_version.clone(), skipped.kind.clone())) {
+            self.out.skipped.push(skipped);
+        }
     }
 
     fn broken(&mut self, line: u32, reference: Option<ObjectRef>, problem: Problem) {
-        self.out.problems.push(problem);
+        self.problem(problem);
         self.item(line, reference, None);
     }
 

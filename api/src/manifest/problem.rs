@@ -82,9 +82,16 @@ pub(super) struct Finding {
     pub message: String,
 }
 
-/// All findings of one object.
+/// All findings of one object; the first hundred are kept, the others counted.
 #[derive(Debug, Default)]
-pub(super) struct Findings(pub(super) Vec<Finding>);
+pub(super) struct Findings {
+    kept: Vec<Finding>,
+    refused: bool,
+    more: usize,
+}
+
+/// Most findings of one object that are shown: who has more starts with these.
+const MAX_FINDINGS: usize = 100;
 
 impl Findings {
     /// Refuses the object.
@@ -98,12 +105,34 @@ impl Findings {
     }
 
     fn push(&mut self, path: String, severity: Severity, message: String) {
-        self.0.push(Finding { path, severity, message });
+        self.refused |= severity == Severity::Error;
+        if self.kept.len() < MAX_FINDINGS {
+            self.kept.push(Finding { path, severity, message });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// A warning whose text costs something to find.
+    pub(super) fn warning_by(&mut self, text: impl FnOnce() -> (String, String)) {
+        let (path, message) = if self.kept.len() < MAX_FINDINGS { text() } else { <_>::default() };
+        self.warning(path, message);
     }
 
     /// Whether the object is refused.
     pub(super) fn refused(&self) -> bool {
-        self.0.iter().any(|finding| finding.severity == Severity::Error)
+        self.refused
+    }
+
+    /// What was found, with a last entry for what is not shown.
+    pub(super) fn into_list(self) -> Vec<Finding> {
+        let mut list = self.kept;
+        if self.more > 0 {
+            let severity = if self.refused { Severity::Error } else { Severity::Warning };
+            let message = format!("{} more problems are not shown", self.more);
+            list.push(Finding { path: String::new(), severity, message });
+        }
+        list
     }
 }
 

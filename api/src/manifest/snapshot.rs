@@ -6,7 +6,8 @@
 //!   counts and the others are problems.
 //! * A bad object keeps its last good version, wherever that came from, as long as a document says
 //!   that it is this object.
-//! * A document too broken to say what it is keeps the objects that vanished from its file.
+//! * A document too broken to say what it is keeps the objects that vanished from its file, also
+//!   against definitions in later files.
 //! * A file that cannot be read at all, or a directory that cannot be listed, keeps all its objects.
 //! * Otherwise an object that no file has is removed.
 //!

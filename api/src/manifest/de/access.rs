@@ -81,16 +81,18 @@ impl<'n, 'r> Fields<'n, 'r> {
     fn doubt_unknown(&self, key: &str, known: &'static [&'static str]) {
         let path = Path::Key(&self.mapping.path, key);
         let context = self.mapping.context;
-        let message = if context.unserved.contains(&&*without_indices(&path)) {
-            "has no effect: vipgate does not serve this field".to_owned()
-        } else {
-            let hint = nearest(key, known).map_or_else(
-                || "remove it, or check where it belongs".to_owned(),
-                |name| format!("did you mean `{name}`?"),
-            );
-            format!("unknown field, has no effect: {hint}")
-        };
-        context.findings.borrow_mut().warning(path.to_string(), message);
+        context.findings.borrow_mut().warning_by(|| {
+            let message = if context.unserved.contains(&&*without_indices(&path)) {
+                "has no effect: vipgate does not serve this field".to_owned()
+            } else {
+                let hint = nearest(key, known).map_or_else(
+                    || "remove it, or check where it belongs".to_owned(),
+                    |name| format!("did you mean `{name}`?"),
+                );
+                format!("unknown field, has no effect: {hint}")
+            };
+            (path.to_string(), message)
+        });
     }
 }
 

@@ -15,7 +15,6 @@ impl Snapshot {
             settling.file(path, state);
         }
         settling.bad_objects();
-        settling.nameless_documents();
         let Settling { next, kept, incomplete, mut duplicates, .. } = settling;
 
         for (path, state) in &mut self.files {
@@ -68,8 +67,6 @@ struct Settling<'s> {
     kept: Kept,
     /// Bad objects that nothing stands for yet, with their files.
     bad: Vec<(&'s ObjectRef, &'s str)>,
-    /// Number of documents without a name, by file.
-    nameless: BTreeMap<&'s str, usize>,
     /// Files with something that no good version is known of.
     incomplete: BTreeSet<String>,
     duplicates: Vec<Problem>,
@@ -90,7 +87,6 @@ impl<'s> Settling<'s> {
             next: BTreeMap::new(),
             kept: Kept::default(),
             bad: Vec::new(),
-            nameless: BTreeMap::new(),
             incomplete: BTreeSet::new(),
             duplicates: Vec::new(),
         }
@@ -101,20 +97,30 @@ impl<'s> Settling<'s> {
             self.keep_vanished(path);
             return;
         };
+        let mut nameless = 0;
         for item in &reading.items {
             match (&item.reference, &item.loaded) {
                 (Some(object), Some(loaded)) => self.good(path, item, object, loaded),
                 (Some(object), None) => self.bad_object(path, object),
-                (None, _) => *self.nameless.entry(path).or_default() += 1,
+                (None, _) => nameless += 1,
             }
+        }
+        if nameless > 0 && self.keep_vanished(path) < nameless {
+            self.incomplete.insert(path.to_owned());
         }
     }
 
     fn good(&mut self, path: &str, item: &Item, object: &ObjectRef, loaded: &Loaded) {
         if let Some(first) = self.next.get(object) {
             let Origin { file, line } = &first.origin;
-            let message =
-                format!("is defined in {file}:{line} too, and that one counts: remove one of them");
+            let message = if self.kept.objects.contains(object) {
+                format!(
+                    "{file}:{line} defines it too and is bad now, so its last good version stays \
+                     in use: repair or remove that one"
+                )
+            } else {
+                format!("is defined in {file}:{line} too, and that one counts: remove one of them")
+            };
             self.duplicates.push(Problem::error(path, item.line, Some(object.clone()), message));
             return;
         }
@@ -156,14 +162,6 @@ impl<'s> Settling<'s> {
         for (object, path) in std::mem::take(&mut self.bad) {
             self.keep(object);
             if !self.next.contains_key(object) {
-                self.incomplete.insert(path.to_owned());
-            }
-        }
-    }
-
-    fn nameless_documents(&mut self) {
-        for (path, count) in std::mem::take(&mut self.nameless) {
-            if self.keep_vanished(path) < count {
                 self.incomplete.insert(path.to_owned());
             }
         }

@@ -15,7 +15,7 @@ pub(super) fn words(error: &ScanError) -> String {
         ErrorKind::UnclosedQuotedScalar
         | ErrorKind::InvalidQuotedScalarIndent
         | ErrorKind::DocumentIndicatorInQuotedScalar => {
-            "a quote is opened and never closed: close it"
+            "text in quotes does not end where it should: close the quote, here or on a line above"
         }
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
             "a colon that cannot start a value here: put text that contains \": \" in quotes, \
