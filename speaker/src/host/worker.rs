@@ -19,7 +19,7 @@ use vipgate_planner::Link;
 
 use super::address::{self, Addresses, RENEWAL};
 use super::links::LinkTable;
-use super::nft::{ArpSilence, NftError};
+use super::nft::{ArpSilence, Disturbance, NftError};
 use super::repairs::{Repair, Repairs};
 use super::rtnetlink::{self as netlink, Event};
 use super::{HostError, VipOutcomes};
@@ -56,14 +56,15 @@ pub(super) struct Worker {
     silenced: Result<(), NftError>,
     /// What is wanted, without loopback VIPs: those are always there.
     wanted: BTreeSet<IpAddr>,
-    repairs: Repairs,
+    address_repairs: Repairs,
+    table_repairs: Repairs,
 }
 
 /// Why the loop woke.
 enum Turn {
     Renewal,
     Command(Option<Command>),
-    Silence,
+    Silence(Disturbance),
     Event(Option<Event>),
 }
 
@@ -88,7 +89,8 @@ impl Worker {
             silence: None,
             silenced: Ok(()),
             wanted: BTreeSet::new(),
-            repairs: Repairs::new(Instant::now()),
+            address_repairs: Repairs::new(Instant::now()),
+            table_repairs: Repairs::new(Instant::now()),
         };
         worker.publish_links();
         Ok(worker)
@@ -104,7 +106,7 @@ impl Worker {
                 biased;
                 _ = renewal.tick() => Turn::Renewal,
                 command = self.commands.recv() => Turn::Command(command),
-                () = disturbed(&mut self.silence) => Turn::Silence,
+                what = disturbed(&mut self.silence) => Turn::Silence(what),
                 event = self.events.next() => Turn::Event(event),
             };
             match turn {
@@ -124,7 +126,7 @@ impl Worker {
                     }
                     return;
                 }
-                Turn::Silence => self.repair_silence(),
+                Turn::Silence(what) => self.repair_silence(what),
                 Turn::Event(Some(event)) => self.take_events(event).await,
                 Turn::Event(None) => {
                     // The socket failed, which it does when memory is short.
@@ -293,7 +295,7 @@ impl Worker {
             if there.contains(&ip) || !self.addresses.held().contains(&ip) {
                 continue;
             }
-            if !self.repair_now("a VIP was taken from lo by something else") {
+            if !repair_now(&mut self.address_repairs, "a VIP was taken from lo") {
                 continue;
             }
             match self.addresses.put(lo, ip).await {
@@ -303,31 +305,18 @@ impl Worker {
         }
     }
 
-    fn repair_silence(&mut self) {
-        let now = self.repair_now("the table `arp vipgate` was changed by something else");
+    fn repair_silence(&mut self, what: Disturbance) {
         let Some(silence) = &mut self.silence else { return };
+        let now = what == Disturbance::Changed
+            && repair_now(&mut self.table_repairs, "the table `arp vipgate` was changed");
         if !now {
+            // The next renewal puts it in place.
             silence.distrust();
             return;
         }
         match silence.restore() {
             Ok(()) => tracing::warn!("put back the nftables table that something else changed"),
             Err(error) => tracing::warn!(%error, "the kernel may answer ARP for VIPs"),
-        }
-    }
-
-    fn repair_now(&mut self, what: &str) -> bool {
-        match self.repairs.next(Instant::now()) {
-            Repair::Now => true,
-            Repair::Later { first } => {
-                if first {
-                    tracing::warn!(
-                        "{what}, again and again: repairing every {RENEWAL:?} from now on; check \
-                         what else manages addresses and nftables on this host"
-                    );
-                }
-                false
-            }
         }
     }
 
@@ -357,9 +346,24 @@ impl Worker {
     }
 }
 
-async fn disturbed(silence: &mut Option<ArpSilence>) {
+async fn disturbed(silence: &mut Option<ArpSilence>) -> Disturbance {
     match silence {
         Some(silence) => silence.disturbed().await,
         None => std::future::pending().await,
+    }
+}
+
+fn repair_now(repairs: &mut Repairs, what: &str) -> bool {
+    match repairs.next(Instant::now()) {
+        Repair::Now => true,
+        Repair::Later { first } => {
+            if first {
+                tracing::warn!(
+                    "{what} by something else, again and again: repairing every {RENEWAL:?} from \
+                     now on; check what else manages addresses and nftables on this host"
+                );
+            }
+            false
+        }
     }
 }

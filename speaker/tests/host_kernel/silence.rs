@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use vipgate_speaker::host::Host;
 
 use crate::hold;
-use crate::netns::{Netns, eventually};
+use crate::netns::{Netns, Running, eventually};
 
 const VIP: &str = "10.9.0.100";
 
@@ -151,6 +151,29 @@ fn the_kernel_does_not_answer_for_a_vip() {
     // Control: without the table it does.
     node.run(&format!("ip addr add {VIP}/32 dev lo scope link noprefixroute"));
     assert!(asked(VIP));
+}
+
+/// Silence comes before the address and goes after it: not one answer slips out between.
+#[test]
+fn no_answer_slips_out_while_vips_come_and_go() {
+    let (node, peer) = Netns::pair();
+    let capture = Capture::start(&peer);
+    let asking = format!("arping -q -i veth0 -W 0.0002 -c 10000 {VIP}");
+    let mut asking = Running::start(&mut peer.command(&asking));
+    let mut rounds = 0;
+    node.inside(async || {
+        let host = Host::start().await.unwrap();
+        while asking.0.try_wait().unwrap().is_none() {
+            hold(&host, &[VIP]).await;
+            hold(&host, &[]).await;
+            rounds += 1;
+        }
+        host.shutdown().await.unwrap();
+    });
+    let vip: Ipv4Addr = VIP.parse().unwrap();
+    let answers = capture.finish().iter().filter(|arp| arp.sender == vip).count();
+    assert_eq!(answers, 0, "in {rounds} rounds");
+    assert!(rounds > 100, "{rounds}");
 }
 
 /// Sends a datagram from the VIP to the peer, which must arrive: so ARP found the peer.
