@@ -182,7 +182,7 @@ fn host_prefix(ip: IpAddr) -> u8 {
 pub(super) fn errno(error: &rtnetlink::Error) -> Errno {
     match error {
         rtnetlink::Error::NetlinkError(message) => {
-            Errno::from_raw_os_error(message.raw_code().saturating_neg())
+            Errno::from_io_error(&message.to_io()).unwrap_or(Errno::IO)
         }
         _ => Errno::IO,
     }
