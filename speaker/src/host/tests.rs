@@ -163,6 +163,27 @@ fn the_own_address_of_a_point_to_point_link_is_the_local_one() {
 }
 
 #[test]
+fn primaries_come_first_and_a_promoted_one_joins_them() {
+    let secondary = AddressAttribute::Flags(AddressFlags::Secondary);
+    let link = RouteNetlinkMessage::NewLink(eth(LinkFlags::Up, named("eth0")));
+    let mut table = LinkTable::from_dump(&[
+        link,
+        new(address(ETH, "2001:db8::1", 64, &[])),
+        new(address(ETH, "192.0.2.2", 24, std::slice::from_ref(&secondary))),
+        new(address(ETH, "192.0.2.3", 24, &[secondary])),
+        new(address(ETH, "192.0.2.1", 24, &[])),
+        new(address(ETH, "10.0.0.1", 8, &[])),
+    ]);
+    let order = |table: &LinkTable| -> Vec<String> {
+        table.snapshot()[0].addresses.iter().map(|net| net.addr().to_string()).collect()
+    };
+    assert_eq!(order(&table), ["192.0.2.1", "10.0.0.1", "192.0.2.2", "192.0.2.3", "2001:db8::1"]);
+    table.apply(&new(address(ETH, "192.0.2.1", 24, &[lives(60)])));
+    table.apply(&new(address(ETH, "192.0.2.3", 24, &[])));
+    assert_eq!(order(&table), ["192.0.2.1", "10.0.0.1", "192.0.2.3", "192.0.2.2", "2001:db8::1"]);
+}
+
+#[test]
 fn repairs_come_in_a_burst_then_wait_and_refill() {
     let start = Instant::now();
     let mut repairs = Repairs::new(start);

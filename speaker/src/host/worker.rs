@@ -5,6 +5,7 @@
 //! tried again at each renewal, so a VIP comes up by itself once the cause is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -54,9 +55,12 @@ pub(super) struct Worker {
     silence: Option<ArpSilence>,
     /// What became of the last try to keep the kernel silent.
     silenced: Result<(), NftError>,
+    /// Whether what an earlier run left was looked for; done before the first address is put.
+    leftovers_removed: bool,
     /// What is wanted, without loopback VIPs: those are always there.
     wanted: BTreeSet<IpAddr>,
-    address_repairs: Repairs,
+    /// Per VIP, so that a flush of all of them is undone at once.
+    address_repairs: BTreeMap<IpAddr, Repairs>,
     table_repairs: Repairs,
 }
 
@@ -88,8 +92,9 @@ impl Worker {
             links: LinkTable::from_dump(&dump),
             silence: None,
             silenced: Ok(()),
+            leftovers_removed: false,
             wanted: BTreeSet::new(),
-            address_repairs: Repairs::new(Instant::now()),
+            address_repairs: BTreeMap::new(),
             table_repairs: Repairs::new(Instant::now()),
         };
         worker.publish_links();
@@ -140,10 +145,10 @@ impl Worker {
     async fn set_vips(&mut self, wanted: BTreeSet<IpAddr>) -> VipOutcomes {
         let (local, real): (BTreeSet<_>, BTreeSet<_>) =
             wanted.into_iter().partition(IpAddr::is_loopback);
-        if !real.is_empty() && self.wanted.is_empty() {
-            // An earlier run may have ended while it held addresses. Wanted ones are taken over.
+        if !real.is_empty() && !self.leftovers_removed {
             self.remove_leftovers(&real).await;
         }
+        self.address_repairs.retain(|ip, _| real.contains(ip));
         self.wanted = real;
         let mut outcomes = self.reconcile().await;
         outcomes.extend(local.into_iter().map(|ip| (ip, Ok(()))));
@@ -225,7 +230,10 @@ impl Worker {
         }
     }
 
+    /// Takes away what an earlier run, which ended without a chance to do so, has on `lo`. What is
+    /// wanted again stays, so that nothing is cut that may still live.
     async fn remove_leftovers(&mut self, keep: &BTreeSet<IpAddr>) {
+        self.leftovers_removed = true;
         let Some((lo, _)) = self.links.loopback() else { return };
         for ip in self.links.ours() {
             if keep.contains(&ip) || self.addresses.held().contains(&ip) {
@@ -295,7 +303,9 @@ impl Worker {
             if there.contains(&ip) || !self.addresses.held().contains(&ip) {
                 continue;
             }
-            if !repair_now(&mut self.address_repairs, "a VIP was taken from lo") {
+            let now = Instant::now();
+            let repairs = self.address_repairs.entry(ip).or_insert_with(|| Repairs::new(now));
+            if !repair_now(repairs, format_args!("{ip} was taken from lo")) {
                 continue;
             }
             match self.addresses.put(lo, ip).await {
@@ -308,7 +318,10 @@ impl Worker {
     fn repair_silence(&mut self, what: Disturbance) {
         let Some(silence) = &mut self.silence else { return };
         let now = what == Disturbance::Changed
-            && repair_now(&mut self.table_repairs, "the table `arp vipgate` was changed");
+            && repair_now(
+                &mut self.table_repairs,
+                format_args!("the table `arp vipgate` was changed"),
+            );
         if !now {
             // The next renewal puts it in place.
             silence.distrust();
@@ -353,7 +366,7 @@ async fn disturbed(silence: &mut Option<ArpSilence>) -> Disturbance {
     }
 }
 
-fn repair_now(repairs: &mut Repairs, what: &str) -> bool {
+fn repair_now(repairs: &mut Repairs, what: fmt::Arguments<'_>) -> bool {
     match repairs.next(Instant::now()) {
         Repair::Now => true,
         Repair::Later { first } => {
