@@ -11,8 +11,8 @@
 //! a machine that cannot run one thread for 4.5 s does not serve anyway, and hands over.
 //!
 //! # Whose address is it?
-//! Ours carry [`TAG`] in `IFA_PROTO` (`ip -d addr` of newer iproute2 shows `proto 0x76`), so a start
-//! finds exactly what an earlier run left. Linux reports that attribute since 5.18. On an older
+//! Ours carry [`TAG`] in `IFA_PROTO` (newer iproute2 shows it as `proto`), so a start finds exactly
+//! what an earlier run left. Linux reports that attribute since 5.18. On an older
 //! kernel no address has one, and an address counts as ours if it looks the way only ours do: on
 //! `lo`, a single address, no prefix route, and not more than [`LIFETIME`] to live.
 
@@ -182,7 +182,7 @@ fn host_prefix(ip: IpAddr) -> u8 {
 pub(super) fn errno(error: &rtnetlink::Error) -> Errno {
     match error {
         rtnetlink::Error::NetlinkError(message) => {
-            Errno::from_raw_os_error(message.raw_code().saturating_neg())
+            Errno::from_io_error(&message.to_io()).unwrap_or(Errno::IO)
         }
         _ => Errno::IO,
     }

@@ -41,6 +41,29 @@ struct HostAddress {
     ours: bool,
 }
 
+impl HostAddress {
+    /// The kernel's order of addresses, in which the first is the one to send from.
+    fn rank(&self) -> (bool, bool) {
+        (self.net.addr().is_ipv6(), self.secondary)
+    }
+}
+
+impl Entry {
+    /// Adds the address behind those of its rank, or updates it in its place, as a dump would show
+    /// it. A secondary that becomes primary goes behind the primaries.
+    fn put(&mut self, new: HostAddress) {
+        if let Some(at) = self.addresses.iter().position(|known| known.net == new.net) {
+            if self.addresses[at].rank() == new.rank() {
+                self.addresses[at] = new;
+                return;
+            }
+            self.addresses.remove(at);
+        }
+        let at = self.addresses.partition_point(|known| known.rank() <= new.rank());
+        self.addresses.insert(at, new);
+    }
+}
+
 impl LinkTable {
     /// The table as a full dump shows it.
     pub(super) fn from_dump(dump: &[RouteNetlinkMessage]) -> Self {
@@ -138,13 +161,7 @@ impl LinkTable {
         let ours = entry.loopback && address::is_ours(message, self.tags);
         let secondary =
             net.addr().is_ipv4() && address::flags(message).contains(AddressFlags::Secondary);
-        let new = HostAddress { net, secondary, ours };
-        match entry.addresses.iter_mut().find(|known| known.net == net) {
-            Some(known) => *known = new,
-            None => entry.addresses.push(new),
-        }
-        // The kernel's order: primaries first, then as they came. Stable, so a dump agrees.
-        entry.addresses.sort_by_key(|address| (address.net.addr().is_ipv6(), address.secondary));
+        entry.put(HostAddress { net, secondary, ours });
     }
 
     fn del_address(&mut self, message: &AddressMessage) {

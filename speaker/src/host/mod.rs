@@ -76,8 +76,8 @@ pub enum HostError {
     /// We may not.
     #[error(
         "cannot change {ip} on lo: not permitted; this needs the capability CAP_NET_ADMIN (run as \
-         root, or grant it to the service), and for IPv6 that lo has it \
-         (net.ipv6.conf.lo.disable_ipv6=0)"
+         root, or grant it to the service){}",
+        if ip.is_ipv6() { ", and IPv6 on lo (net.ipv6.conf.lo.disable_ipv6=0)" } else { "" }
     )]
     NotPermitted {
         /// The VIP.

@@ -5,6 +5,7 @@
 //! tried again at each renewal, so a VIP comes up by itself once the cause is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use vipgate_planner::Link;
 
 use super::address::{self, Addresses, RENEWAL};
 use super::links::LinkTable;
-use super::nft::{ArpSilence, NftError};
+use super::nft::{ArpSilence, Disturbance, NftError};
 use super::repairs::{Repair, Repairs};
 use super::rtnetlink::{self as netlink, Event};
 use super::{HostError, VipOutcomes};
@@ -54,16 +55,20 @@ pub(super) struct Worker {
     silence: Option<ArpSilence>,
     /// What became of the last try to keep the kernel silent.
     silenced: Result<(), NftError>,
+    /// Whether what an earlier run left was looked for; done before the first address is put.
+    leftovers_removed: bool,
     /// What is wanted, without loopback VIPs: those are always there.
     wanted: BTreeSet<IpAddr>,
-    repairs: Repairs,
+    /// Per VIP, so that a flush of all of them is undone at once.
+    address_repairs: BTreeMap<IpAddr, Repairs>,
+    table_repairs: Repairs,
 }
 
 /// Why the loop woke.
 enum Turn {
     Renewal,
     Command(Option<Command>),
-    Silence,
+    Silence(Disturbance),
     Event(Option<Event>),
 }
 
@@ -87,8 +92,10 @@ impl Worker {
             links: LinkTable::from_dump(&dump),
             silence: None,
             silenced: Ok(()),
+            leftovers_removed: false,
             wanted: BTreeSet::new(),
-            repairs: Repairs::new(Instant::now()),
+            address_repairs: BTreeMap::new(),
+            table_repairs: Repairs::new(Instant::now()),
         };
         worker.publish_links();
         Ok(worker)
@@ -104,7 +111,7 @@ impl Worker {
                 biased;
                 _ = renewal.tick() => Turn::Renewal,
                 command = self.commands.recv() => Turn::Command(command),
-                () = disturbed(&mut self.silence) => Turn::Silence,
+                what = disturbed(&mut self.silence) => Turn::Silence(what),
                 event = self.events.next() => Turn::Event(event),
             };
             match turn {
@@ -124,7 +131,7 @@ impl Worker {
                     }
                     return;
                 }
-                Turn::Silence => self.repair_silence(),
+                Turn::Silence(what) => self.repair_silence(what),
                 Turn::Event(Some(event)) => self.take_events(event).await,
                 Turn::Event(None) => {
                     // The socket failed, which it does when memory is short.
@@ -138,10 +145,10 @@ impl Worker {
     async fn set_vips(&mut self, wanted: BTreeSet<IpAddr>) -> VipOutcomes {
         let (local, real): (BTreeSet<_>, BTreeSet<_>) =
             wanted.into_iter().partition(IpAddr::is_loopback);
-        if !real.is_empty() && self.wanted.is_empty() {
-            // An earlier run may have ended while it held addresses. Wanted ones are taken over.
+        if !real.is_empty() && !self.leftovers_removed {
             self.remove_leftovers(&real).await;
         }
+        self.address_repairs.retain(|ip, _| real.contains(ip));
         self.wanted = real;
         let mut outcomes = self.reconcile().await;
         outcomes.extend(local.into_iter().map(|ip| (ip, Ok(()))));
@@ -223,7 +230,10 @@ impl Worker {
         }
     }
 
+    /// Takes away what an earlier run, which ended without a chance to do so, has on `lo`. What is
+    /// wanted again stays, so that nothing is cut that may still live.
     async fn remove_leftovers(&mut self, keep: &BTreeSet<IpAddr>) {
+        self.leftovers_removed = true;
         let Some((lo, _)) = self.links.loopback() else { return };
         for ip in self.links.ours() {
             if keep.contains(&ip) || self.addresses.held().contains(&ip) {
@@ -293,7 +303,9 @@ impl Worker {
             if there.contains(&ip) || !self.addresses.held().contains(&ip) {
                 continue;
             }
-            if !self.repair_now("a VIP was taken from lo by something else") {
+            let now = Instant::now();
+            let repairs = self.address_repairs.entry(ip).or_insert_with(|| Repairs::new(now));
+            if !repair_now(repairs, format_args!("{ip} was taken from lo")) {
                 continue;
             }
             match self.addresses.put(lo, ip).await {
@@ -303,31 +315,21 @@ impl Worker {
         }
     }
 
-    fn repair_silence(&mut self) {
-        let now = self.repair_now("the table `arp vipgate` was changed by something else");
+    fn repair_silence(&mut self, what: Disturbance) {
         let Some(silence) = &mut self.silence else { return };
+        let now = what == Disturbance::Changed
+            && repair_now(
+                &mut self.table_repairs,
+                format_args!("the table `arp vipgate` was changed"),
+            );
         if !now {
+            // The next renewal puts it in place.
             silence.distrust();
             return;
         }
         match silence.restore() {
             Ok(()) => tracing::warn!("put back the nftables table that something else changed"),
             Err(error) => tracing::warn!(%error, "the kernel may answer ARP for VIPs"),
-        }
-    }
-
-    fn repair_now(&mut self, what: &str) -> bool {
-        match self.repairs.next(Instant::now()) {
-            Repair::Now => true,
-            Repair::Later { first } => {
-                if first {
-                    tracing::warn!(
-                        "{what}, again and again: repairing every {RENEWAL:?} from now on; check \
-                         what else manages addresses and nftables on this host"
-                    );
-                }
-                false
-            }
         }
     }
 
@@ -357,9 +359,24 @@ impl Worker {
     }
 }
 
-async fn disturbed(silence: &mut Option<ArpSilence>) {
+async fn disturbed(silence: &mut Option<ArpSilence>) -> Disturbance {
     match silence {
         Some(silence) => silence.disturbed().await,
         None => std::future::pending().await,
+    }
+}
+
+fn repair_now(repairs: &mut Repairs, what: fmt::Arguments<'_>) -> bool {
+    match repairs.next(Instant::now()) {
+        Repair::Now => true,
+        Repair::Later { first } => {
+            if first {
+                tracing::warn!(
+                    "{what} by something else, again and again: repairing every {RENEWAL:?} from \
+                     now on; check what else manages addresses and nftables on this host"
+                );
+            }
+            false
+        }
     }
 }

@@ -161,6 +161,30 @@ fn a_deleted_vip_is_back_within_100_ms() {
     });
 }
 
+#[test]
+fn a_flush_of_all_vips_is_undone_within_100_ms() {
+    let netns = Netns::new();
+    let vips: Vec<String> = (1..=50).map(|n| format!("203.0.113.{n}")).collect();
+    let vips: Vec<&str> = vips.iter().map(String::as_str).collect();
+    netns.inside(async || {
+        let host = Host::start().await.unwrap();
+        hold(&host, &vips).await;
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            let start = Instant::now();
+            netns.run("ip addr flush dev lo scope link");
+            eventually("all can be bound again", Duration::from_secs(1), || {
+                vips.iter().all(|vip| UdpSocket::bind((ip(vip), 0)).is_ok())
+            });
+            times.push(start.elapsed());
+        }
+        times.sort();
+        eprintln!("50 VIPs put back after {times:?}");
+        assert!(times[1] < Duration::from_millis(100), "{times:?}");
+        host.shutdown().await.unwrap();
+    });
+}
+
 /// A program that deletes in a loop is not fought at full speed, and does not win either.
 #[test]
 fn endless_deletion_is_repaired_at_the_pace_of_renewal() {

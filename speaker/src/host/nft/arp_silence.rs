@@ -30,7 +30,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use vipgate_planner::Link;
 
 use super::NftError;
-use super::io::{Committer, Listener};
+use super::io::{Committer, Disturbance, Listener};
 use super::ruleset::Expression::{Drop, Equal, InSet, Meta as LoadMeta, Payload, SetPayload};
 use super::ruleset::{ELEMENTS_PER_MESSAGE, Family, Field, Hook, KeyType, Meta, Rule, Table};
 use super::wire::Batch;
@@ -147,9 +147,9 @@ impl ArpSilence {
         self.or_restore(changed)
     }
 
-    /// Waits until something else changed the table. Safe to cancel.
-    pub(in crate::host) async fn disturbed(&mut self) {
-        self.listener.changed(TABLE, self.committer.port).await;
+    /// Waits until something else changed the table, or may have. Safe to cancel.
+    pub(in crate::host) async fn disturbed(&mut self) -> Disturbance {
+        self.listener.changed(TABLE, self.committer.port).await
     }
 
     /// Notes that the table may not be as it was; the next change puts all in place again.

@@ -5,6 +5,7 @@
 //! the host thread.
 
 use std::io;
+use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
@@ -18,6 +19,8 @@ use super::wire::{Batch, messages};
 const NFTABLES_GROUP: u32 = 1 << (7 - 1);
 /// The kernel.
 const KERNEL: (u32, u32) = (0, 0);
+/// Between two tries to read from a socket that fails.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
 /// Room for every answer to a transaction: failed messages answer one each.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
@@ -88,6 +91,15 @@ impl Committer {
     }
 }
 
+/// What was heard about a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::host) enum Disturbance {
+    /// Something else changed it.
+    Changed,
+    /// So much changed in all tables that the kernel dropped notifications (ENOBUFS).
+    Unknown,
+}
+
 /// Hears changes of the rule set.
 pub(super) struct Listener(TokioSocket);
 
@@ -101,9 +113,8 @@ impl Listener {
         open().map_err(|error: io::Error| NftError::from_errno("watch", errno(&error), ""))
     }
 
-    /// Waits until a socket other than `own_port` changed `table`, or until so much changed that
-    /// the kernel dropped notifications, which may have hidden that. Safe to cancel.
-    pub(super) async fn changed(&mut self, table: Table, own_port: u32) {
+    /// Waits until a socket other than `own_port` changed `table`, or may have. Safe to cancel.
+    pub(super) async fn changed(&mut self, table: Table, own_port: u32) -> Disturbance {
         loop {
             match self.0.recv_from_full().await {
                 Ok((datagram, _)) => {
@@ -114,10 +125,16 @@ impl Listener {
                             })
                     });
                     if foreign {
-                        return;
+                        return Disturbance::Changed;
                     }
                 }
-                Err(_) => return,
+                Err(error) => {
+                    // Whatever it is, it must not make the caller spin.
+                    if errno(&error) != Errno::NOBUFS {
+                        tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                    }
+                    return Disturbance::Unknown;
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ mod tests;
 use rustix::io::Errno;
 
 pub(super) use arp_silence::ArpSilence;
+pub(super) use io::Disturbance;
 
 /// Why nftables could not be changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

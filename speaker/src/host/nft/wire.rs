@@ -5,6 +5,7 @@
 //! checked against its own lengths, so a cut or lying message ends the iteration and never panics.
 //! Formats: `linux/netlink.h`, `linux/netfilter/nfnetlink.h`.
 
+use std::io;
 use std::ops::Range;
 
 use rustix::io::Errno;
@@ -207,7 +208,7 @@ impl<'a> Received<'a> {
             })
             .map(|(_, text)| string(text))
             .unwrap_or_default();
-        let error = (code != 0).then(|| Errno::from_raw_os_error(code.saturating_neg()));
+        let error = (code != 0).then(|| errno(code));
         Some(Answer { error, text })
     }
 
@@ -227,6 +228,12 @@ impl<'a> Received<'a> {
 
 /// A new generation of the rule set; it names no table.
 const NFT_MSG_NEWGEN: u8 = 15;
+
+/// The kernel gives negative numbers below 4096; anything else is no errno.
+fn errno(code: i32) -> Errno {
+    let error = io::Error::from_raw_os_error(code.saturating_neg());
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
 
 fn string(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
