@@ -97,6 +97,23 @@ fn a_link_that_is_gone_or_not_there_yet_is_reported_and_taken_up_when_it_comes()
     });
 }
 
+/// The kernel tells a packet socket that its link goes down, and nothing more when it is removed
+/// after that.
+#[test]
+fn the_task_ends_when_the_link_vanishes_after_it_went_down() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::owning(lan, SELDOM);
+        eventually("it is announced", || speaker.arp.counts().gratuitous >= 2).await;
+        lan.ip(End::Node, "link set eth0 down");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(speaker.tracker.len(), 1, "down is not gone");
+        speaker.set_link(lan, End::Node);
+        lan.ip(End::Node, "link del eth0");
+        eventually("the task ends by itself", || speaker.tracker.is_empty()).await;
+        speaker.stop().await;
+    });
+}
+
 /// Hundreds of scattered VIPs, on a kernel that grants a socket as little memory as kernels
 /// before 6.7: the filter is coarser, and everything is answered all the same.
 #[test]
