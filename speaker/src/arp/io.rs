@@ -166,7 +166,7 @@ impl LinkTask {
         for vip in gone {
             self.handle(responder::Input::Disown(vip))?;
         }
-        self.refilter(&vips);
+        self.refilter();
         if link != *self.responder.link() {
             let up = link.up;
             self.handle(responder::Input::Link(link))?;
@@ -190,8 +190,7 @@ impl LinkTask {
         if !self.responder.link().up {
             self.fail_probes();
         }
-        let vips = self.desired.borrow().vips.clone();
-        self.refilter(&vips);
+        self.refilter();
         self.tick()
     }
 
@@ -202,7 +201,6 @@ impl LinkTask {
             self.check_exists()?;
         }
         self.handle(responder::Input::Tick)?;
-        self.probes.retain(|asked| !asked.answer.is_closed());
         self.advance_probes(probe::Input::Tick, now)
     }
 
@@ -244,9 +242,11 @@ impl LinkTask {
         ControlFlow::Continue(())
     }
 
-    /// Gives all probes the same input; those that end are answered and no longer listened for.
+    /// Gives all probes the same input. Those that end are answered; those and the abandoned ones
+    /// are no longer listened for.
     fn advance_probes(&mut self, input: probe::Input<'_>, now: Instant) -> ControlFlow<()> {
         let before = self.probes.len();
+        self.probes.retain(|asked| !asked.answer.is_closed());
         for mut asked in std::mem::take(&mut self.probes) {
             match asked.probe.handle(input, now) {
                 None => self.probes.push(asked),
@@ -262,8 +262,7 @@ impl LinkTask {
             }
         }
         if self.probes.len() < before {
-            let vips = self.desired.borrow().vips.clone();
-            self.refilter(&vips);
+            self.refilter();
         }
         ControlFlow::Continue(())
     }
@@ -301,9 +300,9 @@ impl LinkTask {
         ControlFlow::Break(())
     }
 
-    /// Lets the kernel pass what concerns these VIPs and the addresses being probed.
-    fn refilter(&mut self, vips: &BTreeSet<Ipv4Addr>) {
-        let mut needed = vips.clone();
+    /// Lets the kernel pass what concerns the VIPs and the addresses being probed.
+    fn refilter(&mut self) {
+        let mut needed = self.desired.borrow().vips.clone();
         needed.extend(self.probes.iter().map(|asked| asked.probe.vip()));
         if needed == self.filtered {
             return;

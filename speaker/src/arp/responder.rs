@@ -57,6 +57,13 @@ pub struct LinkState {
     pub own_macs: Arc<BTreeSet<MacAddr>>,
 }
 
+impl LinkState {
+    /// Whether this host sends with the address, on this link or another.
+    pub fn is_own(&self, mac: MacAddr) -> bool {
+        mac == self.mac || self.own_macs.contains(&mac)
+    }
+}
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -189,7 +196,7 @@ impl Responder {
     }
 
     fn receive(&mut self, frame: &Frame, now: Instant) -> Vec<Output> {
-        if self.link.own_macs.contains(&frame.sender_mac) || frame.sender_mac == self.link.mac {
+        if self.link.is_own(frame.sender_mac) {
             return vec![Output::Dropped(DropReason::Own)];
         }
         if let Some(owned) = self.vips.get_mut(&frame.sender_ip) {

@@ -1,0 +1,189 @@
+//! Probing on a real link, against the ARP of a real kernel and against another speaker.
+
+mod arp_rig;
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use arp_rig::{End, Lan, PEER_IP, SELDOM, Speaker, VIP};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use vipgate_speaker::arp::{ArpError, ProbeOutcome};
+
+fn eth0() -> Vec<String> {
+    vec!["eth0".to_owned()]
+}
+
+#[test]
+fn an_address_that_nobody_has_is_free_after_half_a_second() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::new(SELDOM);
+        speaker.set_link(lan, End::Node);
+        let start = Instant::now();
+        let outcome = speaker.arp.probe(VIP, &eth0()).await.unwrap();
+        let took = start.elapsed();
+        assert_eq!(outcome, ProbeOutcome::Free);
+        assert!((490..900).contains(&took.as_millis()), "{took:?}");
+        let counts = speaker.arp.counts();
+        assert_eq!((counts.probes, counts.gratuitous, counts.received), (3, 0, 0), "{counts:?}");
+        speaker.stop().await;
+    });
+}
+
+#[test]
+fn an_address_that_the_peer_has_is_a_conflict_with_its_mac() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::new(SELDOM);
+        speaker.set_link(lan, End::Node);
+        let start = Instant::now();
+        let outcome = speaker.arp.probe(PEER_IP, &eth0()).await.unwrap();
+        let mac = lan.mac(End::Peer);
+        assert_eq!(outcome, ProbeOutcome::Conflict { mac, link: "eth0".into() });
+        assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
+        speaker.stop().await;
+    });
+}
+
+#[test]
+fn many_addresses_are_probed_at_once() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::new(SELDOM);
+        speaker.set_link(lan, End::Node);
+        let start = Instant::now();
+        let links = eth0();
+        let free = futures_util::future::join_all(
+            (0..100_u32).map(|n| speaker.arp.probe((0x0a50_0001 + n).into(), &links)),
+        )
+        .await;
+        // 10.80.0.1 is the peer; 10.80.0.2 is this host, whose own kernel does not answer it.
+        for (n, outcome) in free.into_iter().enumerate() {
+            assert_eq!(outcome.unwrap() == ProbeOutcome::Free, n != 0, "10.80.0.{}", n + 1);
+        }
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        speaker.stop().await;
+    });
+}
+
+/// Two vipgate hosts want the same address at the same moment: exactly one gets it.
+#[test]
+fn of_two_speakers_that_probe_together_exactly_one_wins() {
+    let lan = &Lan::new();
+    let both_ready = &Barrier::new(2);
+    let contend = |end| {
+        lan.on(end, async |lan| {
+            let speaker = Speaker::new(SELDOM);
+            speaker.set_link(lan, end);
+            both_ready.wait();
+            let outcome = speaker.arp.probe(VIP, &eth0()).await.unwrap();
+            if outcome == ProbeOutcome::Free {
+                speaker.own(&[VIP]);
+            }
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            speaker.stop().await;
+            outcome
+        })
+    };
+    let (node, peer) = std::thread::scope(|scope| {
+        let peer = scope.spawn(|| contend(End::Peer));
+        (contend(End::Node), peer.join().unwrap())
+    });
+    let lower = lan.mac(End::Node).min(lan.mac(End::Peer));
+    let lost = ProbeOutcome::Conflict { mac: lower, link: "eth0".into() };
+    let expected = if lan.mac(End::Node) == lower {
+        (ProbeOutcome::Free, lost)
+    } else {
+        (lost, ProbeOutcome::Free)
+    };
+    assert_eq!((node, peer), expected);
+}
+
+#[test]
+fn an_owned_address_is_defended_against_a_probe_of_another_speaker() {
+    let lan = &Lan::new();
+    let (asked, told) = tokio::sync::oneshot::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            lan.on(End::Node, async |lan| {
+                let speaker = Speaker::owning(lan, SELDOM);
+                // The burst alone would do, so ask after it.
+                tokio::time::sleep(Duration::from_millis(1_200)).await;
+                told.await.unwrap();
+                speaker.stop().await;
+            });
+        });
+        let outcome = lan.on(End::Peer, async |lan| {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            let speaker = Speaker::new(SELDOM);
+            speaker.set_link(lan, End::Peer);
+            let outcome = speaker.arp.probe(VIP, &eth0()).await.unwrap();
+            speaker.stop().await;
+            outcome
+        });
+        asked.send(()).unwrap();
+        let mac = lan.mac(End::Node);
+        assert_eq!(outcome, ProbeOutcome::Conflict { mac, link: "eth0".into() });
+    });
+}
+
+#[test]
+fn silence_on_a_link_that_cannot_send_is_not_freedom() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::new(SELDOM);
+        speaker.set_link(lan, End::Node);
+        let probe = |links: &[&str]| {
+            let links: Vec<String> = links.iter().map(|link| (*link).to_owned()).collect();
+            let arp = &speaker.arp;
+            async move { arp.probe(VIP, &links).await.unwrap_err() }
+        };
+        assert!(matches!(probe(&[]).await, ArpError::NoLinks));
+        assert!(matches!(probe(&["eth0", "eth7"]).await, ArpError::NoSuchLink { link } if link == "eth7"));
+
+        // Down, but nobody has told the speaker yet: the kernel refuses the frame.
+        lan.ip(End::Node, "link set eth0 down");
+        assert!(matches!(probe(&["eth0"]).await, ArpError::Send { .. }));
+        speaker.set_link(lan, End::Node);
+        let error = probe(&["eth0"]).await;
+        assert!(matches!(error, ArpError::LinkDown { .. }));
+        assert!(error.to_string().contains("ip link show eth0"), "{error}");
+        speaker.stop().await;
+    });
+}
+
+#[test]
+fn a_probe_fails_when_the_link_goes_down_under_it() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::new(SELDOM);
+        speaker.set_link(lan, End::Node);
+        let links = eth0();
+        let unplug = async {
+            tokio::time::sleep(Duration::from_millis(350)).await;
+            lan.ip(End::Peer, "link set eth0 down");
+            speaker.set_link(lan, End::Node);
+        };
+        let (outcome, ()) = tokio::join!(speaker.arp.probe(VIP, &links), unplug);
+        assert!(matches!(outcome, Err(ArpError::LinkDown { .. })), "{outcome:?}");
+        speaker.stop().await;
+    });
+}
+
+#[test]
+fn without_the_capability_the_error_names_it() {
+    Lan::new().on(End::Node, async |lan| {
+        // Of this thread alone, which ends with the test.
+        let mut sets = capabilities(None).unwrap();
+        sets.effective.remove(CapabilitySet::NET_RAW);
+        set_capabilities(None, sets).unwrap();
+        let speaker = Speaker::new(SELDOM);
+        assert!(speaker.arp.set_links(&[lan.link(End::Node)]).is_empty(), "nothing is wanted yet");
+        let failed = speaker.arp.set_owned(&[(VIP, eth0())].into());
+        assert!(matches!(&failed["eth0"], ArpError::Permission { .. }), "{failed:?}");
+        assert!(failed["eth0"].to_string().contains("CAP_NET_RAW"), "{failed:?}");
+        let error = speaker.arp.probe(VIP, &eth0()).await.unwrap_err();
+        assert!(matches!(error, ArpError::Permission { .. }), "{error}");
+
+        // It is tried again when the node says what it wants again.
+        sets.effective.insert(CapabilitySet::NET_RAW);
+        set_capabilities(None, sets).unwrap();
+        speaker.own(&[VIP]);
+        speaker.stop().await;
+    });
+}
