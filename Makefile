@@ -4,8 +4,10 @@
 # and not so many that MariaDB servers compete for memory.
 export RUST_TEST_THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 
-# Runs each test program in namespaces of its own for users who are not root (see the script).
-RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = "$(CURDIR)/kind-e2e/src/in-namespaces.sh"'
+# Whoever is not root gets each test program run in namespaces of its own (see the script).
+ifneq ($(shell id -u),0)
+RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kind-e2e/src/in-namespaces.sh"]'
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test tools fmt lint docs audit clean

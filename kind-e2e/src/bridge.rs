@@ -8,7 +8,8 @@ use crate::namespace::Namespace;
 /// The device of the bridge inside its namespace.
 pub(crate) const DEVICE: &str = "br0";
 
-/// A switch. It floods and learns like a real one, and says nothing itself.
+/// A switch. It floods and learns like a real one, and says nothing itself. It stays as long as
+/// its handle or a node joined to it.
 #[derive(Debug)]
 pub struct Bridge {
     pub(crate) namespace: Arc<Namespace>,

@@ -12,6 +12,8 @@
 //!
 //! It needs root, or the namespaces that [`enter::in_namespaces`] makes for an ordinary user.
 //! Errors are [`anyhow::Error`]: they are read by people, no code decides by them.
+//!
+#![doc = include_str!("../README.md")]
 
 mod bridge;
 mod capture;

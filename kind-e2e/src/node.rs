@@ -1,8 +1,8 @@
 //! Machines.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -19,6 +19,8 @@ pub struct Node {
     name: String,
     number: u16,
     links: AtomicU8,
+    /// Held: a scenario that keeps only its nodes keeps its network.
+    bridges: Mutex<Vec<Arc<Namespace>>>,
     pub(crate) namespace: Arc<Namespace>,
 }
 
@@ -33,6 +35,7 @@ impl Node {
             name: name.to_owned(),
             number,
             links: AtomicU8::new(0),
+            bridges: Mutex::default(),
             namespace: Arc::new(namespace),
         })
     }
@@ -71,6 +74,8 @@ impl Node {
     /// When the kernel refuses the interface.
     pub fn plug(&self, bridge: &Bridge) -> Result<Link> {
         let number = self.links.fetch_add(1, Ordering::Relaxed);
+        let mut bridges = self.bridges.lock().expect("no holder of the lock panics");
+        bridges.push(Arc::clone(&bridge.namespace));
         Link::create(self, bridge, number)
             .with_context(|| format!("cannot connect {} to {}", self.name, bridge.namespace()))
     }

@@ -130,7 +130,8 @@ fn the_group_dies_with_the_handle() -> Result<()> {
 #[test]
 fn a_daemon_that_left_its_group_dies_with_the_node() -> Result<()> {
     let node = node("daemon")?;
-    let script = "setsid sh -c 'echo $$; exec sleep 1000' >$OUT 2>&1 & sleep 0.01";
+    let script =
+        "setsid sh -c 'echo $$; exec sleep 1000' >$OUT & until [ -s $OUT ]; do sleep 0.01; done";
     let directory = tempfile::tempdir()?;
     let out = directory.path().join("pid");
     node.run_within(LONG, shell(script).env("OUT", &out))?;

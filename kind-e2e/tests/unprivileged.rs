@@ -15,7 +15,10 @@ fn as_ordinary_user(test: &str) -> Result<Output> {
     let directory = tempfile::tempdir()?;
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755))?;
     let program = directory.path().join("unprivileged");
-    std::fs::copy(std::env::current_exe()?, &program)?;
+    // Not by this process: a child that another test forks meanwhile would have the copy open
+    // for writing, and the kernel does not execute such a file.
+    let copied = Command::new("cp").arg(std::env::current_exe()?).arg(&program).status()?;
+    ensure!(copied.success(), "cannot copy this program: {copied}");
     let all_users_exist = std::fs::read_to_string("/proc/self/uid_map")?.contains("4294967295");
     let mut command = Command::new("setpriv");
     if all_users_exist {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use vipgate_lab::{ArpOp, Bridge, Lab, Link, Mac, Node, eventually};
+use vipgate_lab::{ArpOp, Lab, Link, Mac, Node, eventually};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -16,7 +16,6 @@ struct Pair {
     b: Node,
     link_a: Link,
     link_b: Link,
-    _lan: Bridge,
 }
 
 fn pair(name: &str) -> Result<Pair> {
@@ -25,7 +24,7 @@ fn pair(name: &str) -> Result<Pair> {
     let (a, b) = (lab.node("a")?, lab.node("b")?);
     let link_a = a.join(&lan, "10.77.0.1/24")?;
     let link_b = b.join(&lan, "10.77.0.2/24")?;
-    Ok(Pair { a, b, link_a, link_b, _lan: lan })
+    Ok(Pair { a, b, link_a, link_b })
 }
 
 /// Sends a datagram from `from` to `to` (at `address`) and back.
@@ -38,11 +37,21 @@ fn ping(from: &Node, to: &Node, address: IpAddr) -> Result<()> {
     }
     let mut buffer = [0; 16];
     client.send_to(b"ping", server.local_addr()?)?;
-    let (_, peer) = server.recv_from(&mut buffer)?;
+    let peer = receive(&server, &mut buffer)?;
     server.send_to(b"pong", peer)?;
-    client.recv_from(&mut buffer)?;
+    receive(&client, &mut buffer)?;
     ensure!(buffer.starts_with(b"pong"), "something else came: {buffer:?}");
     Ok(())
+}
+
+/// A system call with a timeout is not restarted by the kernel, even after a signal nobody handles.
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<SocketAddr> {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other.map(|(_, peer)| peer),
+        }
+    }
 }
 
 fn unreachable(from: &Node, to: &Node, address: IpAddr) -> Result<()> {
