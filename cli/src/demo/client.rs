@@ -38,7 +38,9 @@ pub(super) fn greeting(client: &Node, to: SocketAddr) -> Result<String> {
         .with_context(|| format!("no connection to {to}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).with_context(|| format!("no greeting from {to}"))?;
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .with_context(|| format!("no greeting from {to}"))?;
     ensure!(!line.is_empty(), "{to} closed the connection without a greeting");
     Ok(line.trim_end().to_owned())
 }

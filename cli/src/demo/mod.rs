@@ -91,7 +91,8 @@ impl Stage {
     fn build(example: &Path) -> Result<Self> {
         let lab = Lab::new("demo")?;
         let lan = lab.bridge("lan")?;
-        let (client, node, servers) = (lab.node("client")?, lab.node("node")?, lab.node("servers")?);
+        let (client, node, servers) =
+            (lab.node("client")?, lab.node("node")?, lab.node("servers")?);
         let links = vec![client.join(&lan, "10.77.0.10/24")?, servers.join(&lan, "10.77.0.2/24")?];
         let on_lan = node.join(&lan, "10.77.0.1/24")?;
         let running = servers::start(&servers, &links[1], example)?;

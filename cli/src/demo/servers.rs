@@ -56,7 +56,8 @@ pub(super) fn start(node: &Node, link: &Link, example: &Path) -> Result<Vec<Echo
 
 fn endpoints_of(slice: &EndpointSlice) -> Vec<(SocketAddr, String)> {
     let labels = slice.metadata.labels.as_ref();
-    let name = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)).cloned().unwrap_or_default();
+    let name =
+        labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)).cloned().unwrap_or_default();
     let ports = slice.ports.iter().flatten().filter_map(|port| port.port);
     let ports: Vec<u16> = ports.filter_map(|port| u16::try_from(port).ok()).collect();
     let addresses = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);

@@ -35,8 +35,13 @@ impl Journal {
     pub(super) fn manifests(&mut self, source: &Source) {
         for skipped in source.skipped() {
             if self.skipped.insert(format!("{} {}", skipped.api_version, skipped.kind)) {
-                tracing::info!(file = skipped.file, line = skipped.line, kind = skipped.kind,
-                    api_version = skipped.api_version, "skipped: not a kind that vipgate reads");
+                tracing::info!(
+                    file = skipped.file,
+                    line = skipped.line,
+                    kind = skipped.kind,
+                    api_version = skipped.api_version,
+                    "skipped: not a kind that vipgate reads"
+                );
             }
         }
         let now: BTreeSet<String> = source.problems().iter().map(ToString::to_string).collect();
@@ -90,7 +95,8 @@ fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
         for listener in &gateway.listeners {
             let (well, text) = summary(&listener.conditions, ConditionType::Programmed);
             let text = format!("{text}, {} routes", listener.attached_routes);
-            lines.insert(Subject::Listener(key.clone(), listener.name.clone()), Line { well, text });
+            lines
+                .insert(Subject::Listener(key.clone(), listener.name.clone()), Line { well, text });
         }
     }
     for (key, route) in &situation.statuses.tcp_routes {

@@ -40,9 +40,8 @@ const INTERRUPTED: u8 = 130;
 /// Serves until told to end.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     logging::start();
-    if let Err(error) = raise_open_files() {
-        tracing::warn!(%error, "the limit on open files could not be raised");
-    }
+    let open_files = raise_open_files();
+    tracing::debug!(open_files, "limit on open files, raised as far as it goes");
     // Forwarding has threads of its own; these two drive everything else.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -60,12 +59,10 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let source = Source::open(&args.directory)?;
     let (state, claims) = StateFile::open(&paths::state_file(args.state.as_deref()))?;
-    let mut config = Config {
-        proxy: proxy::Config::default(),
-        announce_every: args.announce_interval,
-    };
+    let mut config =
+        Config { proxy: proxy::Config::default(), announce_every: args.announce_interval };
     if let Some(workers) = args.workers {
-        config.proxy.workers = usize::from(workers);
+        config.proxy.workers = workers;
     }
     let speaker = Arc::new(Speaker::start(config).await?);
     let node = Node {

@@ -107,12 +107,13 @@ impl Changes {
         // One hint is enough, however many events it stands for.
         let (sender, hints) = mpsc::channel(1);
         let failed = |source| WatchError { directory: directory.to_owned(), source };
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.as_ref().map_or(true, |event| concerns_content(event.kind)) {
-                let _ = sender.try_send(());
-            }
-        })
-        .map_err(failed)?;
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                if event.as_ref().map_or(true, |event| concerns_content(event.kind)) {
+                    let _ = sender.try_send(());
+                }
+            })
+            .map_err(failed)?;
         watcher.watch(directory, RecursiveMode::Recursive).map_err(failed)?;
         Ok(Self { hints, heard: false, _watcher: watcher })
     }

@@ -62,8 +62,7 @@ impl StateFile {
         let document = Document { version: VERSION, claims: claims.clone() };
         let mut text = serde_json::to_vec_pretty(&document).expect("claims are plain data");
         text.push(b'\n');
-        self.replace(&text)
-            .map_err(|source| StateError::Write { path: self.path.clone(), source })
+        self.replace(&text).map_err(|source| StateError::Write { path: self.path.clone(), source })
     }
 
     fn replace(&self, text: &[u8]) -> io::Result<()> {

@@ -70,8 +70,12 @@ fn branch_of_vip(vip: &VipStatus, colour: bool) -> Branch {
 }
 
 fn branch_of_listener(listener: &ListenerStatus, colour: bool) -> Branch {
-    let mut text =
-        format!("{} {} :{}", mark(listener.failure.is_none(), colour), listener.name, listener.port);
+    let mut text = format!(
+        "{} {} :{}",
+        mark(listener.failure.is_none(), colour),
+        listener.name,
+        listener.port
+    );
     match &listener.failure {
         Some(why) => {
             let _ = write!(text, "  {why}");

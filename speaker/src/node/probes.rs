@@ -44,7 +44,8 @@ impl Probes {
     pub(super) fn follow(&mut self, plan: &Plan, arp: &Arc<ArpSpeaker>) {
         self.answers.retain(|address, _| plan.vips.get(address).is_some_and(|vip| vip.probe));
         for vip in plan.vips.values().filter(|vip| vip.probe) {
-            let (IpAddr::V4(address), Announce::Layer2(links)) = (vip.address, &vip.announce) else {
+            let (IpAddr::V4(address), Announce::Layer2(links)) = (vip.address, &vip.announce)
+            else {
                 continue;
             };
             let settled = matches!(self.answers.get(&vip.address), Some(Answer::Free));

@@ -1,0 +1,159 @@
+//! The board: the last known situation, from which `vipgate status` is answered.
+//!
+//! The engine puts a situation up; whoever asks gets a report of it together with the counters of
+//! the moment. Nothing is computed while nobody asks.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use vipgate_api::{Object, ObjectRef};
+use vipgate_planner::{
+    BackendShare, Claims, Listener, ListenerState, NodeReport, Plan, Statuses, Target, VipState,
+};
+use vipgate_speaker::node::Speaker;
+use vipgate_speaker::proxy::{EndpointHealth, Snapshot};
+
+use super::admin::Reporter;
+use crate::status::report::{
+    BackendStatus, EndpointStatus, ListenerStatus, Problem, RouteStatus, StatusReport, VipStatus,
+};
+
+/// What follows from everything known at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Situation {
+    pub(super) plan: Arc<Plan>,
+    pub(super) statuses: Arc<Statuses>,
+    pub(super) claims: Claims,
+    pub(super) report: NodeReport,
+    /// Objects that have a status.
+    pub(super) objects: Vec<(ObjectRef, Object)>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) notes: Vec<Problem>,
+}
+
+/// The situation, for those who ask.
+pub(super) struct Board {
+    node: String,
+    speaker: Arc<Speaker>,
+    situation: Mutex<Arc<Situation>>,
+}
+
+impl Board {
+    pub(super) fn new(node: String, speaker: Arc<Speaker>) -> Self {
+        Self { node, speaker, situation: Mutex::default() }
+    }
+
+    /// Replaces the situation.
+    pub(super) fn show(&self, situation: Situation) {
+        *self.situation.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(situation);
+    }
+}
+
+impl Reporter for Board {
+    fn report(&self) -> StatusReport {
+        let situation = Arc::clone(&self.situation.lock().unwrap_or_else(PoisonError::into_inner));
+        let counters = self.speaker.proxy().snapshot();
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.node.clone(),
+            problems: situation.problems.clone(),
+            notes: situation.notes.clone(),
+            vips: situation.plan.vips.keys().map(|ip| situation.vip(*ip, &counters)).collect(),
+            objects: situation.objects_with_status(),
+        }
+    }
+}
+
+/// A VIP's state in words.
+pub(super) fn describe(state: &VipState) -> String {
+    match state {
+        VipState::Probing => "asking the network whether it is free".to_owned(),
+        VipState::Conflict(mac) => format!("in use by {mac}"),
+        VipState::Serving(links) if links.is_empty() => "served on loopback".to_owned(),
+        VipState::Serving(links) => format!("announced on {}", links.join(", ")),
+        VipState::Failed(why) => format!("not served: {why}"),
+    }
+}
+
+impl Situation {
+    fn vip(&self, address: IpAddr, counters: &Snapshot) -> VipStatus {
+        let state = self.report.vips.get(&address).unwrap_or(&VipState::Probing);
+        let claim = self.claims.0.get(&address);
+        let listeners = self.plan.listeners.iter().filter(|l| l.id.address == address);
+        VipStatus {
+            address,
+            state: describe(state),
+            healthy: matches!(state, VipState::Serving(_)),
+            gateway: claim.map(|claim| format!("Gateway {}", claim.gateway)).unwrap_or_default(),
+            pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
+            listeners: listeners.map(|listener| self.listener(listener, counters)).collect(),
+        }
+    }
+
+    fn listener(&self, listener: &Listener, counters: &Snapshot) -> ListenerStatus {
+        let counted = counters.listeners.get(&listener.id).cloned().unwrap_or_default();
+        let failure = match self.report.listeners.get(&listener.id) {
+            Some(ListenerState::Failed(why)) => Some(why.clone()),
+            Some(ListenerState::Bound) => None,
+            None => Some("being bound".to_owned()),
+        };
+        let serving = listener.target.as_ref().map(|target| &target.route);
+        let superseded = listener.attached.iter().filter(|route| Some(*route) != serving);
+        ListenerStatus {
+            name: listener.id.name.clone(),
+            port: listener.bind.port(),
+            failure,
+            accepted: counted.accepted,
+            open: counted.open,
+            reset: counted.resets.values().sum(),
+            route: listener.target.as_ref().map(|target| route(target, counters)),
+            superseded: superseded.map(|route| format!("TCPRoute {route}")).collect(),
+        }
+    }
+
+    fn objects_with_status(&self) -> Vec<serde_json::Value> {
+        let shown = |(reference, object): &(ObjectRef, Object)| {
+            let generation = object.metadata().generation;
+            let mut json = object.to_json();
+            if let Some(status) = self.statuses.json(reference, generation) {
+                json["status"] = status;
+            }
+            json
+        };
+        self.objects.iter().map(shown).collect()
+    }
+}
+
+fn route(target: &Target, counters: &Snapshot) -> RouteStatus {
+    let sum: u64 = target.shares.iter().map(|share| u64::from(share.weight)).sum();
+    RouteStatus {
+        route: format!("TCPRoute {}", target.route),
+        backends: target.shares.iter().map(|share| backend(share, sum, counters)).collect(),
+    }
+}
+
+fn backend(share: &BackendShare, sum: u64, counters: &Snapshot) -> BackendStatus {
+    let endpoints = share.endpoints.iter().map(|endpoint| {
+        let (healthy, state) = health(counters.endpoints.get(endpoint));
+        EndpointStatus { address: endpoint.0, healthy, state }
+    });
+    BackendStatus {
+        backend: share.backend.clone(),
+        share: if sum == 0 { 0.0 } else { f64::from(share.weight) / sum as f64 },
+        unusable: share.unusable.clone(),
+        endpoints: endpoints.collect(),
+    }
+}
+
+/// An endpoint's health, as the connections that were tried show it.
+fn health(counted: Option<&EndpointHealth>) -> (bool, String) {
+    match counted {
+        None => (true, "not tried yet".to_owned()),
+        Some(health) if health.consecutive_failures > 0 => {
+            let why = health.last_error.as_deref().unwrap_or("failed");
+            (false, format!("{why}, {} in a row", health.consecutive_failures))
+        }
+        Some(health) if health.connected == 0 => (true, "not tried yet".to_owned()),
+        Some(_) => (true, "ok".to_owned()),
+    }
+}
