@@ -16,6 +16,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Build vipgate and show it at work: a VIP, ARP for it, traffic through it
+	@scripts/install-test-tools.sh demo
 	@echo 'Building vipgate; the first build takes a minute or two, with the crates to be fetched.'
 	@cargo build --locked --package vipgate-cli
 	@cargo run --locked --quiet --package vipgate-cli -- demo

@@ -8,7 +8,7 @@ if ! command -v cargo-deny >/dev/null; then
     echo 'audit: installing cargo-deny (compiles for some minutes)' >&2
     cargo install --locked cargo-deny
 fi
-cargo deny --all-features check bans licenses sources
+cargo deny --all-features check --hide-inclusion-graph bans licenses sources
 
 if cargo deny fetch db; then
     cargo deny --all-features check --disable-fetch advisories

@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
-# Sees to it that the tools the tests use are there. Does nothing when they are; installs what is
-# missing on Debian and Ubuntu, with sudo where not root, without starting any service; names
-# what is missing elsewhere, and fails.
+# install-test-tools.sh [demo]: sees to it that the tools the tests use (or only those of the demo)
+# are there. Does nothing when they are; installs what is missing on Debian and Ubuntu, with sudo
+# where not root, without starting any service; names what is missing elsewhere, and fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # command:package, as Debian names them.
-tools=(
-    ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump arping:arping
+demo_tools=(ip:iproute2 ss:iproute2 unshare:util-linux setpriv:util-linux cc:gcc)
+test_tools=(
+    nft:nftables tcpdump:tcpdump arping:arping iperf3:iperf3 ps:procps
     mariadbd:mariadb-server mariadb-install-db:mariadb-server mariadb:mariadb-client
-    redis-server:redis-server redis-cli:redis-tools iperf3:iperf3
-    unshare:util-linux setpriv:util-linux ps:procps cc:gcc
+    redis-server:redis-server redis-cli:redis-tools
 )
+case ${1:-test} in
+    demo) tools=("${demo_tools[@]}") components=() ;;
+    test) tools=("${demo_tools[@]}" "${test_tools[@]}") components=(fmt clippy) ;;
+    *) echo "usage: $0 [demo]" >&2; exit 2 ;;
+esac
 policy=/usr/sbin/policy-rc.d
 
 say() { printf 'install-test-tools: %s\n' "$*" >&2; }
@@ -31,7 +36,7 @@ check_toolchain() {
         say "Rust $found is too old, $needed or newer is needed: rustup update stable"
         return 1
     fi
-    for component in fmt clippy; do
+    for component in "${components[@]}"; do
         if ! cargo "$component" --version >/dev/null 2>&1; then
             say "cargo $component is missing: rustup component add rustfmt clippy"
             return 1

@@ -9,9 +9,9 @@ use std::process::{Command, Output};
 use anyhow::{Result, ensure};
 use vipgate_lab::{ArpOp, Lab, enter, servers};
 
-/// Runs one of the ignored tests below without privilege. The program is copied, because its
+/// Runs one of the ignored tests below without privilege, started by `wrapper`. The program is copied, because its
 /// build directory may be closed to that user.
-fn as_ordinary_user(test: &str) -> Result<Output> {
+fn as_ordinary_user(wrapper: &[&str], test: &str) -> Result<Output> {
     let directory = tempfile::tempdir()?;
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755))?;
     let program = directory.path().join("unprivileged");
@@ -20,15 +20,16 @@ fn as_ordinary_user(test: &str) -> Result<Output> {
     let copied = Command::new("cp").arg(std::env::current_exe()?).arg(&program).status()?;
     ensure!(copied.success(), "cannot copy this program: {copied}");
     let all_users_exist = std::fs::read_to_string("/proc/self/uid_map")?.contains("4294967295");
-    let mut command = Command::new("setpriv");
-    if all_users_exist {
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let drop_privilege: &[&str] = if all_users_exist && wrapper.is_empty() {
+        &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
     } else {
         // What root needs to be root of yet another namespace (user_namespaces(7)); no more.
-        command.args(["--inh-caps=-all", "--bounding-set=-all,+setfcap"]);
-    }
+        &["setpriv", "--inh-caps=-all", "--bounding-set=-all,+setfcap", "--"]
+    };
+    let words = [wrapper, drop_privilege].concat();
+    let mut command = Command::new(words[0]);
     let output = command
-        .arg("--")
+        .args(&words[1..])
         .arg(&program)
         .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
         .current_dir("/")
@@ -66,7 +67,7 @@ fn child_enters_and_makes_a_lab() -> Result<()> {
 
 #[test]
 fn a_lab_without_privilege() -> Result<()> {
-    let output = as_ordinary_user("child_enters_and_makes_a_lab")?;
+    let output = as_ordinary_user(&[], "child_enters_and_makes_a_lab")?;
     let printed = text(&output);
     ensure!(output.status.success(), "is it that user namespaces are forbidden here?\n{printed}");
     assert!(printed.contains("all of it worked"), "{printed}");
@@ -83,10 +84,30 @@ fn child_makes_a_lab() {
 
 #[test]
 fn without_privilege_a_lab_fails_and_says_what_to_do() -> Result<()> {
-    let output = as_ordinary_user("child_makes_a_lab")?;
+    let output = as_ordinary_user(&[], "child_makes_a_lab")?;
     let printed = text(&output);
     ensure!(output.status.success(), "{printed}");
     for part in ["refused: network namespaces need", "CAP_NET_ADMIN", "make test", "as root"] {
+        assert!(printed.contains(part), "{part} is not in {printed}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "started by where_namespaces_are_forbidden_the_advice_says_how_to_allow_them"]
+fn child_is_refused() {
+    println!("refused: {}", enter::in_namespaces().unwrap_err());
+}
+
+#[test]
+fn where_namespaces_are_forbidden_the_advice_says_how_to_allow_them() -> Result<()> {
+    // The limit is set in a user namespace, for those below it; the host's stays.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"";
+    let forbidding = ["unshare", "--user", "--map-root-user", "sh", "-euc", script, "sh"];
+    let output = as_ordinary_user(&forbidding, "child_is_refused")?;
+    let printed = text(&output);
+    ensure!(output.status.success(), "{printed}");
+    for part in ["cannot make a user namespace here", "sudo sysctl -w user.max_user_namespaces="] {
         assert!(printed.contains(part), "{part} is not in {printed}");
     }
     Ok(())

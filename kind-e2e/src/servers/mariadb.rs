@@ -11,7 +11,8 @@ use crate::{Node, Process, Program, eventually};
 
 /// Creating the system tables takes two seconds, on a loaded machine many more.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT_S: &str = "5";
+/// Longer than the client's own timeout for connecting, which has the better message.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A running MariaDB server with the table `lab.whoami (name)` of one row, and the user `lab`
 /// who may do everything, from everywhere, without password.
@@ -54,8 +55,9 @@ pub fn mariadb(node: &Node, address: SocketAddr, name: &str) -> Result<MariaDb> 
     )?;
     process.wait_for_line("ready for connections", START_TIMEOUT)?;
     let server = MariaDb { address, process, _directory: directory };
-    eventually(START_TIMEOUT, || server.query_from(node, address, "SELECT 1"))
-        .with_context(|| format!("MariaDB on {address} does not answer\n{}", server.tail()))?;
+    eventually(START_TIMEOUT, || server.query_from(node, address, "SELECT 1")).with_context(
+        || format!("MariaDB on {address} does not answer\n{}", server.process.tail()),
+    )?;
     Ok(server)
 }
 
@@ -77,26 +79,17 @@ impl MariaDb {
     /// # Errors
     /// What the client printed.
     pub fn query_from(&self, client: &Node, through: SocketAddr, sql: &str) -> Result<String> {
-        query(client, through, sql)
+        let printed = client.run_within(
+            QUERY_TIMEOUT,
+            Program::new("mariadb")
+                .args(["--no-defaults", "--protocol=tcp", "--user=lab", "--skip-ssl"])
+                .args(["--batch", "--skip-column-names", "--connect-timeout=5"])
+                .arg(format!("--host={}", through.ip()))
+                .arg(format!("--port={}", through.port()))
+                .arg(format!("--execute={sql}")),
+        )?;
+        Ok(printed.trim_end().to_owned())
     }
-
-    fn tail(&self) -> String {
-        self.process.tail()
-    }
-}
-
-/// Runs `sql` by the `mariadb` client; see [`MariaDb::query_from`].
-fn query(client: &Node, through: SocketAddr, sql: &str) -> Result<String> {
-    let printed = client.run_within(
-        Duration::from_secs(15),
-        Program::new("mariadb")
-            .args(["--no-defaults", "--protocol=tcp", "--user=lab", "--skip-ssl"])
-            .args(["--batch", "--skip-column-names", "--connect-timeout", CONNECT_TIMEOUT_S])
-            .arg(format!("--host={}", through.ip()))
-            .arg(format!("--port={}", through.port()))
-            .arg(format!("--execute={sql}")),
-    )?;
-    Ok(printed.trim_end().to_owned())
 }
 
 fn install(node: &Node, data: &Path) -> Result<()> {
