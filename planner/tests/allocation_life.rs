@@ -42,7 +42,7 @@ spec:
 const PRINTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
 fn pools(yaml: &str) -> Pools {
-    let pool: IpAddressPool = serde_saphyr::from_str(yaml).unwrap();
+    let pool: IpAddressPool = serde_saphyr::from_str(yaml).expect("the text is YAML of this kind");
     let stored = Stored { object: Arc::new(pool), age: Age::default() };
     let key = stored.object.key();
     let (pools, problems) = Pools::new(&BTreeMap::from([(key, stored)]), &BTreeMap::new());
@@ -51,7 +51,7 @@ fn pools(yaml: &str) -> Pools {
 }
 
 fn want(yaml: &str) -> Want {
-    let gateway: Gateway = serde_saphyr::from_str(yaml).unwrap();
+    let gateway: Gateway = serde_saphyr::from_str(yaml).expect("the text is YAML of this kind");
     let annotations = gateway.metadata.annotations.clone().unwrap_or_default();
     Want {
         gateway: gateway.key(),
@@ -63,7 +63,7 @@ fn want(yaml: &str) -> Want {
 }
 
 fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("the text is an address")
 }
 
 fn assigned(allocation: &Allocation, name: &str) -> Vec<IpAddr> {
