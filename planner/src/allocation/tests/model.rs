@@ -2,11 +2,11 @@
 //! by reading. It knows no intervals and no ledger.
 
 use proptest::prelude::*;
+use vipgate_api::selector::matches;
 use vipgate_api::vipgate::AddressRange;
 
 use super::arbitrary::{surroundings, universe, wants};
 use super::*;
-use vipgate_api::selector::matches;
 
 /// A pool as a plain list.
 pub(super) struct Listed<'a> {
@@ -218,7 +218,7 @@ impl<'a> Model<'a> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
     fn agrees_with_enumeration(surroundings in surroundings(), wants in wants()) {

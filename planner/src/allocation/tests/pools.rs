@@ -132,6 +132,19 @@ fn where_pools_overlap_the_first_by_name_has_the_address() {
     );
 }
 
+/// The namespace of a pool has no meaning, so it does not come before the name either.
+#[test]
+fn first_by_name_is_first_in_every_namespace() {
+    let setup = Setup::new().pool("zone/a", &["10.0.0.0/31"]).pool("b", &["10.0.0.1-10.0.0.2"]);
+    let (pools, problems) = setup.read_pools();
+    assert_eq!(problems.into_keys().collect::<Vec<_>>(), [key("b")]);
+    let homes = ["10.0.0.1", "10.0.0.2"].map(|address| pools.pool_of(ip(address)));
+    assert_eq!(homes, [Some("a"), Some("b")]);
+    let named = |pool: &str| Want { pool: Some(pool.to_owned()), ..gateway("x") };
+    assert_eq!(assigned(&setup.clone().want(named("a")).run(), "x"), ["10.0.0.0"]);
+    assert_eq!(assigned(&setup.want(named("b")).run(), "x"), ["10.0.0.2"]);
+}
+
 #[test]
 fn what_one_pool_excludes_another_may_offer() {
     let exclude = |spec: &mut IpAddressPoolSpec| spec.exclusions = strings(&["10.0.0.0/25"]);

@@ -24,7 +24,7 @@ fn others_kept(before: &Allocation, after: &Allocation, but: &ObjectKey) -> Resu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     /// A claim map cannot hold an address twice; what Gateways are told must say the same.
     #[test]
