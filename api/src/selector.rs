@@ -26,3 +26,6 @@ fn requirement(want: &LabelSelectorRequirement, labels: &Labels) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 //! `BLESS=1 cargo test -p vipgate-api --test bad` rewrites the reports; read what changed as the
 //! person who wrote the manifest would: where is it, what is wrong, what do I write instead?
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

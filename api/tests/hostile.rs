@@ -4,11 +4,16 @@
 //! Time is processor time of the reading thread, so that a busy machine fails nobody. Memory is
 //! asserted by running the same cases in a child whose address space is limited.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+mod clock;
+
+use clock::processor_seconds;
 use vipgate_api::manifest::{
     File, Listing, MAX_FILE_SIZE, MAX_FILES, Mode, Snapshot, Update, read_directory,
 };
@@ -323,12 +328,4 @@ fn good_files(listing: &Listing) -> Vec<String> {
 fn make_fifo(path: &Path) {
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-}
-
-/// Processor time of this thread (`proc(5)`, fields 14 and 15 of `stat`, in hundredths).
-fn processor_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u32 = fields[11..=12].iter().map(|ticks| ticks.parse::<u32>().unwrap()).sum();
-    f64::from(ticks) / 100.0
 }

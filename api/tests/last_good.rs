@@ -1,5 +1,7 @@
 //! What stays in use when files change, break, move and vanish.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use vipgate_api::manifest::{File, Listing, Mode, Problem, Snapshot, Update};

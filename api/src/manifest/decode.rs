@@ -1,17 +1,19 @@
 //! From the bytes of a file to objects: which kind, which name, typed, defaulted and checked.
 
+mod kinds;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::de::{self, Context};
-use super::nearest::nearest;
 use super::path::FieldLines;
 use super::problem::{Findings, Problem};
-use super::tree::{self, Entry, Node, Value};
+use super::tree::{self, Node, Value};
 use super::validate::{self, Scope};
 use super::{MAX_FILE_SIZE, Mode, defaults};
-use crate::{GATEWAY_GROUP, Kind, Object, ObjectKey, ObjectRef, VIPGATE_GROUP};
+use crate::{Kind, Object, ObjectRef};
+use kinds::{Found, Header};
 
 /// Most documents in one file.
 const MAX_DOCUMENTS: usize = 50_000;
@@ -123,12 +125,6 @@ struct Reader<'f> {
     out: FileReading,
 }
 
-/// `apiVersion` and `kind` of a document that has both.
-struct Header<'n> {
-    api_version: &'n str,
-    kind: &'n str,
-}
-
 impl<'f> Reader<'f> {
     fn new(file: &'f str, mode: Mode) -> Self {
         let (kinds, out) = (BTreeSet::new(), FileReading::default());
@@ -147,7 +143,7 @@ impl<'f> Reader<'f> {
         if node.is_null() {
             return;
         }
-        let header = match header(node) {
+        let header = match kinds::header(node) {
             Ok(header) => header,
             Err((line, message)) => {
                 let problem = Problem::error(self.file, line, None, message);
@@ -160,14 +156,14 @@ impl<'f> Reader<'f> {
         {
             return items.iter().for_each(|item| self.document(item));
         }
-        match find_kind(&header) {
+        match kinds::find_kind(&header) {
             Found::Served(kind, version) => self.object(kind, version, node),
             Found::Unserved(kind) => {
-                let reference = reference(kind, node);
+                let reference = kinds::reference(kind, node);
                 let message = format!(
                     "apiVersion: `{}` is not read: write `apiVersion: {}`",
                     header.api_version,
-                    choices(kind)
+                    kinds::choices(kind)
                 );
                 let line = node.get("apiVersion").map_or(node.line, |entry| entry.line);
                 let problem = Problem::error(self.file, line, reference.clone(), message);
@@ -178,13 +174,13 @@ impl<'f> Reader<'f> {
     }
 
     fn object(&mut self, kind: Kind, version: &str, node: &Node<'_>) {
-        let reference = reference(kind, node);
+        let reference = kinds::reference(kind, node);
         let context = Context {
             findings: RefCell::default(),
-            unserved: unserved_fields(kind),
+            unserved: kinds::unserved_fields(kind),
             secret: if kind == Kind::Secret { &["data", "stringData"] } else { &[] },
         };
-        let object = typed(kind, node, &context);
+        let object = kinds::typed(kind, node, &context);
         let mut findings = context.findings.into_inner();
         let object = match object {
             Ok(mut object) => {
@@ -193,7 +189,7 @@ impl<'f> Reader<'f> {
                 Some(object)
             }
             Err(error) => {
-                let error = in_words(kind, error);
+                let error = kinds::in_words(kind, error);
                 findings.error(error.path.unwrap_or_default(), error.message);
                 None
             }
@@ -248,140 +244,5 @@ impl<'f> Reader<'f> {
         let index = self.index;
         self.index += 1;
         self.out.items.push(Item { index, line, reference, loaded });
-    }
-}
-
-fn header<'n>(node: &'n Node<'_>) -> Result<Header<'n>, (u32, String)> {
-    if !matches!(node.value, Value::Map(_)) {
-        let message = "not an object: a document starts with `apiVersion:` and `kind:`";
-        return Err((node.line, message.to_owned()));
-    }
-    let text = |key: &'static str| node.get(key).and_then(|entry| entry.node.text());
-    let line = |key: &'static str| node.get(key).map_or(node.line, |entry| entry.line);
-    let Some(kind) = text("kind") else {
-        let message = match misspelled(node, "kind") {
-            Some(key) => return Err((key.line, format!("{}: unknown: write `kind:`", key.key))),
-            None => "kind: missing: write it, such as `kind: Gateway`".to_owned(),
-        };
-        return Err((line("kind"), message));
-    };
-    let Some(api_version) = text("apiVersion") else {
-        if let Some(key) = misspelled(node, "apiVersion") {
-            return Err((key.line, format!("{}: unknown: write `apiVersion:`", key.key)));
-        }
-        let example = Kind::ALL.into_iter().find(|known| known.name() == kind);
-        let example = example.map_or_else(|| "v1".to_owned(), Kind::api_version);
-        let message = format!("apiVersion: missing: write it, such as `apiVersion: {example}`");
-        return Err((line("apiVersion"), message));
-    };
-    Ok(Header { api_version, kind })
-}
-
-/// A top-level key that is probably meant to be this one.
-fn misspelled<'n>(node: &'n Node<'n>, key: &str) -> Option<&'n Entry<'n>> {
-    let Value::Map(entries) = &node.value else { return None };
-    entries.iter().find(|entry| entry.key != key && nearest(&entry.key, &[key]).is_some())
-}
-
-/// What a document says it is, as far as it says so.
-fn reference(kind: Kind, node: &Node<'_>) -> Option<ObjectRef> {
-    let metadata = &node.get("metadata")?.node;
-    let field = |key| metadata.get(key).and_then(|entry| entry.node.text());
-    let name = field("name").filter(|name| !name.is_empty())?;
-    let namespace = match field("namespace") {
-        _ if !kind.is_namespaced() => "",
-        None | Some("") => defaults::NAMESPACE,
-        Some(namespace) => namespace,
-    };
-    Some(ObjectRef { kind, key: ObjectKey::new(namespace, name) })
-}
-
-enum Found<'n> {
-    /// A kind that we read, in a version that we read.
-    Served(Kind, &'n str),
-    /// A kind that we read, in another version.
-    Unserved(Kind),
-    /// Something else; perhaps a word on what was meant.
-    Nothing(Option<String>),
-}
-
-fn find_kind<'n>(header: &Header<'n>) -> Found<'n> {
-    let (group, version) = header.api_version.split_once('/').unwrap_or(("", header.api_version));
-    let same_group = |kind: &Kind| kind.group() == group;
-    let same_name = |kind: &Kind| kind.name() == header.kind;
-    if let Some(kind) = Kind::ALL.into_iter().find(|kind| same_group(kind) && same_name(kind)) {
-        let served = kind.versions().contains(&version);
-        return if served { Found::Served(kind, version) } else { Found::Unserved(kind) };
-    }
-    if let Some(kind) = Kind::ALL.iter().find(|kind| same_name(kind)) {
-        return Found::Nothing(Some(format!("ours has `apiVersion: {}`", kind.api_version())));
-    }
-    if !matches!(group, "" | GATEWAY_GROUP | VIPGATE_GROUP) {
-        return Found::Nothing(None);
-    }
-    let names: Vec<&str> =
-        Kind::ALL.iter().filter(|kind| same_group(kind)).map(|kind| kind.name()).collect();
-    Found::Nothing(nearest(header.kind, &names).map(|name| format!("did you mean `{name}`?")))
-}
-
-fn choices(kind: Kind) -> String {
-    let group = kind.group();
-    let full = |version: &&str| {
-        if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") }
-    };
-    kind.versions().iter().map(full).collect::<Vec<_>>().join("` or `")
-}
-
-fn typed(kind: Kind, node: &Node<'_>, context: &Context<'_>) -> Result<Object, de::Error> {
-    match kind {
-        Kind::GatewayClass => {
-            de::decode::<crate::gateway::GatewayClass>(node, context).map(Into::into)
-        }
-        Kind::Gateway => de::decode::<crate::gateway::Gateway>(node, context).map(Into::into),
-        Kind::TcpRoute => de::decode::<crate::gateway::TcpRoute>(node, context).map(Into::into),
-        Kind::ReferenceGrant => {
-            de::decode::<crate::gateway::ReferenceGrant>(node, context).map(Into::into)
-        }
-        Kind::Namespace => de::decode::<crate::k8s::Namespace>(node, context).map(Into::into),
-        Kind::Service => de::decode::<crate::k8s::Service>(node, context).map(Into::into),
-        Kind::EndpointSlice => {
-            de::decode::<crate::k8s::EndpointSlice>(node, context).map(Into::into)
-        }
-        Kind::Secret => de::decode::<crate::k8s::Secret>(node, context).map(Into::into),
-        Kind::IpAddressPool => {
-            de::decode::<crate::vipgate::IpAddressPool>(node, context).map(Into::into)
-        }
-        Kind::L2Advertisement => {
-            de::decode::<crate::vipgate::L2Advertisement>(node, context).map(Into::into)
-        }
-        Kind::Backend => de::decode::<crate::vipgate::Backend>(node, context).map(Into::into),
-    }
-}
-
-/// Replaces messages of the libraries that would not help their reader.
-fn in_words(kind: Kind, mut error: de::Error) -> de::Error {
-    let path = error.path.as_deref().unwrap_or_default();
-    if kind == Kind::Secret && path.starts_with("data.") {
-        error.message = "is not base64: put plain text under `stringData` instead".to_owned();
-    } else if path == "metadata.creationTimestamp" {
-        error.message = "must be a time, such as 2026-01-31T12:00:00Z".to_owned();
-    }
-    error
-}
-
-/// Fields that exist in the API of the kind and that this program does not obey.
-fn unserved_fields(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Gateway => &[
-            "spec.allowedListeners",
-            "spec.backendTLS",
-            "spec.defaultScope",
-            "spec.tls",
-            "spec.listeners[].tls.frontendValidation",
-        ],
-        Kind::TcpRoute => &["spec.useDefaultGateways"],
-        Kind::IpAddressPool => &["spec.serviceAllocation.serviceSelectors"],
-        Kind::L2Advertisement => &["spec.serviceSelectors", "spec.preferredNodeSelectors"],
-        _ => &[],
     }
 }

@@ -110,3 +110,6 @@ fn is_document_start(line: &str) -> bool {
     line.strip_prefix("---")
         .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,7 +166,12 @@ fn allowed_routes(path: &str, allowed: &AllowedRoutes, findings: &mut Findings) 
                            `selector: {matchLabels: {team: web}}`";
             findings.error(format!("{path}.selector"), message);
         }
-        (NamespacesFrom::All | NamespacesFrom::Same | NamespacesFrom::None, Some(_)) => {
+        (NamespacesFrom::None, _) => {
+            let message = "None is no choice for routes: write All, Selector or Same, or remove \
+                           the listener";
+            findings.error(format!("{path}.from"), message);
+        }
+        (NamespacesFrom::All | NamespacesFrom::Same, Some(_)) => {
             let message = "has no effect: write `from: Selector` beside it, or remove it";
             findings.warning(format!("{path}.selector"), message);
         }
