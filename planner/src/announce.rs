@@ -28,10 +28,8 @@ pub(crate) fn announce(
         IpAddr::V4(v4) if v4.is_loopback() => return Announce::Loopback,
         IpAddr::V4(_) => {}
         IpAddr::V6(_) => {
-            return Announce::Nowhere(format!(
-                "{address} is IPv6, which is not announced yet (vipgate does not speak NDP): use \
-                 an IPv4 address"
-            ));
+            let why = "IPv6 is not announced yet (vipgate does not speak NDP): use an IPv4 address";
+            return Announce::Nowhere(why.to_owned());
         }
     }
     let labels = labels_of(pool, pools);
@@ -48,7 +46,7 @@ pub(crate) fn announce(
         let names: Vec<String> = selecting.iter().map(|(key, _)| key.to_string()).collect();
         return Announce::Nowhere(format!(
             "no L2Advertisement of pool {pool} takes node {}: give the node labels that the \
-             nodeSelectors of {} match (--label)",
+             nodeSelectors of {} match (standalone: --label)",
             node.name,
             names.join(", ")
         ));
@@ -134,10 +132,10 @@ fn by_subnet(address: IpAddr, node: &Node) -> Result<Vec<String>, String> {
         .filter(|(_, net)| net.addr().is_ipv4() == address.is_ipv4())
         .map(|(link, net)| format!("{net} on {}", link.name))
         .collect();
-    let have = if have.is_empty() { "no subnet".to_owned() } else { have.join(", ") };
+    let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
     Err(format!(
-        "{address} is in no subnet of node {} (it has {have}): take a pool from one of its \
-         subnets, or name the interface in spec.interfaces of an L2Advertisement",
+        "no interface of node {} is on its subnet (there is {have}): take a pool from one of \
+         these subnets, or name the interface in spec.interfaces of an L2Advertisement",
         node.name
     ))
 }

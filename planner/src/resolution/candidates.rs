@@ -93,7 +93,7 @@ fn service_port<'a>(
     let other = ports.iter().find(|p| p.port == i32::from(number));
     Err(match other.and_then(|p| p.protocol.as_deref()) {
         Some(protocol) => format!("port {number} of Service {key} is {protocol}, not TCP"),
-        None => format!("Service {key} has no port {number}: its TCP ports are {}", numbers(tcp())),
+        None => format!("Service {key} has no TCP port {number}: write one of {}", numbers(tcp())),
     })
 }
 

@@ -179,7 +179,7 @@ impl Ground<'_> {
             Some((address, why)) if usable.is_empty() => {
                 let more = match refused.len() - 1 {
                     0 => String::new(),
-                    more => format!(" ({more} more are refused as well)"),
+                    more => format!(" (and {more} more are refused)"),
                 };
                 let message =
                     format!("{backend}: {address} {why}{more}: give it endpoints elsewhere");

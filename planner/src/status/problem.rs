@@ -55,14 +55,14 @@ impl List {
         }
     }
 
-    /// A Gateway that is not accepted is not programmed either: said once.
+    /// The first condition that does not hold is the cause of those behind it. What sums up the
+    /// listeners is left to them.
     fn gateway(&mut self, key: &ObjectKey, status: &GatewayStatus) {
-        let accepted = of(&status.conditions, ConditionType::Accepted);
-        match accepted.filter(|condition| !condition.is_true()) {
-            Some(refused) => {
-                self.add(Kind::Gateway, key, refused.reason, refused.message.clone());
+        if let Some(cause) = status.conditions.iter().find(|condition| !condition.is_true()) {
+            let sums_up = matches!(cause.reason, Reason::ListenersNotValid | Reason::Invalid);
+            if !sums_up || status.listeners.is_empty() {
+                self.add(Kind::Gateway, key, cause.reason, cause.message.clone());
             }
-            None => self.false_ones(Kind::Gateway, key, &status.conditions),
         }
         for listener in &status.listeners {
             self.listener(key, listener);

@@ -21,7 +21,8 @@ impl Standing {
     pub(super) fn of(vip: &Vip, state: Option<&VipState>, node: &str) -> Self {
         let address = vip.address;
         if let Announce::Nowhere(why) = &vip.announce {
-            return Self::Down(Refusal::new(Reason::NoResources, why.clone()));
+            let message = format!("{address} cannot be announced: {why}");
+            return Self::Down(Refusal::new(Reason::NoResources, message));
         }
         match state {
             None if vip.probe => Self::Waiting(format!("{address} is about to be probed")),
