@@ -48,9 +48,9 @@ const SENDER_IP: Field = Field { offset: 14, len: 4 };
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 
-/// An element of the set takes 16 bytes and a message at most 1,000 of them; a socket may send some
-/// 200 KiB at once, whatever its privileges.
-const ELEMENTS_PER_BATCH: usize = 4 * ELEMENTS_PER_MESSAGE;
+/// An element of the set takes 16 bytes, and a socket may send 200 KiB at once, whatever its
+/// privileges.
+const ELEMENTS_PER_BATCH: usize = 10 * ELEMENTS_PER_MESSAGE;
 
 /// The installed table. Holds the sockets and what the kernel was told.
 pub(in crate::host) struct ArpSilence {
@@ -71,9 +71,9 @@ impl ArpSilence {
         links: &[Link],
         vips: BTreeSet<Ipv4Addr>,
     ) -> Result<Self, NftError> {
-        // Listening starts first, so that no change between the two is missed.
-        let listener = Listener::open()?;
+        // Listening starts before the first change, so that no foreign one after it is missed.
         let committer = Committer::open()?;
+        let listener = Listener::open(committer.port)?;
         let mut silence =
             Self { committer, listener, vips, senders: senders(links), in_step: false };
         silence.restore()?;
@@ -149,7 +149,7 @@ impl ArpSilence {
 
     /// Waits until something else changed the table, or may have. Safe to cancel.
     pub(in crate::host) async fn disturbed(&mut self) -> Disturbance {
-        self.listener.changed(TABLE, self.committer.port).await
+        self.listener.changed(TABLE).await
     }
 
     /// Notes that the table may not be as it was; the next change puts all in place again.

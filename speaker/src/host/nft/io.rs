@@ -10,6 +10,7 @@ use std::time::Duration;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 use rustix::io::Errno;
+use socket2::{SockFilter, SockRef};
 
 use super::NftError;
 use super::ruleset::Table;
@@ -100,30 +101,31 @@ pub(in crate::host) enum Disturbance {
     Unknown,
 }
 
-/// Hears changes of the rule set.
+/// Hears how others change the rule set.
 pub(super) struct Listener(TokioSocket);
 
 impl Listener {
-    pub(super) fn open() -> Result<Self, NftError> {
+    /// Listens to what all sockets but the one on `own_port` do.
+    pub(super) fn open(own_port: u32) -> Result<Self, NftError> {
         let open = || {
             let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+            SockRef::from(socket.socket_ref()).attach_filter(&all_but(own_port))?;
             socket.socket_mut().bind(&SocketAddr::new(0, NFTABLES_GROUP))?;
             Ok(Self(socket))
         };
         open().map_err(|error: io::Error| NftError::from_errno("watch", errno(&error), ""))
     }
 
-    /// Waits until a socket other than `own_port` changed `table`, or may have. Safe to cancel.
-    pub(super) async fn changed(&mut self, table: Table, own_port: u32) -> Disturbance {
+    /// Waits until something changed `table`, or may have. Safe to cancel.
+    pub(super) async fn changed(&mut self, table: Table) -> Disturbance {
         loop {
             match self.0.recv_from_full().await {
                 Ok((datagram, _)) => {
-                    let foreign = messages(&datagram).any(|message| {
-                        message.port != own_port
-                            && message.table().is_some_and(|(family, name)| {
-                                family == table.family as u8 && name == table.name
-                            })
-                    });
+                    let concerned = |(family, name): (u8, String)| {
+                        family == table.family as u8 && name == table.name
+                    };
+                    let foreign =
+                        messages(&datagram).filter_map(|message| message.table()).any(concerned);
                     if foreign {
                         return Disturbance::Changed;
                     }
@@ -138,6 +140,26 @@ impl Listener {
             }
         }
     }
+}
+
+/// A BPF program that drops what `port` caused. Our own large changes would otherwise overrun the
+/// listener, which then could not tell whether something else was among them.
+fn all_but(port: u32) -> [SockFilter; 4] {
+    /// `BPF_LD | BPF_W | BPF_ABS`: loads four bytes as a big-endian number.
+    const LOAD_WORD: u16 = 0x20;
+    /// `BPF_JMP | BPF_JEQ | BPF_K`: skips so many instructions if equal, so many if not.
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    /// `BPF_RET | BPF_K`: keeps that many bytes.
+    const RETURN: u16 = 0x06;
+    /// Of `nlmsg_pid`, which in a notification is the port that asked for the change. The messages
+    /// of a datagram all come from one transaction.
+    const PORT_OFFSET: u32 = 12;
+    [
+        SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, u32::from_be_bytes(port.to_ne_bytes())),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
 }
 
 fn errno(error: &io::Error) -> Errno {

@@ -148,8 +148,6 @@ pub(super) struct Received<'a> {
     flags: u16,
     /// Number of the request that it answers or was caused by.
     pub(super) sequence: u32,
-    /// Netlink port of the socket that made that request.
-    pub(super) port: u32,
     body: &'a [u8],
 }
 
@@ -173,7 +171,6 @@ pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Received<'_>
             kind: u16_at(header, 4)?,
             flags: u16_at(header, 6)?,
             sequence: u32_at(header, 8)?,
-            port: u32_at(header, 12)?,
             body,
         })
     })
