@@ -25,7 +25,7 @@ use super::filter;
 use super::probe::{self, Outcome, Probe};
 use super::reason::DropReason;
 use super::responder::{self, LinkState, Output, Purpose, Responder};
-use super::socket::PacketSocket;
+use super::socket::{PacketSocket, READY};
 use super::speaker::Conflict;
 use super::wire::{self, Frame};
 
@@ -143,11 +143,8 @@ impl LinkTask {
                     Err(_dropped) => ControlFlow::Break(()),
                 },
                 () = until(deadline) => self.tick(),
-                _count = self.requests.recv_many(&mut requests, REQUESTS),
-                    if !self.requests.is_closed() || !self.requests.is_empty() =>
-                {
-                    self.begin(requests)
-                }
+                // When it is closed so is `desired`, which comes first.
+                _count = self.requests.recv_many(&mut requests, REQUESTS) => self.begin(requests),
                 batch = read(&self.socket) => self.receive(batch),
             };
         }
@@ -330,7 +327,7 @@ impl LinkTask {
 /// only wait is over.
 async fn read(socket: &AsyncFd<PacketSocket>) -> Batch {
     let mut batch = Batch { frames: Vec::new(), error: None };
-    let mut ready = match socket.readable().await {
+    let mut ready = match socket.ready(READY).await {
         Ok(ready) => ready,
         Err(error) => return Batch { error: Some(error), ..batch },
     };
