@@ -166,6 +166,26 @@ fn a_probe_fails_when_the_link_goes_down_under_it() {
     });
 }
 
+/// A machine that stood still while the answer came in reads the answer before it decides.
+#[test]
+fn an_answer_that_arrives_during_a_stall_counts() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::new(SELDOM);
+        speaker.set_link(lan, End::Node);
+        let links = eth0();
+        let stall = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            // Both block the only thread, until the probe is long over.
+            lan.inject(&[Frame::announcement(FOREIGN, VIP)[0].to_bytes().to_vec()]);
+            std::thread::sleep(Duration::from_millis(500));
+        };
+        let (outcome, ()) = tokio::join!(speaker.arp.probe(VIP, &links), stall);
+        let conflict = ProbeOutcome::Conflict { mac: FOREIGN, link: "eth0".into() };
+        assert_eq!(outcome.unwrap(), conflict);
+        speaker.stop().await;
+    });
+}
+
 #[test]
 fn an_abandoned_probe_falls_silent_and_deaf() {
     Lan::new().on(End::Node, async |lan| {
