@@ -5,8 +5,9 @@ mod arp_rig;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use arp_rig::{End, Lan, PEER_IP, SELDOM, Speaker, VIP};
+use arp_rig::{End, FOREIGN, Lan, PEER_IP, SELDOM, Speaker, VIP};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use vipgate_speaker::arp::wire::Frame;
 use vipgate_speaker::arp::{ArpError, ProbeOutcome};
 
 fn eth0() -> Vec<String> {
@@ -161,6 +162,45 @@ fn a_probe_fails_when_the_link_goes_down_under_it() {
         };
         let (outcome, ()) = tokio::join!(speaker.arp.probe(VIP, &links), unplug);
         assert!(matches!(outcome, Err(ArpError::LinkDown { .. })), "{outcome:?}");
+        speaker.stop().await;
+    });
+}
+
+/// A machine that stood still while the answer came in reads the answer before it decides.
+#[test]
+fn an_answer_that_arrives_during_a_stall_counts() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::new(SELDOM);
+        speaker.set_link(lan, End::Node);
+        let links = eth0();
+        let stall = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            // Both block the only thread, until the probe is long over.
+            lan.inject(&[Frame::announcement(FOREIGN, VIP)[0].to_bytes().to_vec()]);
+            std::thread::sleep(Duration::from_millis(500));
+        };
+        let (outcome, ()) = tokio::join!(speaker.arp.probe(VIP, &links), stall);
+        let conflict = ProbeOutcome::Conflict { mac: FOREIGN, link: "eth0".into() };
+        assert_eq!(outcome.unwrap(), conflict);
+        speaker.stop().await;
+    });
+}
+
+#[test]
+fn an_abandoned_probe_falls_silent_and_deaf() {
+    Lan::new().on(End::Node, async |lan| {
+        let speaker = Speaker::new(SELDOM);
+        speaker.set_link(lan, End::Node);
+        let links = eth0();
+        let probe = speaker.arp.probe(VIP, &links);
+        let abandoned = tokio::time::timeout(Duration::from_millis(150), probe).await;
+        assert!(abandoned.is_err());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        lan.inject(&Frame::announcement(FOREIGN, VIP).map(|frame| frame.to_bytes().to_vec()));
+        // The control: what comes next is heard.
+        assert_ne!(speaker.arp.probe(PEER_IP, &links).await.unwrap(), ProbeOutcome::Free);
+        let counts = speaker.arp.counts();
+        assert_eq!((counts.probes, counts.received), (2 + 1, 1), "{counts:?}");
         speaker.stop().await;
     });
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use vipgate_planner::MacAddr;
 
 use super::counters::Counters;
 use super::error::ArpError;
@@ -25,12 +26,14 @@ use super::filter;
 use super::probe::{self, Outcome, Probe};
 use super::reason::DropReason;
 use super::responder::{self, LinkState, Output, Purpose, Responder};
-use super::socket::PacketSocket;
+use super::socket::{PacketSocket, READY};
 use super::speaker::Conflict;
 use super::wire::{self, Frame};
 
 /// Frames read per wake-up.
 const BUDGET: usize = 64;
+/// More frames than the queue of a socket holds, with the default `net.core.rmem_default`.
+const QUEUE: usize = 512;
 /// Probe requests taken per wake-up.
 const REQUESTS: usize = 64;
 /// A link that vanishes goes down first, and the kernel reports that only. So it is looked for
@@ -97,9 +100,11 @@ pub(super) struct LinkTask {
     vanish_check: Option<Instant>,
 }
 
-/// Frames of one wake-up, and the error that ended it, if one did.
+/// Frames taken from the socket at once, and the error that ended it, if one did.
 struct Batch {
     frames: Vec<Result<Frame, DropReason>>,
+    /// Whether none was left.
+    emptied: bool,
     error: Option<io::Error>,
 }
 
@@ -143,12 +148,12 @@ impl LinkTask {
                     Err(_dropped) => ControlFlow::Break(()),
                 },
                 () = until(deadline) => self.tick(),
-                _count = self.requests.recv_many(&mut requests, REQUESTS),
-                    if !self.requests.is_closed() || !self.requests.is_empty() =>
-                {
-                    self.begin(requests)
+                // When it is closed so is `desired`, which comes first.
+                _count = self.requests.recv_many(&mut requests, REQUESTS) => self.begin(requests),
+                batch = read(&self.socket) => {
+                    self.shared.counters.woke();
+                    self.receive(batch)
                 }
-                batch = read(&self.socket) => self.receive(batch),
             };
         }
         tracing::debug!(link = %self.name, "ARP ends");
@@ -201,12 +206,16 @@ impl LinkTask {
             self.check_exists()?;
         }
         self.handle(responder::Input::Tick)?;
+        if self.probes.iter().any(|asked| asked.probe.deadline().is_some_and(|at| at <= now)) {
+            // After a stall the answer may have been waiting longer than the deadline.
+            let waiting = take(self.socket.get_ref(), QUEUE);
+            self.receive(waiting)?;
+        }
         self.advance_probes(probe::Input::Tick, now)
     }
 
     fn receive(&mut self, batch: Batch) -> ControlFlow<()> {
         let counters = Arc::clone(&self.shared.counters);
-        counters.woke();
         for frame in batch.frames {
             counters.received();
             match frame {
@@ -285,7 +294,7 @@ impl LinkTask {
         sent
     }
 
-    fn report(&self, vip: Ipv4Addr, mac: vipgate_planner::MacAddr) {
+    fn report(&self, vip: Ipv4Addr, mac: MacAddr) {
         let conflict = Conflict { vip, mac, link: self.name.clone() };
         if self.shared.conflicts.try_send(conflict).is_err() {
             self.shared.counters.conflict_lost();
@@ -329,21 +338,34 @@ impl LinkTask {
 /// Waits for frames and takes at most [`BUDGET`] of them. Cancel safe: nothing is read before the
 /// only wait is over.
 async fn read(socket: &AsyncFd<PacketSocket>) -> Batch {
-    let mut batch = Batch { frames: Vec::new(), error: None };
-    let mut ready = match socket.readable().await {
-        Ok(ready) => ready,
-        Err(error) => return Batch { error: Some(error), ..batch },
-    };
+    match socket.ready(READY).await {
+        Ok(mut ready) => {
+            let batch = take(socket.get_ref(), BUDGET);
+            if batch.emptied {
+                ready.clear_ready();
+            }
+            batch
+        }
+        Err(error) => Batch { frames: Vec::new(), emptied: false, error: Some(error) },
+    }
+}
+
+/// Takes at most so many of the frames that are there.
+fn take(socket: &PacketSocket, budget: usize) -> Batch {
+    let mut batch = Batch { frames: Vec::new(), emptied: false, error: None };
     let mut buffer = [0; filter::SNAP_LEN as usize];
-    while batch.frames.len() < BUDGET {
-        match ready.try_io(|socket| socket.get_ref().receive(&mut buffer)) {
-            Ok(Ok(length)) => batch.frames.push(wire::parse(&buffer[..length])),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(Err(error)) => {
+    while batch.frames.len() < budget {
+        match socket.receive(&mut buffer) {
+            Ok(length) => batch.frames.push(wire::parse(&buffer[..length])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                batch.emptied = true;
+                break;
+            }
+            Err(error) => {
                 batch.error = Some(error);
                 break;
             }
-            Err(_would_block) => break,
         }
     }
     batch

@@ -19,6 +19,10 @@ use tokio::io::unix::AsyncFd;
 use super::filter::{self, Instruction};
 use super::wire::ETHERTYPE_ARP;
 
+/// What to wait for. That the link went down is an error condition without anything to read, which
+/// would go unnoticed if only frames were waited for.
+pub const READY: Interest = Interest::READABLE.add(Interest::ERROR);
+
 /// A non-blocking packet socket that is bound to one link.
 #[derive(Debug)]
 pub struct PacketSocket {
@@ -79,7 +83,7 @@ impl PacketSocket {
         // SAFETY: `as_raw_fd` always returns the descriptor that `self.socket` owns. It stays open
         // until `self` is dropped: no method closes or replaces it, and `AsyncFd` gives the
         // descriptor back to the poll instance before it drops `self`.
-        Ok(unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?)
+        Ok(unsafe { AsyncFd::register_with_interest(self, READY) }?)
     }
 
     /// Whether the link still exists. Down and vanished look the same to a reader.

@@ -115,11 +115,15 @@ impl Lan {
 
     /// `eth0` as the host watcher would report it.
     pub(crate) fn link(&self, end: End) -> Link {
-        let text = run(&format!("ip -o -n {} link show dev eth0", self.name(end)));
+        self.link_named(end, "eth0")
+    }
+
+    pub(crate) fn link_named(&self, end: End, name: &str) -> Link {
+        let text = run(&format!("ip -o -n {} link show dev {name}", self.name(end)));
         let index = text.split(':').next().and_then(|n| n.trim().parse().ok()).expect("an index");
         let mac = text.split("link/ether ").nth(1).and_then(|rest| parse_mac(&rest[..17]));
         let up = text.contains(",UP") && text.contains("LOWER_UP");
-        Link { index, name: "eth0".into(), up, loopback: false, mac, addresses: Vec::new() }
+        Link { index, name: name.into(), up, loopback: false, mac, addresses: Vec::new() }
     }
 
     pub(crate) fn mac(&self, end: End) -> MacAddr {
