@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 # command:package, as Debian names them.
 demo_tools=(ip:iproute2 ss:iproute2 unshare:util-linux setpriv:util-linux cc:gcc)
 test_tools=(
-    nft:nftables tcpdump:tcpdump arping:arping iperf3:iperf3 ps:procps
+    nft:nftables tcpdump:tcpdump arping:arping iperf3:iperf3 ps:procps ping:iputils-ping
     mariadbd:mariadb-server mariadb-install-db:mariadb-server mariadb:mariadb-client
-    redis-server:redis-server redis-cli:redis-tools
+    redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
 )
 case ${1:-test} in
     demo) tools=("${demo_tools[@]}") components=() ;;
@@ -28,7 +28,7 @@ check_toolchain() {
     local needed found
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     if ! command -v cargo >/dev/null; then
-        say "no Rust toolchain: install stable Rust, $needed or newer (https://rustup.rs)"
+        say "no Rust toolchain: install stable Rust, $needed or newer (for example by rustup)"
         return 1
     fi
     found=$(rustc --version | cut -d ' ' -f 2)

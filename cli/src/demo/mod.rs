@@ -128,9 +128,11 @@ fn show(example: &Path) -> Result<()> {
 
 /// Waits until everything serves, then looks at it from the client. Returns the VIPs.
 fn observe(stage: &Stage, ask: &Program) -> Result<Vec<IpAddr>> {
+    let status = || -> Result<StatusReport> {
+        Ok(serde_json::from_str(&stage.node.run_within(STOP, ask.clone())?)?)
+    };
     let report = eventually(READY, || {
-        let report: StatusReport =
-            serde_json::from_str(&stage.node.run_within(STOP, ask.clone())?)?;
+        let report = status()?;
         ensure!(!report.vips.is_empty(), "no VIP yet");
         let problems: Vec<_> = report.problems.iter().map(|p| p.message.as_str()).collect();
         ensure!(problems.is_empty(), "{}", problems.join("; "));
@@ -149,7 +151,7 @@ fn observe(stage: &Stage, ask: &Program) -> Result<Vec<IpAddr>> {
             reach(stage, vip.address, listener)?;
         }
     }
-    for line in tree::render(&report, false).lines().filter(|line| !line.is_empty()) {
+    for line in tree::render(&status()?, false).lines().filter(|line| !line.is_empty()) {
         println!("  │ {line}");
     }
     Ok(report.vips.iter().map(|vip| vip.address).collect())

@@ -79,14 +79,16 @@ impl Situation {
     fn vip(&self, address: IpAddr, counters: &Snapshot) -> VipStatus {
         let state = self.report.vips.get(&address).unwrap_or(&VipState::Probing);
         let claim = self.claims.0.get(&address);
-        let listeners = self.plan.listeners.iter().filter(|l| l.id.address == address);
+        let mut listeners: Vec<_> =
+            self.plan.listeners.iter().filter(|l| l.id.address == address).collect();
+        listeners.sort_by_key(|listener| listener.bind.port());
         VipStatus {
             address,
             state: describe(state),
             healthy: matches!(state, VipState::Serving(_)),
             gateway: claim.map(|claim| format!("Gateway {}", claim.gateway)).unwrap_or_default(),
             pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
-            listeners: listeners.map(|listener| self.listener(listener, counters)).collect(),
+            listeners: listeners.iter().map(|l| self.listener(l, counters)).collect(),
         }
     }
 

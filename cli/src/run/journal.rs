@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipgate_api::{Condition, ConditionType, ObjectKey};
+use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
 use vipgate_planner::VipState;
 
 use super::board::Situation;
@@ -27,6 +27,8 @@ enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     well: bool,
+    /// It is about to become something else, and only that is worth a line.
+    pending: bool,
     text: String,
 }
 
@@ -55,18 +57,18 @@ impl Journal {
     pub(super) fn situation(&mut self, situation: &Situation) {
         let now = lines_of(situation);
         for (subject, line) in &now {
-            if self.lines.get(subject) != Some(line) {
+            if !line.pending && self.lines.get(subject) != Some(line) {
                 say(subject, line);
             }
         }
         for subject in self.lines.keys().filter(|subject| !now.contains_key(subject)) {
-            say(subject, &Line { well: true, text: "gone".to_owned() });
+            say(subject, &Line { well: true, pending: false, text: "gone".to_owned() });
         }
         self.lines = now;
     }
 }
 
-fn say(subject: &Subject, Line { well, text }: &Line) {
+fn say(subject: &Subject, Line { well, text, .. }: &Line) {
     match (subject, well) {
         (Subject::Vip(vip), true) => tracing::info!(vip, "VIP {text}"),
         (Subject::Vip(vip), false) => tracing::warn!(vip, "VIP {text}"),
@@ -87,27 +89,28 @@ fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
         let state = situation.report.vips.get(address).unwrap_or(&VipState::Probing);
         let line = Line {
             well: !matches!(state, VipState::Conflict(_) | VipState::Failed(_)),
+            pending: false,
             text: super::board::describe(state),
         };
         lines.insert(Subject::Vip(address.to_string()), line);
     }
     for (key, gateway) in &situation.statuses.gateways {
         for listener in &gateway.listeners {
-            let (well, text) = summary(&listener.conditions, ConditionType::Programmed);
-            let text = format!("{text}, {} routes", listener.attached_routes);
-            lines
-                .insert(Subject::Listener(key.clone(), listener.name.clone()), Line { well, text });
+            let mut line = summary(&listener.conditions, ConditionType::Programmed);
+            line.text = format!("{}, {} routes", line.text, listener.attached_routes);
+            lines.insert(Subject::Listener(key.clone(), listener.name.clone()), line);
         }
     }
     for (key, route) in &situation.statuses.tcp_routes {
-        let parents: Vec<(bool, String)> = route
+        let parents: Vec<Line> = route
             .parents
             .iter()
             .map(|parent| summary(&parent.conditions, ConditionType::Accepted))
             .collect();
         let line = Line {
-            well: parents.iter().all(|(well, _)| *well),
-            text: parents.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("; "),
+            well: parents.iter().all(|line| line.well),
+            pending: parents.iter().any(|line| line.pending),
+            text: parents.into_iter().map(|line| line.text).collect::<Vec<_>>().join("; "),
         };
         lines.insert(Subject::Route(key.clone()), line);
     }
@@ -115,7 +118,7 @@ fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
 }
 
 /// The first condition that is not as wished, else the main one.
-fn summary(conditions: &[Condition], main: ConditionType) -> (bool, String) {
+fn summary(conditions: &[Condition], main: ConditionType) -> Line {
     let wished = |condition: &Condition| {
         let good = matches!(
             condition.kind,
@@ -127,14 +130,15 @@ fn summary(conditions: &[Condition], main: ConditionType) -> (bool, String) {
         .iter()
         .find(|condition| !wished(condition))
         .or_else(|| conditions.iter().find(|condition| condition.kind == main));
-    match told {
-        Some(condition) => (
-            wished(condition),
-            format!(
-                "{}={} ({}): {}",
-                condition.kind, condition.status, condition.reason, condition.message
-            ),
+    let Some(condition) = told else {
+        return Line { well: true, pending: false, text: "known".to_owned() };
+    };
+    Line {
+        well: wished(condition),
+        pending: condition.reason == Reason::Pending,
+        text: format!(
+            "{}={} ({}): {}",
+            condition.kind, condition.status, condition.reason, condition.message
         ),
-        None => (true, "known".to_owned()),
     }
 }

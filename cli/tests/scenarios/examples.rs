@@ -44,7 +44,7 @@ fn two_mysql_reaches_two_mariadb_servers() {
         assert_eq!(who.trim(), name, "port {port}");
         // More than one packet each way, through the real client.
         let sum = "SELECT SUM(seq), LENGTH(REPEAT('x', 3000000)) FROM lab.seq";
-        let fill = "CREATE TABLE lab.seq AS SELECT seq FROM seq_1_to_100000";
+        let fill = "CREATE TABLE lab.seq AS SELECT seq FROM lab.seq_1_to_100000";
         server.query_from(&site.client, through, fill).unwrap();
         let answer = server.query_from(&site.client, through, sum).unwrap();
         assert!(answer.contains("5000050000"), "{answer}");

@@ -26,10 +26,12 @@ fn sigterm_lets_connections_finish_and_leaves_the_host_as_it_was() {
     stream.read_exact(&mut greeting).unwrap();
 
     vipgate.process.signal(Signal::TERM).unwrap();
-    eventually(SOON, || {
-        let error = site.connect(&format!("{VIP}:80")).map(drop).expect_err("the listener closes");
-        anyhow::ensure!(error.kind() == ErrorKind::ConnectionRefused, "at once, not by timeout");
-        Ok(())
+    eventually(SOON, || match site.connect(&format!("{VIP}:80")) {
+        Ok(_) => anyhow::bail!("the listener is still open"),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "at once, not by timeout");
+            Ok(())
+        }
     })
     .unwrap();
     for _ in 0..5 {
