@@ -4,9 +4,9 @@
 //! twice changes nothing. So subscribing first, dumping then and applying what came meanwhile
 //! yields the kernel's state; after an overrun (ENOBUFS) the same is done again.
 //!
-//! VIPs that this program put on `lo` are in the table, marked, and not in what it publishes.
+//! VIPs that this program put on `lo` are kept apart, and are not in what the table publishes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -31,6 +31,8 @@ struct Entry {
     loopback: bool,
     mac: Option<MacAddr>,
     addresses: Vec<HostAddress>,
+    /// Ours, on `lo`.
+    vips: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,6 @@ struct HostAddress {
     net: IpNet,
     /// IPv4: shares its prefix with an earlier address, which the kernel prefers as a source.
     secondary: bool,
-    ours: bool,
 }
 
 impl HostAddress {
@@ -102,12 +103,7 @@ impl LinkTable {
                 up: entry.up,
                 loopback: entry.loopback,
                 mac: entry.mac,
-                addresses: entry
-                    .addresses
-                    .iter()
-                    .filter(|address| !address.ours)
-                    .map(|address| address.net)
-                    .collect(),
+                addresses: entry.addresses.iter().map(|address| address.net).collect(),
             })
             .collect()
     }
@@ -120,16 +116,18 @@ impl LinkTable {
 
     /// The interface on which something else than this program put `ip`.
     pub(super) fn foreign_holder(&self, ip: IpAddr) -> Option<&str> {
-        let holds = |entry: &&Entry| {
-            entry.addresses.iter().any(|address| !address.ours && address.net.addr() == ip)
-        };
+        let holds = |entry: &&Entry| entry.addresses.iter().any(|address| address.net.addr() == ip);
         self.links.values().find(holds).map(|entry| entry.name.as_str())
     }
 
     /// Addresses that this program, or an earlier run of it, put on `lo`.
-    pub(super) fn ours(&self) -> Vec<IpAddr> {
-        let all = self.links.values().flat_map(|entry| &entry.addresses);
-        all.filter(|address| address.ours).map(|address| address.net.addr()).collect()
+    pub(super) fn ours(&self) -> BTreeSet<IpAddr> {
+        self.links.values().flat_map(|entry| &entry.vips).copied().collect()
+    }
+
+    /// Whether `ip` is one of [`LinkTable::ours`].
+    pub(super) fn is_ours(&self, ip: IpAddr) -> bool {
+        self.links.values().any(|entry| entry.vips.contains(&ip))
     }
 
     fn new_link(&mut self, message: &LinkMessage) {
@@ -158,16 +156,22 @@ impl LinkTable {
         self.tags.learn(message);
         let Some(net) = address::net(message) else { return };
         let Some(entry) = self.links.get_mut(&message.header.index) else { return };
-        let ours = entry.loopback && address::is_ours(message, self.tags);
+        if entry.loopback && address::is_ours(message, self.tags) {
+            entry.vips.insert(net.addr());
+            return;
+        }
         let secondary =
             net.addr().is_ipv4() && address::flags(message).contains(AddressFlags::Secondary);
-        entry.put(HostAddress { net, secondary, ours });
+        entry.put(HostAddress { net, secondary });
     }
 
     fn del_address(&mut self, message: &AddressMessage) {
         let Some(net) = address::net(message) else { return };
         if let Some(entry) = self.links.get_mut(&message.header.index) {
             entry.addresses.retain(|known| known.net != net);
+            if net.prefix_len() == net.max_prefix_len() {
+                entry.vips.remove(&net.addr());
+            }
         }
     }
 }

@@ -188,18 +188,18 @@ fn repairs_come_in_a_burst_then_wait_and_refill() {
     let start = Instant::now();
     let mut repairs = Repairs::new(start);
     let at = |seconds| start + Duration::from_secs(seconds);
-    for _ in 0..5 {
+    for _ in 0..12 {
         assert_eq!(repairs.next(at(100)), Repair::Now);
     }
     assert_eq!(repairs.next(at(100)), Repair::Later { first: true });
-    assert_eq!(repairs.next(at(111)), Repair::Later { first: false });
-    assert_eq!(repairs.next(at(112)), Repair::Now);
-    assert_eq!(repairs.next(at(112)), Repair::Later { first: true });
-    // Two came meanwhile; five at most, however long it was quiet.
-    assert_eq!(repairs.next(at(136)), Repair::Now);
-    assert_eq!(repairs.next(at(136)), Repair::Now);
-    assert_eq!(repairs.next(at(136)), Repair::Later { first: true });
-    for _ in 0..5 {
+    assert_eq!(repairs.next(at(104)), Repair::Later { first: false });
+    assert_eq!(repairs.next(at(105)), Repair::Now);
+    assert_eq!(repairs.next(at(105)), Repair::Later { first: true });
+    // Two came meanwhile; twelve at most, however long it was quiet.
+    assert_eq!(repairs.next(at(115)), Repair::Now);
+    assert_eq!(repairs.next(at(115)), Repair::Now);
+    assert_eq!(repairs.next(at(115)), Repair::Later { first: true });
+    for _ in 0..12 {
         assert_eq!(repairs.next(at(10_000)), Repair::Now);
     }
     assert_eq!(repairs.next(at(10_000)), Repair::Later { first: true });

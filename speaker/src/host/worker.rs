@@ -297,10 +297,9 @@ impl Worker {
 
     /// Puts back what something else took away.
     async fn repair_addresses(&mut self, deleted: &BTreeSet<IpAddr>) {
-        let there: BTreeSet<_> = self.links.ours().into_iter().collect();
         let Some((lo, true)) = self.links.loopback() else { return };
         for ip in deleted.intersection(&self.wanted.clone()).copied() {
-            if there.contains(&ip) || !self.addresses.held().contains(&ip) {
+            if self.links.is_ours(ip) || !self.addresses.held().contains(&ip) {
                 continue;
             }
             let now = Instant::now();

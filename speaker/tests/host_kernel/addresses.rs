@@ -145,9 +145,9 @@ fn a_deleted_vip_is_back_within_100_ms() {
         hold(&host, &[VIP, VIP6]).await;
         let mut times = Vec::new();
         for (vip, prefix) in [(VIP, 32), (VIP6, 128), (VIP, 32)] {
-            let start = Instant::now();
             // Succeeds only if the address was there.
             netns.run(&format!("ip addr del {vip}/{prefix} dev lo"));
+            let start = Instant::now();
             eventually("it can be bound again", Duration::from_secs(1), || {
                 UdpSocket::bind((ip(vip), 0)).is_ok()
             });
@@ -162,17 +162,19 @@ fn a_deleted_vip_is_back_within_100_ms() {
 }
 
 #[test]
-fn a_flush_of_all_vips_is_undone_within_100_ms() {
+fn fifty_vips_deleted_at_once_are_back_within_100_ms() {
     let netns = Netns::new();
     let vips: Vec<String> = (1..=50).map(|n| format!("203.0.113.{n}")).collect();
     let vips: Vec<&str> = vips.iter().map(String::as_str).collect();
+    let deletions: String = vips.iter().map(|vip| format!("addr del {vip}/32 dev lo\n")).collect();
     netns.inside(async || {
         let host = Host::start().await.unwrap();
         hold(&host, &vips).await;
         let mut times = Vec::new();
         for _ in 0..3 {
+            // Succeeds only if all were there.
+            netns.ip_batch(&deletions);
             let start = Instant::now();
-            netns.run("ip addr flush dev lo scope link");
             eventually("all can be bound again", Duration::from_secs(1), || {
                 vips.iter().all(|vip| UdpSocket::bind((ip(vip), 0)).is_ok())
             });
@@ -197,8 +199,8 @@ fn endless_deletion_is_repaired_at_the_pace_of_renewal() {
             deleted += u32::from(netns.succeeds(&format!("ip addr del {VIP}/32 dev lo")));
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Five at once, and one at each renewal.
-        assert!((6..=10).contains(&deleted), "deleted {deleted} times");
+        // Twelve at once, and one at each renewal.
+        assert!((13..=17).contains(&deleted), "deleted {deleted} times");
         eventually("it is back", Duration::from_secs(3), || netns.on_lo(ip(VIP)).is_some());
         host.shutdown().await.unwrap();
     });
@@ -311,22 +313,22 @@ fn local(entry: &serde_json::Value) -> IpAddr {
 fn thousands_of_vips_fit() {
     let netns = Netns::new();
     let vips: Vec<String> =
-        (0..5000).map(|n| format!("198.18.{}.{}", n / 250, n % 250 + 1)).collect();
+        (0..3000).map(|n| format!("198.18.{}.{}", n / 250, n % 250 + 1)).collect();
     let vips: Vec<&str> = vips.iter().map(String::as_str).collect();
     netns.inside(async || {
         let host = Host::start().await.unwrap();
         let start = Instant::now();
         hold(&host, &vips).await;
-        eprintln!("5000 VIPs in {:?}", start.elapsed());
-        assert_eq!(netns.addresses("lo").len(), 5000 + 2);
-        assert_eq!(netns.run("nft list set arp vipgate vips").matches("198.18.").count(), 5000);
+        eprintln!("3000 VIPs in {:?}", start.elapsed());
+        assert_eq!(netns.addresses("lo").len(), 3000 + 2);
+        assert_eq!(netns.run("nft list set arp vipgate vips").matches("198.18.").count(), 3000);
         // The handle changes when the table is made anew; our own change is no reason to do that.
-        let handle = netns.run("nft -a list tables");
+        let handle = netns.run("nft -a -j list tables");
         tokio::time::sleep(2 * RENEWAL).await;
-        assert_eq!(netns.run("nft -a list tables"), handle);
+        assert_eq!(netns.run("nft -a -j list tables"), handle);
         let start = Instant::now();
-        hold(&host, &vips[4998..]).await;
-        eprintln!("4998 released in {:?}", start.elapsed());
+        hold(&host, &vips[2998..]).await;
+        eprintln!("2998 released in {:?}", start.elapsed());
         assert_eq!(netns.addresses("lo").len(), 2 + 2);
         assert_eq!(netns.run("nft list set arp vipgate vips").matches("198.18.").count(), 2);
         host.shutdown().await.unwrap();

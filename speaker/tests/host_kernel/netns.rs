@@ -1,7 +1,7 @@
 //! Network namespaces that a test makes, enters and leaves nothing of.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Output, Stdio};
@@ -57,6 +57,16 @@ impl Netns {
     pub(crate) fn run(&self, line: &str) -> String {
         let output = succeed(&mut self.command(line));
         String::from_utf8(output.stdout).expect("commands print text")
+    }
+
+    /// Runs many `ip` commands in one process; all must succeed.
+    pub(crate) fn ip_batch(&self, lines: &str) {
+        let mut command = self.command("ip -batch -");
+        let mut running = Running::start(command.stdin(Stdio::piped()));
+        let mut input = running.0.stdin.take().expect("piped");
+        input.write_all(lines.as_bytes()).expect("ip reads to the end");
+        drop(input);
+        assert!(running.0.wait().expect("it ends").success(), "ip -batch in {}", self.name);
     }
 
     /// Whether a command inside succeeds.
