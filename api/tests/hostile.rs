@@ -38,6 +38,7 @@ fn texts() -> Vec<(&'static str, String, &'static str)> {
         ("many values", format!("a: [{}]\n", "1,".repeat(600_000)), "more than 500000 values"),
         ("many documents", "---\n- a\n".repeat(60_000), "more than 50000 documents"),
         ("many problems", "---\n- a\n".repeat(20_000), "19000 more problems are not shown"),
+        ("long values", long_values(), "100 more problems are not shown"),
         ("many unknown fields", unknown_fields(200_000), "199900 more problems are not shown"),
     ]
 }
@@ -53,6 +54,14 @@ fn laughs() -> String {
 
 fn deep_blocks(depth: usize) -> String {
     (0..depth).map(|level| format!("{}a:\n", " ".repeat(level))).collect()
+}
+
+/// A pool whose addresses are 199 texts of 40 KB.
+fn long_values() -> String {
+    let addresses = format!("\"{}\\n\",", "x".repeat(40_000)).repeat(199);
+    format!(
+        "apiVersion: vipgate.dev/v1alpha1\nkind: IPAddressPool\nmetadata: {{name: \"a\\nb\"}}\nspec: {{addresses: [{addresses}]}}\n"
+    )
 }
 
 fn unknown_fields(count: usize) -> String {
@@ -81,6 +90,10 @@ fn read_all_texts() {
         let report = report(&update);
         assert!(report.contains(want), "{name}: {}", &report[..report.len().min(500)]);
         assert!(report.len() < 1 << 20, "{name}: a report of {} bytes", report.len());
+        assert!(
+            !update.problems.iter().any(|p| p.to_string().contains(char::is_control)),
+            "{name}"
+        );
         assert!(took < SECONDS, "{name} took {took} s");
         let good = update
             .applied

@@ -38,7 +38,8 @@ impl Desk {
     }
 
     fn update(&mut self) -> Update {
-        let hidden = |path: &str| self.unread.iter().any(|prefix| path.starts_with(prefix));
+        let below = |path: &str, prefix: &str| std::path::Path::new(path).starts_with(prefix);
+        let hidden = |path: &str| self.unread.iter().any(|prefix| below(path, prefix));
         let files = self
             .files
             .iter()
@@ -185,10 +186,12 @@ fn a_file_that_cannot_be_read_keeps_all_its_objects() {
 fn a_directory_that_cannot_be_listed_is_not_an_empty_one() {
     let mut desk = Desk::new();
     desk.write("dir/sub/a.yaml", pool("lan", "192.0.2.1"));
+    desk.write("dir/sub2/a.yaml", pool("next", "192.0.2.3"));
     desk.write("dir/b.yaml", pool("wan", "192.0.2.2"));
     desk.unread = vec!["dir/sub".to_owned()];
     let update = desk.update();
     assert!(nothing_changed(&update) && update.complete);
+    assert_eq!(names(&desk.remove("dir/sub2/a.yaml")).1, ["next"], "its name only begins alike");
     desk.unread = vec!["dir".to_owned()];
     assert!(nothing_changed(&desk.update()));
     desk.unread.clear();

@@ -76,7 +76,7 @@ fn ten_thousand_objects_are_read_quickly() {
         );
         assert!(first < limit, "{OBJECTS} objects took {first} s");
         assert!(
-            unchanged * 3.0 < first,
+            unchanged * 3.0 < first + 0.03,
             "unchanged files were read again: {unchanged} of {first} s"
         );
     }

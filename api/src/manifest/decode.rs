@@ -93,7 +93,7 @@ pub fn read_manifest(file: &str, content: &[u8], mode: Mode) -> Result<FileReadi
         let message = format!("more than {MAX_DOCUMENTS} documents: split the file");
         return Err(Problem::of_file(file, message));
     }
-    let mut reader = Reader::new(file, mode);
+    let mut reader = FileReader::new(file, mode);
     for (before, document) in documents {
         match tree::parse(document, before) {
             Ok(nodes) => nodes.iter().for_each(|node| reader.document(node)),
@@ -114,7 +114,8 @@ fn not_utf8(file: &str, content: &[u8], error: &std::str::Utf8Error) -> Problem 
     Problem::error(file, line, None, message)
 }
 
-struct Reader<'f> {
+/// Reads the documents of one file, one after the other.
+struct FileReader<'f> {
     file: &'f str,
     mode: Mode,
     index: usize,
@@ -125,7 +126,7 @@ struct Reader<'f> {
     out: FileReading,
 }
 
-impl<'f> Reader<'f> {
+impl<'f> FileReader<'f> {
     fn new(file: &'f str, mode: Mode) -> Self {
         let (kinds, out) = (BTreeSet::new(), FileReading::default());
         Self { file, mode, index: 0, kinds, unshown: 0, out }
@@ -162,7 +163,7 @@ impl<'f> Reader<'f> {
                 let reference = kinds::reference(kind, node);
                 let message = format!(
                     "apiVersion: `{}` is not read: write `apiVersion: {}`",
-                    header.api_version,
+                    de::shorten(header.api_version, false),
                     kinds::choices(kind)
                 );
                 let line = node.get("apiVersion").map_or(node.line, |entry| entry.line);

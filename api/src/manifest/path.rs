@@ -1,6 +1,7 @@
 //! Paths of fields, `spec.listeners[0].port`, and the lines they stand on.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::tree::{Node, Value};
 
@@ -46,7 +47,7 @@ pub struct FieldLines {
     /// Line of the object.
     start: u32,
     /// Hash of the path and line, sorted.
-    fields: Box<[(u64, u32)]>,
+    fields: Arc<[(u64, u32)]>,
 }
 
 impl FieldLines {

@@ -107,6 +107,7 @@ impl Findings {
     fn push(&mut self, path: String, severity: Severity, message: String) {
         self.refused |= severity == Severity::Error;
         if self.kept.len() < MAX_FINDINGS {
+            let (path, message) = (cut(path), cut(message));
             self.kept.push(Finding { path, severity, message });
         } else {
             self.more += 1;
@@ -134,6 +135,16 @@ impl Findings {
         }
         list
     }
+}
+
+/// A text that is not longer than anybody reads; what was written may be a megabyte.
+fn cut(mut text: String) -> String {
+    const LONGEST: usize = 500;
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
 }
 
 impl Finding {

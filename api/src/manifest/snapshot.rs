@@ -17,6 +17,7 @@
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::Mode;
 use super::decode::{FileReading, Skipped, read_manifest};
@@ -113,7 +114,8 @@ impl Snapshot {
     /// Takes in the files as they are now.
     pub fn update(&mut self, listing: Listing) -> Update {
         let Listing { files, mut problems, unread } = listing;
-        let listed_before = |prefix: &str| self.files.keys().any(|path| path.starts_with(prefix));
+        let below = |path: &str, prefix: &str| Path::new(path).starts_with(prefix);
+        let listed_before = |prefix: &str| self.files.keys().any(|path| below(path, prefix));
         self.never_listed = unread
             .iter()
             .filter(|prefix| self.never_listed.contains(*prefix) || !listed_before(prefix))
@@ -124,7 +126,7 @@ impl Snapshot {
             let state = FileState::read(&path, content, before.remove(&path), self.mode);
             self.files.insert(path, state);
         }
-        before.retain(|path, _| unread.iter().any(|prefix| path.starts_with(prefix)));
+        before.retain(|path, _| unread.iter().any(|prefix| below(path, prefix)));
         self.files.append(&mut before);
 
         let mut update = self.settle();

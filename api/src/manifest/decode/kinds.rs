@@ -25,14 +25,22 @@ pub(super) fn header<'n>(node: &'n Node<'_>) -> Result<Header<'n>, (u32, String)
     let line = |key: &'static str| node.get(key).map_or(node.line, |entry| entry.line);
     let Some(kind) = text("kind") else {
         let message = match misspelled(node, "kind") {
-            Some(key) => return Err((key.line, format!("{}: unknown: write `kind:`", key.key))),
+            Some(key) => {
+                return Err((
+                    key.line,
+                    format!("{}: unknown: write `kind:`", de::shorten(&key.key, false)),
+                ));
+            }
             None => "kind: missing: write it, such as `kind: Gateway`".to_owned(),
         };
         return Err((line("kind"), message));
     };
     let Some(api_version) = text("apiVersion") else {
         if let Some(key) = misspelled(node, "apiVersion") {
-            return Err((key.line, format!("{}: unknown: write `apiVersion:`", key.key)));
+            return Err((
+                key.line,
+                format!("{}: unknown: write `apiVersion:`", de::shorten(&key.key, false)),
+            ));
         }
         let example = Kind::ALL.into_iter().find(|known| known.name() == kind);
         let example = example.map_or_else(|| "v1".to_owned(), Kind::api_version);
@@ -58,6 +66,11 @@ pub(super) fn reference(kind: Kind, node: &Node<'_>) -> Option<ObjectRef> {
         None | Some("") => defaults::NAMESPACE,
         Some(namespace) => namespace,
     };
+    // A name that no object can have may be a bad name, but not one to print into a log.
+    let printable = |name: &str| name.len() <= 253 && !name.contains(char::is_control);
+    if !printable(name) || !printable(namespace) {
+        return None;
+    }
     Some(ObjectRef { kind, key: ObjectKey::new(namespace, name) })
 }
 

@@ -194,10 +194,16 @@ impl Kept {
 
 fn in_use(path: &str, item: &Item, loaded: &Loaded, before: Option<&Held>) -> Held {
     let read = loaded.object.clone();
-    let mut object = read.clone();
-    let generation = generation(&read, before);
-    object.metadata_mut().generation = Some(generation);
     let created = read.metadata().creation_timestamp.as_ref().map(|time| time.0);
+    let object = match before {
+        // Most objects do not change: they stay the same allocation.
+        Some(before) if before.read == read => before.object.clone(),
+        _ => {
+            let mut object = read.clone();
+            object.metadata_mut().generation = Some(generation(&read, before));
+            object
+        }
+    };
     Held {
         object,
         age: Age { created, place: (path.to_owned(), item.index) },

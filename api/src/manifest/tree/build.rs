@@ -9,6 +9,7 @@ use super::syntax::words;
 use super::{
     Entry, MAX_DEPTH, MAX_NODES, MAX_SCALAR, Node, Scalar, ScalarKind, SyntaxError, Value,
 };
+use crate::manifest::de::shorten;
 
 /// Mappings up to this size look for duplicate keys by comparing; larger ones keep a set.
 const SMALL: usize = 16;
@@ -148,7 +149,7 @@ fn new_key<'a>(
         let first = entries.iter().find(|entry| entry.key == key).map_or(0, |entry| entry.line);
         let message = format!(
             "the key `{}` is there twice, first on line {first}: keep one of them",
-            key.escape_debug()
+            shorten(&key, false)
         );
         return Err(SyntaxError { line, message });
     }
@@ -202,7 +203,7 @@ fn refuse_tag(tag: Option<&Tag>, core: &str, line: u32) -> Result<(), SyntaxErro
 
 fn refuse_unknown_tag(tag: &Tag, line: u32) -> SyntaxError {
     let message =
-        format!("the tag `{}` does not fit here: leave it out", tag.original().escape_debug());
+        format!("the tag `{}` does not fit here: leave it out", shorten(&tag.original(), false));
     SyntaxError { line, message }
 }
 
