@@ -27,7 +27,8 @@ pub(crate) fn objects(file: &str, yaml: &str) -> Vec<(Object, Age)> {
         .collect()
 }
 
-fn object(document: Value) -> Result<Object, String> {
+/// The object that a JSON document is.
+pub(crate) fn object(document: Value) -> Result<Object, String> {
     let name = document["kind"].as_str().ok_or("no kind")?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or("unknown kind")?;
     match kind {

@@ -1,0 +1,395 @@
+//! Random worlds: objects over a few names, so that they meet each other often, some of them wrong.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+use vipgate_api::{Age, Object, ObjectRef};
+
+const NAMESPACES: [&str; 2] = ["a", "b"];
+const NAMES: [&str; 4] = ["one", "two", "three", "four"];
+const ADDRESSES: [&str; 8] = [
+    "10.0.0.100",
+    "10.0.0.101",
+    "10.0.0.105",
+    "127.0.0.20",
+    "10.9.9.9",
+    "2001:db8::1",
+    "no address",
+    "",
+];
+const ENDPOINTS: [&str; 9] = [
+    "10.1.0.1",
+    "10.1.0.2",
+    "10.0.0.100",
+    "10.0.0.101",
+    "127.0.0.1",
+    "169.254.169.254",
+    "fd00::1",
+    "::ffff:10.1.0.1",
+    "no address",
+];
+
+/// A change of the inputs.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// An object comes or changes.
+    Apply(Value),
+    /// The object of this kind and place among those that are there goes.
+    Delete(usize),
+    /// The node reports; the number decides what of each VIP and listener.
+    Report(u64),
+    /// The VIP of this place in the plan was probed.
+    Publish(usize),
+    /// These addresses are in foreign use.
+    Foreign(Vec<&'static str>),
+    /// The node's links change: which are up.
+    Links(bool, bool),
+    /// Claims of absent Gateways end, or not.
+    Release(bool),
+}
+
+/// Changes, mostly of objects.
+pub(crate) fn changes(up_to: usize) -> impl Strategy<Value = Vec<Change>> {
+    let change = prop_oneof![
+        12 => any_object().prop_map(Change::Apply),
+        4 => any::<usize>().prop_map(Change::Delete),
+        2 => any::<u64>().prop_map(Change::Report),
+        2 => any::<usize>().prop_map(Change::Publish),
+        1 => subsequence(vec!["10.0.0.100", "10.0.0.105"], 0..=2).prop_map(Change::Foreign),
+        1 => any::<(bool, bool)>().prop_map(|(a, b)| Change::Links(a, b)),
+        1 => any::<bool>().prop_map(Change::Release),
+    ];
+    vec(change, 0..up_to)
+}
+
+/// Objects with ages, no two of one name.
+pub(crate) fn world(up_to: usize) -> impl Strategy<Value = Vec<(Object, Age)>> {
+    vec(any_object(), 0..up_to).prop_map(|documents| {
+        let mut all: Vec<(Object, Age)> = Vec::new();
+        for document in documents {
+            let (object, age) = decode(document);
+            if all.iter().all(|(other, _)| other.reference() != object.reference()) {
+                all.push((object, age));
+            }
+        }
+        all
+    })
+}
+
+/// An object with an age that follows from its content.
+pub(crate) fn decode(document: Value) -> (Object, Age) {
+    let object = crate::support::object(document).expect("generated objects decode");
+    let created = object.metadata().creation_timestamp.as_ref().map(|time| time.0);
+    let place = format!("{}.yaml", object.reference().key.name.len());
+    (object, Age { created, place: (place, 0) })
+}
+
+/// The class and the pool without which nothing happens.
+pub(crate) fn ground() -> Vec<(Object, Age)> {
+    vec![
+        decode(class("vipgate", "vipgate.dev/gateway-controller", false)),
+        decode(pool("lan", vec!["10.0.0.100-10.0.0.105"], true, None)),
+    ]
+}
+
+/// Every object of the world, as references.
+pub(crate) fn references(world: &vipgate_planner::World) -> Vec<ObjectRef> {
+    objects(world).into_iter().map(|(object, _)| object.reference()).collect()
+}
+
+/// Every object of the world.
+pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
+    let mut all = Vec::new();
+    macro_rules! shelves {
+        ($($shelf:ident $kind:ident),+ $(,)?) => {$(
+            all.extend(world.$shelf.values().map(|s| (Object::$kind(s.object.clone()), s.age.clone())));
+        )+};
+    }
+    shelves!(
+        classes GatewayClass,
+        gateways Gateway,
+        tcp_routes TcpRoute,
+        grants ReferenceGrant,
+        namespaces Namespace,
+        services Service,
+        endpoint_slices EndpointSlice,
+        secrets Secret,
+        pools IpAddressPool,
+        l2_advertisements L2Advertisement,
+        backends Backend,
+    );
+    all
+}
+
+fn any_object() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        1 => any_class(),
+        6 => any_gateway(),
+        6 => any_route(),
+        1 => any_grant(),
+        1 => any_namespace(),
+        2 => any_service(),
+        2 => any_slice(),
+        1 => any_backend(),
+        2 => any_pool(),
+        1 => any_advertisement(),
+    ]
+}
+
+fn metadata() -> impl Strategy<Value = Value> {
+    let created = option::of(select(&["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"][..]));
+    let team = option::of(select(&["red", "blue"][..]));
+    (select(&NAMES[..]), select(&NAMESPACES[..]), created, team).prop_map(
+        |(name, namespace, created, team)| {
+            let mut metadata = json!({"name": name, "namespace": namespace});
+            if let Some(created) = created {
+                metadata["creationTimestamp"] = created.into();
+            }
+            if let Some(team) = team {
+                metadata["labels"] = json!({"team": team});
+            }
+            metadata
+        },
+    )
+}
+
+fn any_class() -> impl Strategy<Value = Value> {
+    let controller = select(&["vipgate.dev/gateway-controller", "example.com/other"][..]);
+    (select(&["vipgate", "other"][..]), controller, prop::bool::weighted(0.2))
+        .prop_map(|(name, controller, parameters)| class(name, controller, parameters))
+}
+
+fn class(name: &str, controller: &str, parameters: bool) -> Value {
+    let mut class = json!({
+        "kind": "GatewayClass",
+        "metadata": {"name": name},
+        "spec": {"controllerName": controller},
+    });
+    if parameters {
+        class["spec"]["parametersRef"] = json!({"group": "", "kind": "ConfigMap", "name": "x"});
+    }
+    class
+}
+
+fn any_gateway() -> impl Strategy<Value = Value> {
+    let class = prop_oneof![8 => Just("vipgate"), 1 => Just("other"), 1 => Just("absent")];
+    let address = prop_oneof![
+        6 => select(&ADDRESSES[..]).prop_map(|value| json!({"value": value})),
+        1 => Just(json!({"type": "Hostname", "value": "a.example"})),
+    ];
+    let addresses = prop_oneof![3 => Just(Vec::new()), 1 => vec(address, 1..3)];
+    let pool = option::weighted(0.2, select(&["lan", "extra", "nowhere"][..]));
+    (metadata(), class, vec(any_listener(), 0..4), addresses, pool).prop_map(
+        |(mut metadata, class, listeners, addresses, pool)| {
+            if let Some(pool) = pool {
+                metadata["annotations"] = json!({"vipgate.dev/address-pool": pool});
+            }
+            json!({
+                "kind": "Gateway",
+                "metadata": metadata,
+                "spec": {
+                    "gatewayClassName": class, "listeners": listeners, "addresses": addresses
+                },
+            })
+        },
+    )
+}
+
+fn any_listener() -> impl Strategy<Value = Value> {
+    let protocol = prop_oneof![
+        8 => Just("TCP"),
+        1 => Just("UDP"),
+        1 => Just("HTTP"),
+        1 => Just("INVALID"),
+    ];
+    let from = prop_oneof![
+        Just(json!({})),
+        Just(json!({"from": "All"})),
+        Just(json!({"from": "None"})),
+        Just(json!({"from": "Selector"})),
+        Just(json!({"from": "Selector", "selector": {"matchLabels": {"team": "red"}}})),
+    ];
+    let kinds = prop_oneof![
+        6 => Just(json!([])),
+        1 => Just(json!([{"kind": "TCPRoute"}, {"kind": "HTTPRoute"}])),
+        1 => Just(json!([{"kind": "HTTPRoute"}])),
+    ];
+    (select(&NAMES[..]), 80..84_u16, protocol, from, kinds).prop_map(
+        |(name, port, protocol, namespaces, kinds)| {
+            json!({
+                "name": name, "port": port, "protocol": protocol,
+                "allowedRoutes": {"namespaces": namespaces, "kinds": kinds},
+            })
+        },
+    )
+}
+
+fn any_route() -> impl Strategy<Value = Value> {
+    let parent = (
+        select(&NAMES[..]),
+        option::of(select(&NAMESPACES[..])),
+        option::weighted(0.3, select(&NAMES[..])),
+        option::weighted(0.2, 80..85_u16),
+        prop::bool::weighted(0.9),
+    )
+        .prop_map(|(name, namespace, section, port, gateway)| {
+            let mut parent = json!({"name": name});
+            let fields = [
+                ("namespace", namespace.map(Value::from)),
+                ("sectionName", section.map(Value::from)),
+                ("port", port.map(Value::from)),
+                ("kind", (!gateway).then(|| "Service".into())),
+            ];
+            for (field, value) in fields {
+                if let Some(value) = value {
+                    parent[field] = value;
+                }
+            }
+            parent
+        });
+    let rule = vec(any_backend_ref(), 0..4).prop_map(|refs| json!({"backendRefs": refs}));
+    (metadata(), vec(parent, 0..4), vec(rule, 0..3)).prop_map(|(metadata, parents, rules)| {
+        json!({
+            "kind": "TCPRoute",
+            "metadata": metadata,
+            "spec": {"parentRefs": parents, "rules": rules},
+        })
+    })
+}
+
+fn any_backend_ref() -> impl Strategy<Value = Value> {
+    let target = prop_oneof![
+        4 => Just(("", "Service")),
+        3 => Just(("vipgate.dev", "Backend")),
+        1 => Just(("apps", "Deployment")),
+    ];
+    let namespace = option::weighted(0.3, select(&NAMESPACES[..]));
+    let port = option::weighted(0.8, 80..83_u16);
+    (target, select(&NAMES[..]), namespace, port, 0..3_u32).prop_map(
+        |((group, kind), name, namespace, port, weight)| {
+            let mut reference =
+                json!({"group": group, "kind": kind, "name": name, "weight": weight});
+            if let Some(namespace) = namespace {
+                reference["namespace"] = namespace.into();
+            }
+            if let Some(port) = port {
+                reference["port"] = port.into();
+            }
+            reference
+        },
+    )
+}
+
+fn any_grant() -> impl Strategy<Value = Value> {
+    let name = option::of(select(&NAMES[..]));
+    (metadata(), select(&NAMESPACES[..]), name, any::<bool>()).prop_map(
+        |(metadata, from, name, service)| {
+            let (group, kind) = if service { ("", "Service") } else { ("vipgate.dev", "Backend") };
+            let mut to = json!({"group": group, "kind": kind});
+            if let Some(name) = name {
+                to["name"] = name.into();
+            }
+            json!({
+                "kind": "ReferenceGrant",
+                "metadata": metadata,
+                "spec": {
+                    "from": [{
+                        "group": "gateway.networking.k8s.io", "kind": "TCPRoute", "namespace": from
+                    }],
+                    "to": [to],
+                },
+            })
+        },
+    )
+}
+
+fn any_namespace() -> impl Strategy<Value = Value> {
+    (select(&NAMESPACES[..]), select(&["red", "blue"][..])).prop_map(|(name, team)| {
+        json!({"kind": "Namespace", "metadata": {"name": name, "labels": {"team": team}}})
+    })
+}
+
+fn any_service() -> impl Strategy<Value = Value> {
+    let port = prop_oneof![
+        Just(json!([{"port": 80}])),
+        Just(json!([{"port": 80, "name": "http"}, {"port": 81, "name": "alt"}])),
+        Just(json!([{"port": 80, "protocol": "UDP"}])),
+    ];
+    let external = prop::bool::weighted(0.1);
+    (metadata(), port, external).prop_map(|(metadata, ports, external)| {
+        let kind = if external { "ExternalName" } else { "ClusterIP" };
+        json!({"kind": "Service", "metadata": metadata, "spec": {"ports": ports, "type": kind}})
+    })
+}
+
+fn any_slice() -> impl Strategy<Value = Value> {
+    let condition = prop_oneof![
+        4 => Just(json!({})),
+        1 => Just(json!({"ready": false})),
+        1 => Just(json!({"ready": false, "serving": true, "terminating": true})),
+    ];
+    let endpoint = (select(&ENDPOINTS[..]), condition).prop_map(
+        |(address, conditions)| json!({"addresses": [address], "conditions": conditions}),
+    );
+    let ports = prop_oneof![
+        Just(json!([{"port": 8080}])),
+        Just(json!([{"port": 8080, "name": "http"}, {"port": 8081, "name": "alt"}])),
+        Just(json!([{"port": 0}])),
+        Just(json!(null)),
+    ];
+    let family = select(&["IPv4", "IPv6", "FQDN"][..]);
+    (metadata(), select(&NAMES[..]), vec(endpoint, 0..4), ports, family).prop_map(
+        |(mut metadata, service, endpoints, ports, family)| {
+            metadata["labels"] = json!({"kubernetes.io/service-name": service});
+            json!({
+                "kind": "EndpointSlice",
+                "metadata": metadata,
+                "addressType": family, "endpoints": endpoints, "ports": ports,
+            })
+        },
+    )
+}
+
+fn any_backend() -> impl Strategy<Value = Value> {
+    let endpoint = (select(&ENDPOINTS[..]), 80..82_u16)
+        .prop_map(|(address, port)| json!({"address": address, "port": port}));
+    (metadata(), vec(endpoint, 0..4)).prop_map(|(metadata, endpoints)| {
+        json!({"kind": "Backend", "metadata": metadata, "spec": {"endpoints": endpoints}})
+    })
+}
+
+fn any_pool() -> impl Strategy<Value = Value> {
+    let range = select(
+        &["10.0.0.100/31", "10.0.0.100-10.0.0.105", "127.0.0.20/32", "2001:db8::/126", "broken"][..],
+    );
+    let tier = option::of(select(&["front", "back"][..]));
+    (select(&["lan", "extra"][..]), vec(range, 1..3), prop::bool::weighted(0.8), tier)
+        .prop_map(|(name, ranges, auto, tier)| pool(name, ranges, auto, tier))
+}
+
+fn pool(name: &str, addresses: Vec<&str>, auto: bool, tier: Option<&str>) -> Value {
+    let mut pool = json!({
+        "kind": "IPAddressPool",
+        "metadata": {"name": name, "namespace": "a"},
+        "spec": {"addresses": addresses, "autoAssign": auto},
+    });
+    if let Some(tier) = tier {
+        pool["metadata"]["labels"] = json!({"tier": tier});
+    }
+    pool
+}
+
+fn any_advertisement() -> impl Strategy<Value = Value> {
+    let spec = prop_oneof![
+        Just(json!({})),
+        Just(json!({"ipAddressPools": ["lan"], "interfaces": ["eth0"]})),
+        Just(json!({"ipAddressPools": ["lan"], "interfaces": ["eth9"]})),
+        Just(json!({"ipAddressPoolSelectors": [{"matchLabels": {"tier": "front"}}]})),
+        Just(json!({"nodeSelectors": [{"matchLabels": {"rack": "b"}}]})),
+    ];
+    (metadata(), spec).prop_map(
+        |(metadata, spec)| json!({"kind": "L2Advertisement", "metadata": metadata, "spec": spec}),
+    )
+}
