@@ -63,6 +63,8 @@ impl Snapshot {
 /// The decision while it is made.
 struct Settling<'s> {
     held: &'s BTreeMap<ObjectRef, Held>,
+    /// The objects of `held` by the file they came from.
+    by_file: BTreeMap<&'s str, Vec<&'s ObjectRef>>,
     next: BTreeMap<ObjectRef, Held>,
     kept: Kept,
     /// Bad objects that nothing stands for yet, with their files.
@@ -82,8 +84,13 @@ struct Kept {
 
 impl<'s> Settling<'s> {
     fn new(held: &'s BTreeMap<ObjectRef, Held>) -> Self {
+        let mut by_file: BTreeMap<&str, Vec<&ObjectRef>> = BTreeMap::new();
+        for (object, held) in held {
+            by_file.entry(&held.origin.file).or_default().push(object);
+        }
         Self {
             held,
+            by_file,
             next: BTreeMap::new(),
             kept: Kept::default(),
             bad: Vec::new(),
@@ -147,12 +154,8 @@ impl<'s> Settling<'s> {
 
     /// Keeps what came from this file and nothing stands for now; says how much that is.
     fn keep_vanished(&mut self, path: &str) -> usize {
-        let vanished: Vec<&ObjectRef> = self
-            .held
-            .iter()
-            .filter(|(object, held)| held.origin.file == path && !self.next.contains_key(object))
-            .map(|(object, _)| object)
-            .collect();
+        let mut vanished = self.by_file.get(path).cloned().unwrap_or_default();
+        vanished.retain(|object| !self.next.contains_key(object));
         vanished.iter().for_each(|object| self.keep(object));
         self.kept.files.insert(path.to_owned(), vanished.len());
         vanished.len()
