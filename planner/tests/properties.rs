@@ -190,7 +190,7 @@ fn programmed(statuses: &Statuses) -> impl Iterator<Item = &ObjectKey> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     /// The layers that run are enough, and what they leave is not stale.
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vipgate_api::{Age, Object, ObjectRef};
 
 const NAMESPACES: [&str; 2] = ["a", "b"];
-const NAMES: [&str; 4] = ["one", "two", "three", "four"];
+const NAMES: [&str; 3] = ["one", "two", "three"];
 const ADDRESSES: [&str; 8] = [
     "10.0.0.100",
     "10.0.0.101",
@@ -86,12 +86,60 @@ pub(crate) fn decode(document: Value) -> (Object, Age) {
     (object, Age { created, place: (place, 0) })
 }
 
-/// The class and the pool without which nothing happens.
+/// A small world that works, so that most changes have something to change.
 pub(crate) fn ground() -> Vec<(Object, Age)> {
-    vec![
-        decode(class("vipgate", "vipgate.dev/gateway-controller", false)),
-        decode(pool("lan", vec!["10.0.0.100-10.0.0.105"], true, None)),
-    ]
+    let red = json!({"from": "Selector", "selector": {"matchLabels": {"team": "red"}}});
+    let listener = |name, port, from: &Value| {
+        json!({
+            "name": name, "port": port, "protocol": "TCP", "allowedRoutes": {"namespaces": from}
+        })
+    };
+    let all = json!({"from": "All"});
+    let documents = [
+        class("vipgate", "vipgate.dev/gateway-controller", false),
+        pool("lan", vec!["10.0.0.100-10.0.0.105"], true, None),
+        json!({"kind": "Namespace", "metadata": {"name": "b", "labels": {"team": "red"}}}),
+        json!({
+            "kind": "Gateway",
+            "metadata": {"name": "one", "namespace": "a"},
+            "spec": {
+                "gatewayClassName": "vipgate",
+                "listeners": [listener("one", 80, &all), listener("two", 81, &red)],
+            },
+        }),
+        json!({
+            "kind": "TCPRoute",
+            "metadata": {"name": "one", "namespace": "b"},
+            "spec": {
+                "parentRefs": [{"name": "one", "namespace": "a"}],
+                "rules": [{"backendRefs": [
+                    {"name": "one", "port": 80},
+                    {"group": "vipgate.dev", "kind": "Backend", "name": "one"},
+                ]}],
+            },
+        }),
+        json!({
+            "kind": "Service",
+            "metadata": {"name": "one", "namespace": "b"},
+            "spec": {"ports": [{"port": 80}]},
+        }),
+        json!({
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "one", "namespace": "b",
+                "labels": {"kubernetes.io/service-name": "one"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"port": 8080}],
+            "endpoints": [{"addresses": ["10.1.0.1"]}, {"addresses": ["10.0.0.101"]}],
+        }),
+        json!({
+            "kind": "Backend",
+            "metadata": {"name": "one", "namespace": "b"},
+            "spec": {"endpoints": [{"address": "127.0.0.1", "port": 80}]},
+        }),
+    ];
+    documents.map(decode).to_vec()
 }
 
 /// Every object of the world, as references.
@@ -126,15 +174,15 @@ pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
 fn any_object() -> impl Strategy<Value = Value> {
     prop_oneof![
         1 => any_class(),
-        6 => any_gateway(),
-        6 => any_route(),
-        1 => any_grant(),
-        1 => any_namespace(),
-        2 => any_service(),
-        2 => any_slice(),
-        1 => any_backend(),
-        2 => any_pool(),
-        1 => any_advertisement(),
+        4 => any_gateway(),
+        4 => any_route(),
+        2 => any_grant(),
+        2 => any_namespace(),
+        3 => any_service(),
+        3 => any_slice(),
+        3 => any_backend(),
+        3 => any_pool(),
+        3 => any_advertisement(),
     ]
 }
 
@@ -156,7 +204,10 @@ fn metadata() -> impl Strategy<Value = Value> {
 }
 
 fn any_class() -> impl Strategy<Value = Value> {
-    let controller = select(&["vipgate.dev/gateway-controller", "example.com/other"][..]);
+    let controller = prop_oneof![
+        4 => Just("vipgate.dev/gateway-controller"),
+        1 => Just("example.com/other"),
+    ];
     (select(&["vipgate", "other"][..]), controller, prop::bool::weighted(0.2))
         .prop_map(|(name, controller, parameters)| class(name, controller, parameters))
 }
@@ -205,19 +256,23 @@ fn any_listener() -> impl Strategy<Value = Value> {
         1 => Just("INVALID"),
     ];
     let from = prop_oneof![
-        Just(json!({})),
-        Just(json!({"from": "All"})),
-        Just(json!({"from": "None"})),
-        Just(json!({"from": "Selector"})),
-        Just(json!({"from": "Selector", "selector": {"matchLabels": {"team": "red"}}})),
+        1 => Just(json!({})),
+        3 => Just(json!({"from": "All"})),
+        1 => Just(json!({"from": "None"})),
+        1 => Just(json!({"from": "Selector"})),
+        1 => Just(json!({"from": "Selector", "selector": {"matchLabels": {"team": "red"}}})),
     ];
     let kinds = prop_oneof![
         6 => Just(json!([])),
         1 => Just(json!([{"kind": "TCPRoute"}, {"kind": "HTTPRoute"}])),
         1 => Just(json!([{"kind": "HTTPRoute"}])),
     ];
-    (select(&NAMES[..]), 80..84_u16, protocol, from, kinds).prop_map(
-        |(name, port, protocol, namespaces, kinds)| {
+    // Mostly a port of its own for each name.
+    let port = prop_oneof![6 => Just(None), 1 => (80..84_u16).prop_map(Some)];
+    (select(&[0, 1, 2_u16][..]), port, protocol, from, kinds).prop_map(
+        |(place, port, protocol, namespaces, kinds)| {
+            let name = NAMES[usize::from(place)];
+            let port = port.unwrap_or(80 + place);
             json!({
                 "name": name, "port": port, "protocol": protocol,
                 "allowedRoutes": {"namespaces": namespaces, "kinds": kinds},
@@ -230,8 +285,8 @@ fn any_route() -> impl Strategy<Value = Value> {
     let parent = (
         select(&NAMES[..]),
         option::of(select(&NAMESPACES[..])),
-        option::weighted(0.3, select(&NAMES[..])),
-        option::weighted(0.2, 80..85_u16),
+        option::weighted(0.2, select(&NAMES[..])),
+        option::weighted(0.2, 80..84_u16),
         prop::bool::weighted(0.9),
     )
         .prop_map(|(name, namespace, section, port, gateway)| {
@@ -249,8 +304,15 @@ fn any_route() -> impl Strategy<Value = Value> {
             }
             parent
         });
-    let rule = vec(any_backend_ref(), 0..4).prop_map(|refs| json!({"backendRefs": refs}));
-    (metadata(), vec(parent, 0..4), vec(rule, 0..3)).prop_map(|(metadata, parents, rules)| {
+    let rule = vec(any_backend_ref(), 1..4).prop_map(|refs| json!({"backendRefs": refs}));
+    let rules = vec(rule, 0..5).prop_map(|mut rules| {
+        // Mostly one.
+        if rules.len() > 2 {
+            rules.truncate(1);
+        }
+        rules
+    });
+    (metadata(), vec(parent, 1..4), rules).prop_map(|(metadata, parents, rules)| {
         json!({
             "kind": "TCPRoute",
             "metadata": metadata,
@@ -266,7 +328,7 @@ fn any_backend_ref() -> impl Strategy<Value = Value> {
         1 => Just(("apps", "Deployment")),
     ];
     let namespace = option::weighted(0.3, select(&NAMESPACES[..]));
-    let port = option::weighted(0.8, 80..83_u16);
+    let port = option::weighted(0.7, prop_oneof![4 => Just(80), 1 => 80..83_u16]);
     (target, select(&NAMES[..]), namespace, port, 0..3_u32).prop_map(
         |((group, kind), name, namespace, port, weight)| {
             let mut reference =

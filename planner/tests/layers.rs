@@ -1,0 +1,320 @@
+//! Which layers run for which change, and that those are enough.
+
+#![allow(missing_docs, reason = "a test has no public items")]
+
+mod support;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use vipgate_api::{Age, Kind, ObjectKey, ObjectRef};
+use vipgate_planner::{
+    Announce, Claim, Claims, Foreign, ListenerState, MacAddr, NodeReport, Origin, Outcome, Planner,
+    Runs,
+};
+
+const WORLD: &str = "
+kind: GatewayClass
+metadata: {name: vipgate}
+spec: {controllerName: vipgate.dev/gateway-controller}
+---
+kind: IPAddressPool
+metadata: {name: lan, namespace: vipgate-system}
+spec: {addresses: [10.0.0.100-10.0.0.109]}
+---
+kind: L2Advertisement
+metadata: {name: front, namespace: vipgate-system}
+spec: {ipAddressPoolSelectors: [{matchLabels: {tier: front}}], interfaces: [eth9]}
+---
+kind: Gateway
+metadata: {name: web, namespace: default, generation: 3}
+spec:
+  gatewayClassName: vipgate
+  listeners: [{name: tcp, protocol: TCP, port: 80}]
+---
+kind: TCPRoute
+metadata: {name: web, namespace: default, generation: 5}
+spec:
+  parentRefs: [{name: web}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+---
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {ports: [{port: 80}]}
+---
+kind: EndpointSlice
+metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 8080}]
+endpoints: [{addresses: [10.1.0.1]}]
+";
+
+fn settled() -> (Planner, Outcome) {
+    let mut planner = Planner::new();
+    planner.set_release(true);
+    planner.set_node(support::node());
+    apply(&mut planner, WORLD);
+    let outcome = support::settle(&mut planner);
+    (planner, outcome)
+}
+
+fn apply(planner: &mut Planner, yaml: &str) {
+    for (object, age) in support::objects("world.yaml", yaml) {
+        planner.apply(object, age);
+    }
+}
+
+/// The layers that run for a change, and what comes out.
+fn ran(planner: &mut Planner, change: impl FnOnce(&mut Planner)) -> (Runs, Outcome) {
+    let before = planner.runs();
+    change(planner);
+    let outcome = planner.run();
+    let after = planner.runs();
+    let runs = Runs {
+        admission: after.admission - before.admission,
+        pools: after.pools - before.pools,
+        allocation: after.allocation - before.allocation,
+        attachment: after.attachment - before.attachment,
+        resolution: after.resolution - before.resolution,
+        assembly: after.assembly - before.assembly,
+        status: after.status - before.status,
+    };
+    (runs, outcome)
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn endpoints_run_resolution_and_what_follows() {
+    let (mut planner, _) = settled();
+    let slice = WORLD.rsplit("---").next().expect("the slice").replace("10.1.0.1", "10.1.0.2");
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, &slice));
+    assert_eq!(runs, Runs { resolution: 1, assembly: 1, status: 1, ..Runs::default() });
+    let target = outcome.plan.listeners[0].target.as_ref().expect("a target");
+    assert_eq!(target.shares[0].endpoints[0].0, "10.1.0.2:8080".parse().expect("a socket address"));
+    assert!(outcome.claims.is_none());
+}
+
+#[test]
+fn endpoints_of_nobodys_service_stop_at_resolution() {
+    let (mut planner, before) = settled();
+    let slice = WORLD.rsplit("---").next().expect("the slice").replace("web", "other");
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, &slice));
+    assert_eq!(runs, Runs { resolution: 1, ..Runs::default() });
+    assert!(Arc::ptr_eq(&before.plan, &outcome.plan), "an equal plan is the same plan");
+    assert!(Arc::ptr_eq(&before.statuses, &outcome.statuses));
+}
+
+#[test]
+fn a_report_runs_status_alone() {
+    let (mut planner, before) = settled();
+    let (runs, outcome) = ran(&mut planner, |p| p.set_report(NodeReport::default()));
+    assert_eq!(runs, Runs { status: 1, ..Runs::default() });
+    assert!(Arc::ptr_eq(&before.plan, &outcome.plan));
+    assert_ne!(before.statuses, outcome.statuses);
+}
+
+#[test]
+fn an_equal_input_runs_nothing() {
+    let (mut planner, before) = settled();
+    let (runs, outcome) = ran(&mut planner, |planner| {
+        apply(planner, WORLD);
+        planner.set_node(support::node());
+        planner.set_report(support::all_well(&before.plan));
+        planner.set_foreign(Foreign::default());
+        planner.set_claims(planner.claims().clone());
+        planner.set_release(true);
+        assert!(!planner.publish(address("10.0.0.100")));
+        let absent = ObjectRef { kind: Kind::Gateway, key: ObjectKey::new("default", "absent") };
+        assert!(!planner.delete(&absent));
+    });
+    assert_eq!(runs, Runs::default());
+    assert!(Arc::ptr_eq(&before.plan, &outcome.plan));
+}
+
+#[test]
+fn a_link_that_goes_down_runs_no_allocation() {
+    let (mut planner, _) = settled();
+    let (runs, outcome) = ran(&mut planner, |planner| {
+        let mut node = support::node();
+        node.links[1].up = false;
+        planner.set_node(node);
+    });
+    assert_eq!(runs, Runs { assembly: 1, status: 1, ..Runs::default() });
+    assert!(matches!(outcome.plan.vips[&address("10.0.0.100")].announce, Announce::Nowhere(_)));
+}
+
+#[test]
+fn a_label_of_a_pool_changes_where_its_addresses_are_announced() {
+    let (mut planner, _) = settled();
+    let pool = "
+kind: IPAddressPool
+metadata: {name: lan, namespace: vipgate-system, labels: {tier: front}}
+spec: {addresses: [10.0.0.100-10.0.0.109]}
+";
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, pool));
+    assert_eq!(runs, Runs { pools: 1, assembly: 1, status: 1, ..Runs::default() });
+    let Announce::Nowhere(why) = &outcome.plan.vips[&address("10.0.0.100")].announce else {
+        panic!("announced although the one interface that is named does not exist");
+    };
+    assert!(why.contains("eth9"), "{why}");
+}
+
+#[test]
+fn a_second_rule_shows_in_the_status_alone() {
+    let (mut planner, before) = settled();
+    let route = "
+kind: TCPRoute
+metadata: {name: web, namespace: default, generation: 6}
+spec:
+  parentRefs: [{name: web}]
+  rules: [{backendRefs: [{name: web, port: 80}]}, {backendRefs: [{name: web, port: 80}]}]
+";
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, route));
+    assert_eq!(runs, Runs { attachment: 1, resolution: 1, status: 1, ..Runs::default() });
+    assert!(Arc::ptr_eq(&before.plan, &outcome.plan));
+    let problem = outcome.statuses.problems.first().expect("a problem");
+    assert!(problem.message.starts_with("Dropped Rule"), "{}", problem.message);
+}
+
+#[test]
+fn claims_are_told_once() {
+    let mut planner = Planner::new();
+    planner.set_node(support::node());
+    apply(&mut planner, WORLD);
+    let told = planner.run().claims.expect("a new claim");
+    assert_eq!(told.0.keys().copied().collect::<Vec<_>>(), [address("10.0.0.100")]);
+    assert!(planner.run().claims.is_none(), "nothing is new");
+    assert!(planner.publish(address("10.0.0.100")));
+    let told = planner.run().claims.expect("a claim that is published now");
+    assert!(told.0[&address("10.0.0.100")].published);
+    planner.set_claims(told);
+    assert!(planner.run().claims.is_none(), "the caller has them");
+}
+
+#[test]
+fn claims_of_absent_gateways_end_on_release_only() {
+    let gateway = ObjectKey::new("default", "gone");
+    let claim = Claim { pool: "lan".to_owned(), gateway, origin: Origin::Chosen, published: true };
+    let gone = address("10.0.0.109");
+    let mut planner = Planner::new();
+    planner.set_node(support::node());
+    planner.set_claims(Claims([(gone, claim)].into()));
+    apply(&mut planner, WORLD);
+    let outcome = planner.run();
+    assert!(planner.claims().0.contains_key(&gone), "the objects may be incomplete");
+    assert!(!outcome.plan.vips.contains_key(&gone), "nobody asks for it");
+    planner.set_release(true);
+    let claims = planner.run().claims.expect("a claim that ended");
+    assert!(!claims.0.contains_key(&gone));
+}
+
+#[test]
+fn a_chosen_address_gives_way_before_it_is_published_and_never_after() {
+    let (used, mac) = (address("10.0.0.100"), MacAddr([2, 0, 0, 0, 0, 9]));
+    let vips = |published: bool| {
+        let mut planner = Planner::new();
+        planner.set_node(support::node());
+        apply(&mut planner, WORLD);
+        assert!(planner.run().plan.vips[&used].probe, "a new address is probed");
+        if published {
+            planner.publish(used);
+        }
+        planner.set_foreign([(used, mac)].into());
+        let plan = planner.run().plan;
+        plan.vips.values().map(|vip| (vip.address, vip.probe)).collect::<Vec<_>>()
+    };
+    assert_eq!(vips(false), [(address("10.0.0.101"), true)]);
+    assert_eq!(vips(true), [(used, false)]);
+}
+
+#[test]
+fn statuses_carry_the_generation_in_every_condition() {
+    let (mut planner, _) = settled();
+    let mut report = NodeReport::default();
+    let outcome = planner.run();
+    report.vips = support::all_well(&outcome.plan).vips;
+    for listener in &outcome.plan.listeners {
+        report.listeners.insert(listener.id.clone(), ListenerState::Failed("in use".to_owned()));
+    }
+    planner.set_report(report);
+    let statuses = planner.run().statuses;
+    let gateway = ObjectRef { kind: Kind::Gateway, key: ObjectKey::new("default", "web") };
+    assert_eq!(
+        statuses.json(&gateway, Some(3)).expect("a status"),
+        json!({
+            "addresses": [{"type": "IPAddress", "value": "10.0.0.100"}],
+            "conditions": [
+                {"type": "Accepted", "status": "True", "reason": "Accepted",
+                 "message": "every listener is valid", "observedGeneration": 3},
+                {"type": "Programmed", "status": "False", "reason": "Invalid",
+                 "message": "no listener could be bound: listener tcp: in use",
+                 "observedGeneration": 3},
+            ],
+            "listeners": [{
+                "name": "tcp",
+                "supportedKinds": [
+                    {"group": "gateway.networking.k8s.io", "kind": "TCPRoute"}
+                ],
+                "attachedRoutes": 1,
+                "conditions": [
+                    {"type": "Accepted", "status": "True", "reason": "Accepted",
+                     "message": "the listener is valid", "observedGeneration": 3},
+                    {"type": "Programmed", "status": "False", "reason": "PortUnavailable",
+                     "message": "in use", "observedGeneration": 3},
+                    {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs",
+                     "message": "every reference is resolved", "observedGeneration": 3},
+                    {"type": "Conflicted", "status": "False", "reason": "NoConflicts",
+                     "message": "no other listener is in the way", "observedGeneration": 3},
+                ],
+            }],
+        })
+    );
+    let route = ObjectRef { kind: Kind::TcpRoute, key: ObjectKey::new("default", "web") };
+    let status = statuses.json(&route, None).expect("a status");
+    assert!(status["parents"][0]["conditions"][0].get("observedGeneration").is_none());
+    let service = ObjectRef { kind: Kind::Service, key: ObjectKey::new("default", "web") };
+    assert!(statuses.json(&service, None).is_none());
+}
+
+/// The 200 ms in which a change has to be applied leave room for thousands of routes, even without
+/// optimisation.
+#[test]
+fn two_thousand_routes_are_no_trouble() {
+    let mut planner = Planner::new();
+    planner.set_node(support::node());
+    apply(&mut planner, WORLD);
+    for n in 0..2_000 {
+        let (route, service) = (format!("r{n}"), format!("s{n}"));
+        let documents = [
+            json!({
+                "kind": "TCPRoute",
+                "metadata": {"name": route, "namespace": "default"},
+                "spec": {
+                    "parentRefs": [{"name": "web"}],
+                    "rules": [{"backendRefs": [{"name": service, "port": 80}]}],
+                },
+            }),
+            json!({
+                "kind": "Service",
+                "metadata": {"name": service, "namespace": "default"},
+                "spec": {"ports": [{"port": 80}]},
+            }),
+        ];
+        for document in documents {
+            planner.apply(support::object(document).expect("an object"), Age::default());
+        }
+    }
+    let outcome = planner.run();
+    assert_eq!(outcome.plan.listeners[0].attached.len(), 2_001);
+    let slice = WORLD.rsplit("---").next().expect("the slice").replace("10.1.0.1", "10.1.0.2");
+    let start = Instant::now();
+    apply(&mut planner, &slice);
+    planner.run();
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?} for one change of endpoints");
+}
