@@ -1,0 +1,193 @@
+//! Counters of listeners, endpoints and the engine, and their snapshot.
+//!
+//! A listener's counters have one shard per worker, so that workers never write to the same cache
+//! line while they forward. An endpoint's are shared: they change once per connection.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use rustix::io::Errno;
+use vipgate_planner::{Endpoint, ListenerId};
+
+/// Why a connection was reset. A connection that is in none of these ended in an orderly way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResetReason {
+    /// The listener has no route.
+    NoRoute,
+    /// The picked backendRef has no usable endpoint, or all weights are zero.
+    NoEndpoint,
+    /// No endpoint that was tried could be reached.
+    ConnectFailed,
+    /// The client reset the connection, or its host is gone; passed on to the backend.
+    ByClient,
+    /// The backend reset the connection, or its host is gone; passed on to the client.
+    ByBackend,
+    /// The route is no longer attached to the listener.
+    RouteDetached,
+    /// The listener is gone.
+    ListenerGone,
+    /// Still open when the time to drain was up.
+    DrainDeadline,
+    /// The process ran out of files between the client's socket and the backend's.
+    OutOfFiles,
+    /// A panic while this connection was handled.
+    Panic,
+}
+
+impl ResetReason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 10] = [
+        Self::NoRoute,
+        Self::NoEndpoint,
+        Self::ConnectFailed,
+        Self::ByClient,
+        Self::ByBackend,
+        Self::RouteDetached,
+        Self::ListenerGone,
+        Self::DrainDeadline,
+        Self::OutOfFiles,
+        Self::Panic,
+    ];
+}
+
+/// What one worker counted on one listener. On cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Shard {
+    pub(super) accepted: AtomicU64,
+    /// Connections that are forwarded or being connected.
+    pub(super) open: AtomicU64,
+    pub(super) bytes_in: AtomicU64,
+    pub(super) bytes_out: AtomicU64,
+    resets: [AtomicU64; ResetReason::ALL.len()],
+}
+
+impl Shard {
+    /// Counts a reset.
+    pub(super) fn reset(&self, reason: ResetReason) {
+        self.resets[reason as usize].fetch_add(1, Relaxed);
+    }
+}
+
+/// The counters of a listener, for as long as its id is in the plan. Their identity also tells a
+/// listener from a later one of the same id.
+#[derive(Debug)]
+pub(super) struct ListenerStats {
+    shards: Box<[Shard]>,
+}
+
+impl ListenerStats {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { shards: (0..workers).map(|_| Shard::default()).collect() }
+    }
+
+    pub(super) fn shard(&self, worker: usize) -> &Shard {
+        &self.shards[worker]
+    }
+
+    pub(super) fn snapshot(&self) -> ListenerCounters {
+        let mut sum = ListenerCounters::default();
+        for shard in &self.shards {
+            sum.accepted += shard.accepted.load(Relaxed);
+            sum.open += shard.open.load(Relaxed);
+            sum.bytes_in += shard.bytes_in.load(Relaxed);
+            sum.bytes_out += shard.bytes_out.load(Relaxed);
+            for (reason, count) in ResetReason::ALL.iter().zip(&shard.resets) {
+                let count = count.load(Relaxed);
+                if count > 0 {
+                    *sum.resets.entry(*reason).or_default() += count;
+                }
+            }
+        }
+        sum
+    }
+}
+
+/// How connecting to an endpoint went; one per address, whichever routes use it.
+#[derive(Debug, Default)]
+pub(super) struct EndpointStats {
+    connected: AtomicU64,
+    failed: AtomicU64,
+    consecutive_failures: AtomicU32,
+    /// `errno` of the last failure; 0: none yet.
+    last_error: AtomicI32,
+}
+
+impl EndpointStats {
+    pub(super) fn connected(&self) {
+        self.connected.fetch_add(1, Relaxed);
+        // Read first: the line stays shared while all is well.
+        if self.consecutive_failures.load(Relaxed) != 0 {
+            self.consecutive_failures.store(0, Relaxed);
+        }
+    }
+
+    pub(super) fn failed(&self, error: Errno) {
+        self.failed.fetch_add(1, Relaxed);
+        self.consecutive_failures.fetch_add(1, Relaxed);
+        self.last_error.store(error.raw_os_error(), Relaxed);
+    }
+
+    pub(super) fn snapshot(&self) -> EndpointHealth {
+        let last_error = self.last_error.load(Relaxed);
+        EndpointHealth {
+            connected: self.connected.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            consecutive_failures: self.consecutive_failures.load(Relaxed),
+            last_error: (last_error != 0).then(|| Errno::from_raw_os_error(last_error).to_string()),
+        }
+    }
+}
+
+/// Counters of the whole engine.
+#[derive(Debug, Default)]
+pub(super) struct EngineStats {
+    pub(super) accept_pauses: AtomicU64,
+    pub(super) panics: AtomicU64,
+}
+
+/// Everything that was counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Per listener of the last [`apply`](super::Proxy::apply).
+    pub listeners: BTreeMap<ListenerId, ListenerCounters>,
+    /// Per endpoint that a listener can forward to now.
+    pub endpoints: BTreeMap<Endpoint, EndpointHealth>,
+    /// Connections that are open now.
+    pub open: usize,
+    /// How many connections may be open (`RLIMIT_NOFILE`, less what the rest needs).
+    pub limit: usize,
+    /// How often a worker stopped accepting for a moment: the limit was reached, or no file or
+    /// memory was left.
+    pub accept_pauses: u64,
+    /// Panics that were contained; each one closed the connection that it met.
+    pub panics: u64,
+}
+
+/// What was counted on one listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerCounters {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+    /// Connections that were reset, by reason; reasons that never occurred are absent.
+    pub resets: BTreeMap<ResetReason, u64>,
+}
+
+/// How connecting to one endpoint went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// Connections made.
+    pub connected: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Attempts that failed since the last that succeeded; 0 means healthy (or never used).
+    pub consecutive_failures: u32,
+    /// The last failure, as the operating system words it.
+    pub last_error: Option<String>,
+}
