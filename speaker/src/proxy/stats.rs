@@ -134,8 +134,7 @@ impl EndpointStats {
             connected: self.connected.load(Relaxed),
             failed: self.failed.load(Relaxed),
             consecutive_failures: self.consecutive_failures.load(Relaxed),
-            last_error: (last_error != 0)
-                .then(|| Errno::from_raw_os_error(last_error).to_string()),
+            last_error: (last_error != 0).then(|| Errno::from_raw_os_error(last_error).to_string()),
         }
     }
 }

@@ -1,0 +1,187 @@
+//! From the plan's listeners to the next table: which sockets stay, which open, which close.
+//!
+//! Owns the listening sockets, by address and port, and the slots, by listener. Both live apart,
+//! so that a renamed listener keeps its socket, and one that moves to another port its connections.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Resource, getrlimit};
+use vipgate_planner::{Listener, ListenerId};
+
+use super::listener::{self, BindError};
+use super::shared::Shared;
+use super::stats::{EndpointStats, ListenerStats};
+use super::table::{Endpoints, Entry, Forward, Table};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    sockets: HashMap<SocketAddr, Arc<OwnedFd>>,
+    slots: BTreeMap<ListenerId, usize>,
+    /// By slot, as in the last table.
+    entries: Vec<Option<Arc<Entry>>>,
+    /// Slots without a listener.
+    free: Vec<usize>,
+    endpoints: Endpoints,
+    draining: bool,
+}
+
+type Outcome = Result<SocketAddr, BindError>;
+
+impl Control {
+    /// See [`Proxy::apply`](super::Proxy::apply).
+    pub(super) fn apply(
+        &mut self,
+        listeners: &[Listener],
+        shared: &Shared,
+    ) -> BTreeMap<ListenerId, Outcome> {
+        if self.draining {
+            return listeners
+                .iter()
+                .map(|l| (l.id.clone(), Err(BindError::Draining { bind: l.bind })))
+                .collect();
+        }
+        let mut changed = self.close_gone(listeners);
+        let mut bound: HashMap<SocketAddr, &ListenerId> = HashMap::new();
+        let mut outcomes = BTreeMap::new();
+        for listener in listeners {
+            let outcome = match bound.get(&listener.bind) {
+                Some(by) => Err(BindError::SamePlan { bind: listener.bind, by: (*by).clone() }),
+                None => self.socket(listener.bind, shared.config.backlog),
+            };
+            if outcome.is_ok() {
+                bound.insert(listener.bind, &listener.id);
+            }
+            let (socket, outcome) = match outcome {
+                Ok(socket) => (Some(socket), Ok(listener.bind)),
+                Err(error) => (None, Err(error)),
+            };
+            changed |= self.set_entry(listener, socket, shared.config.workers.get());
+            outcomes.insert(listener.id.clone(), outcome);
+        }
+        if changed {
+            self.endpoints.forget_unused();
+            shared.limit.store(self.connection_limit(shared), Relaxed);
+            shared.publish(Table { entries: self.entries.clone(), drain_until: None });
+        }
+        outcomes
+    }
+
+    /// Gives up all sockets; from now on nothing is applied. Returns the counters of the listeners.
+    pub(super) fn drain(&mut self) -> Vec<Arc<ListenerStats>> {
+        self.draining = true;
+        self.sockets.clear();
+        let stats = self.stats().map(|(_, stats)| Arc::clone(stats)).collect();
+        // The counters stay for snapshots; the sockets close when the workers let go of them.
+        for entry in self.entries.iter_mut().flatten() {
+            *entry = Arc::new(Entry {
+                listener: entry.listener.clone(),
+                socket: None,
+                forward: None,
+                stats: Arc::clone(&entry.stats),
+            });
+        }
+        stats
+    }
+
+    /// The counters of each listener.
+    pub(super) fn stats(&self) -> impl Iterator<Item = (&ListenerId, &Arc<ListenerStats>)> {
+        self.slots.iter().filter_map(|(id, slot)| Some((id, &self.entries[*slot].as_ref()?.stats)))
+    }
+
+    /// The counters of each endpoint that is in use.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (SocketAddr, Arc<EndpointStats>)> {
+        self.endpoints.iter()
+    }
+
+    /// Takes away listeners and sockets that nobody wants any more. Whether there were any.
+    fn close_gone(&mut self, listeners: &[Listener]) -> bool {
+        let ids: HashSet<&ListenerId> = listeners.iter().map(|listener| &listener.id).collect();
+        let binds: HashSet<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
+        let before = self.slots.len();
+        self.slots.retain(|id, slot| {
+            let keep = ids.contains(id);
+            if !keep {
+                self.entries[*slot] = None;
+                self.free.push(*slot);
+            }
+            keep
+        });
+        self.sockets.retain(|bind, socket| {
+            let keep = binds.contains(bind);
+            if !keep {
+                // At once, not when the last worker lets go: the port may be wanted again.
+                // Fails only when it no longer listens.
+                let _ = shutdown(&**socket, Shutdown::Read);
+            }
+            keep
+        });
+        self.slots.len() != before
+    }
+
+    /// The socket for an address and port: the one that is there, or a new one.
+    fn socket(&mut self, bind: SocketAddr, backlog: i32) -> Result<Arc<OwnedFd>, BindError> {
+        if let Some(socket) = self.sockets.get(&bind) {
+            return Ok(Arc::clone(socket));
+        }
+        let socket = Arc::new(listener::listen(bind, backlog)?);
+        self.sockets.insert(bind, Arc::clone(&socket));
+        Ok(socket)
+    }
+
+    /// Puts a listener into its slot. Whether that changed anything.
+    fn set_entry(
+        &mut self,
+        listener: &Listener,
+        socket: Option<Arc<OwnedFd>>,
+        workers: usize,
+    ) -> bool {
+        let slot = self.slot(&listener.id);
+        let old = self.entries[slot].as_ref();
+        if let Some(old) = old
+            && old.listener == *listener
+            && old.socket.as_ref().map(Arc::as_ptr) == socket.as_ref().map(Arc::as_ptr)
+        {
+            return false;
+        }
+        let forward = match old {
+            Some(old) if old.listener.target == listener.target => old.forward.clone(),
+            _ => listener
+                .target
+                .as_ref()
+                .map(|target| Arc::new(Forward::new(target, &mut self.endpoints))),
+        };
+        let stats =
+            old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
+        let entry = Entry { listener: listener.clone(), socket, forward, stats };
+        self.entries[slot] = Some(Arc::new(entry));
+        true
+    }
+
+    /// The slot of a listener; a free one if it is new.
+    fn slot(&mut self, id: &ListenerId) -> usize {
+        if let Some(slot) = self.slots.get(id) {
+            return *slot;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
+        self.slots.insert(id.clone(), slot);
+        slot
+    }
+
+    /// How many connections the process has files for: two each, after listening sockets, what
+    /// each worker needs, and the reserve.
+    fn connection_limit(&self, shared: &Shared) -> usize {
+        let Some(files) = getrlimit(Resource::Nofile).current else { return usize::MAX };
+        let config = &shared.config;
+        let others = config.reserved_files + self.sockets.len() + 2 * config.workers.get();
+        (usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(others) / 2).max(1)
+    }
+}

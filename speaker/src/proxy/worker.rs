@@ -1,0 +1,253 @@
+//! A worker: one thread, one epoll, one buffer, its own connections.
+//!
+//! Workers share nothing while they forward. They learn of a new table by a counter that they look
+//! at before every batch of events and after every accept, so a connection that a client starts
+//! after `apply` returned is forwarded by the new table; an eventfd wakes those that sleep.
+//!
+//! Always holds: a worker with nothing to do sleeps without a time-out; a connection's turn is
+//! bounded (see `pump`); a panic while one connection is handled closes that one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
+use slab::Slab;
+
+use super::accept::Accepting;
+use super::connection::{Connection, Context, Ending, Verdict};
+use super::shared::Shared;
+use super::stats::ResetReason;
+use super::table::Table;
+use super::timer::Timers;
+use super::token::{ConnectionId, Token};
+
+/// The shared buffer: what one read can bring.
+const BUFFER: usize = 64 * 1024;
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+
+/// A worker's state; see the module.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) epoll: OwnedFd,
+    pub(super) shared: Arc<Shared>,
+    /// The adopted table, and its number.
+    pub(super) table: Arc<Table>,
+    pub(super) generation: u64,
+    /// By slot of the table.
+    pub(super) listeners: Vec<Option<Accepting>>,
+    /// Listeners that wait for files or room, and until when.
+    pub(super) paused: Vec<u32>,
+    pub(super) resume_at: Option<Instant>,
+    /// Until then no listener accepts.
+    pub(super) starved: bool,
+    pub(super) now: Instant,
+    connections: Slab<Connection>,
+    started: u32,
+    again: VecDeque<ConnectionId>,
+    timers: Timers,
+    buffer: Box<[u8]>,
+}
+
+impl Worker {
+    /// A worker that is ready to run.
+    pub(super) fn new(index: usize, shared: Arc<Shared>) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        // Edge-triggered: every write to the eventfd wakes, and nobody has to read it.
+        epoll::add(
+            &epoll,
+            shared.wakers[index].as_fd(),
+            Token::Wake.data(),
+            EventFlags::IN | EventFlags::ET,
+        )?;
+        Ok(Self {
+            index,
+            epoll,
+            shared,
+            table: Arc::default(),
+            generation: 0,
+            listeners: Vec::new(),
+            paused: Vec::new(),
+            resume_at: None,
+            starved: false,
+            now: Instant::now(),
+            connections: Slab::new(),
+            started: 0,
+            again: VecDeque::new(),
+            timers: Timers::default(),
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+        })
+    }
+
+    /// Forwards until the engine has been drained.
+    pub(super) fn run(mut self) {
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+        loop {
+            self.adopt_table();
+            if self.is_drained() {
+                return;
+            }
+            let timeout = self.sleep_at_most();
+            events.clear();
+            if let Err(error) =
+                epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref())
+                && error != rustix::io::Errno::INTR
+            {
+                tracing::error!(worker = self.index, %error, "epoll_wait failed; forwarding ends here");
+                return;
+            }
+            self.now = Instant::now();
+            self.adopt_table();
+            for event in &events {
+                match Token::from_data(event.data) {
+                    Token::Wake => {}
+                    Token::Listener(slot) => self.accept(slot),
+                    Token::Connection(id, side) => {
+                        let flags = event.flags;
+                        self.handle(id, |connection, context| {
+                            connection.event(side, flags, context)
+                        });
+                    }
+                }
+            }
+            self.fire_timers();
+            self.give_turns();
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.table.drain_until.is_some() && self.connections.is_empty()
+    }
+
+    /// None: until an event comes.
+    fn sleep_at_most(&mut self) -> Option<Timespec> {
+        if !self.again.is_empty() {
+            return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+        }
+        let connections = &self.connections;
+        let timer = self.timers.next(|id| {
+            let connection = connections.get(id.slot as usize)?;
+            (connection.generation == id.generation).then(|| connection.deadline())?
+        });
+        let at = [timer, self.resume_at, self.table.drain_until].into_iter().flatten().min()?;
+        let left = at.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));
+        Some(Timespec::try_from(left).expect("an hour is a valid time-out"))
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some((at, id)) = self.timers.due(self.now) {
+            self.handle(id, |connection, context| {
+                if connection.deadline() == Some(at) {
+                    connection.timer(context)
+                } else {
+                    Verdict::Wait
+                }
+            });
+        }
+        if self.resume_at.is_some_and(|at| at <= self.now) {
+            self.resume_accepting();
+        }
+        if self.table.drain_until.is_some_and(|at| at <= self.now) {
+            self.end_where(|_| Some(ResetReason::DrainDeadline));
+        }
+    }
+
+    /// One turn for each connection that had more to do than its last turn allowed.
+    fn give_turns(&mut self) {
+        for _ in 0..self.again.len() {
+            let Some(id) = self.again.pop_front() else { return };
+            self.handle(id, |connection, context| {
+                connection.queued = false;
+                connection.turn(context)
+            });
+        }
+    }
+
+    /// Takes over a new connection.
+    pub(super) fn begin(&mut self, new: impl FnOnce(u32) -> Connection) {
+        let entry = self.connections.vacant_entry();
+        let id = ConnectionId::new(entry.key(), self.started);
+        self.started = self.started.wrapping_add(1);
+        let connection = entry.insert(new(id.generation));
+        self.shared.open.fetch_add(1, Relaxed);
+        connection.stats.shard(self.index).open.fetch_add(1, Relaxed);
+        self.handle(id, Connection::start);
+    }
+
+    /// Lets a connection do something and obeys what it says. Events of connections that ended
+    /// meanwhile match none. A panic ends the connection, not the worker: what it borrowed is only
+    /// that connection's own and a buffer without meaning.
+    fn handle(
+        &mut self,
+        id: ConnectionId,
+        action: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict,
+    ) {
+        let Some(connection) = self
+            .connections
+            .get_mut(id.slot as usize)
+            .filter(|connection| connection.generation == id.generation)
+        else {
+            return;
+        };
+        let mut context = Context {
+            id,
+            epoll: self.epoll.as_fd(),
+            buffer: &mut self.buffer,
+            now: self.now,
+            config: &self.shared.config,
+            worker: self.index,
+        };
+        let verdict = catch_unwind(AssertUnwindSafe(|| action(connection, &mut context)))
+            .unwrap_or_else(|_| {
+                self.shared.stats.panics.fetch_add(1, Relaxed);
+                Verdict::End(Ending::Reset(ResetReason::Panic))
+            });
+        match verdict {
+            Verdict::Wait => {}
+            Verdict::Arm(at) => self.timers.arm(at, id),
+            Verdict::Again if connection.queued => {}
+            Verdict::Again => {
+                connection.queued = true;
+                self.again.push_back(id);
+            }
+            Verdict::End(ending) => self.end(id.slot as usize, ending),
+        }
+    }
+
+    /// Resets the connections for which there is a reason.
+    pub(super) fn end_where(&mut self, reason: impl Fn(&Connection) -> Option<ResetReason>) {
+        let ending: Vec<_> = self
+            .connections
+            .iter()
+            .filter_map(|(slot, connection)| Some((slot, reason(connection)?)))
+            .collect();
+        for (slot, reason) in ending {
+            self.end(slot, Ending::Reset(reason));
+        }
+    }
+
+    fn end(&mut self, slot: usize, ending: Ending) {
+        let connection = self.connections.remove(slot);
+        self.shared.open.fetch_sub(1, Relaxed);
+        let shard = connection.stats.shard(self.index);
+        shard.open.fetch_sub(1, Relaxed);
+        if let Ending::Reset(reason) = ending {
+            shard.reset(reason);
+            if reason == ResetReason::OutOfFiles {
+                self.starve();
+            }
+        }
+        connection.close(ending);
+    }
+}
+
+#[cfg(test)]
+mod tests;

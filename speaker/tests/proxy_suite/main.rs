@@ -1,0 +1,13 @@
+//! The forwarding engine over real sockets.
+//!
+//! Everything is on 127.0.0.0/8; each test has an address of its own, so they run side by side.
+//! What counts the process's files, memory or wake-ups runs in a child process of its own.
+
+mod child;
+mod config;
+mod drain;
+mod forward;
+mod limits;
+mod reset;
+mod rig;
+mod route;

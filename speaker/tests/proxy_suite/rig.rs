@@ -1,0 +1,263 @@
+//! What the tests are built from: engines, listeners, backends, clients.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use vipgate_api::ObjectKey;
+use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Target};
+use vipgate_speaker::proxy::{Config, ListenerCounters, Proxy};
+
+/// Longest wait for something that is to happen at once.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// An engine with two workers.
+pub(crate) fn proxy() -> Proxy {
+    proxy_with(|_| {})
+}
+
+/// An engine with other settings.
+pub(crate) fn proxy_with(change: impl FnOnce(&mut Config)) -> Proxy {
+    let mut config = Config { workers: 2.try_into().unwrap(), ..Config::default() };
+    change(&mut config);
+    Proxy::start(config).unwrap()
+}
+
+/// An address and port; the ports are below the ephemeral ones.
+pub(crate) fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// The key of a route.
+pub(crate) fn route(name: &str) -> ObjectKey {
+    ObjectKey::new("default", name)
+}
+
+/// A share of a target.
+pub(crate) fn share(weight: u32, endpoints: &[SocketAddr]) -> BackendShare {
+    BackendShare {
+        backend: format!("Service default/s:{weight}"),
+        weight,
+        endpoints: endpoints.iter().copied().map(Endpoint).collect(),
+        unusable: None,
+    }
+}
+
+/// A listener whose only route is `r`.
+pub(crate) fn listener(name: &str, bind: SocketAddr, shares: Vec<BackendShare>) -> Listener {
+    let target = Target { route: route("r"), shares };
+    Listener {
+        id: ListenerId {
+            gateway: ObjectKey::new("default", "gw"),
+            name: name.to_owned(),
+            address: bind.ip(),
+        },
+        bind,
+        target: Some(Arc::new(target)),
+        attached: [route("r")].into(),
+    }
+}
+
+/// Applies listeners that are all to be bound.
+pub(crate) fn apply(proxy: &Proxy, listeners: &[Listener]) {
+    for (id, outcome) in proxy.apply(listeners) {
+        outcome.unwrap_or_else(|error| panic!("{id}: {error}"));
+    }
+}
+
+/// The counters of the first listener.
+pub(crate) fn counters(proxy: &Proxy) -> ListenerCounters {
+    proxy.snapshot().listeners.into_values().next().unwrap_or_default()
+}
+
+/// Waits until something is so.
+pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + SOON;
+    while !so() {
+        assert!(Instant::now() < end, "{what}: not within {SOON:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A client that waits for nothing longer than [`SOON`].
+pub(crate) fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap_or_else(|error| panic!("connect to {to}: {error}"));
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_write_timeout(Some(SOON)).unwrap();
+    stream
+}
+
+/// Sends bytes and reads as many back.
+pub(crate) fn echo(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    let mut back = vec![0; bytes.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(back, bytes);
+}
+
+/// Everything until the end of the stream.
+pub(crate) fn read_all(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).map(|_| bytes)
+}
+
+/// Asserts that the peer resets (and does not merely end) the connection.
+#[track_caller]
+pub(crate) fn assert_reset(stream: &mut TcpStream) {
+    match stream.read(&mut [0; 64]) {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("expected a reset, got {other:?}"),
+    }
+}
+
+/// Asserts that the peer ended the connection in an orderly way.
+#[track_caller]
+pub(crate) fn assert_end(stream: &mut TcpStream) {
+    match stream.read(&mut [0; 64]) {
+        Ok(0) => {}
+        other => panic!("expected the end, got {other:?}"),
+    }
+}
+
+/// Closes with a reset.
+pub(crate) fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// A server on an address of its own: one thread accepts, one per connection serves. It listens
+/// until it is dropped.
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
+    accepted: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Backend {
+    /// A server that does this with every connection.
+    pub(crate) fn new(
+        address: SocketAddr,
+        serve: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let (accepted, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (count, stopped, serve) = (accepted.clone(), stop.clone(), Arc::new(serve));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                count.fetch_add(1, Ordering::SeqCst);
+                stream.set_nodelay(true).unwrap();
+                let serve = Arc::clone(&serve);
+                thread::Builder::new().stack_size(128 * 1024).spawn(move || serve(stream)).unwrap();
+            }
+        });
+        Self { address, accepted, stop }
+    }
+
+    /// Sends back what it gets, and the end after the end.
+    pub(crate) fn echo(address: SocketAddr) -> Self {
+        Self::new(address, |mut stream| {
+            let mut buffer = vec![0; 16 * 1024];
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                if stream.write_all(&buffer[..read]).is_err() {
+                    return;
+                }
+            }
+            let _ = stream.shutdown(Shutdown::Write);
+        })
+    }
+
+    /// Says something and closes.
+    pub(crate) fn says(address: SocketAddr, text: &'static str) -> Self {
+        Self::new(address, move |mut stream| {
+            let _ = stream.write_all(text.as_bytes());
+        })
+    }
+
+    /// Hands the streams it accepts to the test.
+    pub(crate) fn hands_over(address: SocketAddr) -> (Self, std::sync::mpsc::Receiver<TcpStream>) {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(4096);
+        let backend = Self::new(address, move |stream| {
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            stream.set_write_timeout(Some(SOON)).unwrap();
+            let _ = sender.send(stream);
+        });
+        (backend, receiver)
+    }
+
+    /// Connections accepted so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// An endpoint that answers no SYN: its accept queue is full. Lives as long as what it returns.
+pub(crate) fn black_hole(address: SocketAddr) -> impl Sized {
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+            .unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(0).unwrap();
+    let filler = TcpStream::connect(address).unwrap();
+    let refused = TcpStream::connect_timeout(&address, Duration::from_millis(50));
+    assert!(refused.is_err(), "the queue of the black hole is not full");
+    (socket, filler)
+}
+
+/// A stream of bytes that both ends can make: byte `n` is a function of `n` and the seed.
+pub(crate) fn pattern(seed: u64, offset: u64, buffer: &mut [u8]) {
+    for (index, byte) in buffer.iter_mut().enumerate() {
+        let n = (offset + index as u64).wrapping_add(seed);
+        *byte = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+    }
+}
+
+/// Sends `length` bytes of the pattern.
+pub(crate) fn send_pattern(stream: &mut TcpStream, seed: u64, length: u64) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut sent = 0;
+    while sent < length {
+        let size = buffer.len().min(usize::try_from(length - sent).unwrap());
+        pattern(seed, sent, &mut buffer[..size]);
+        stream.write_all(&buffer[..size]).unwrap();
+        sent += size as u64;
+    }
+}
+
+/// Reads the pattern to the end of the stream; sleeps `pause` after every read.
+pub(crate) fn receive_pattern(stream: &mut TcpStream, seed: u64, pause: Duration) -> u64 {
+    let (mut buffer, mut expected) = (vec![0; 256 * 1024], vec![0; 256 * 1024]);
+    let mut received = 0;
+    loop {
+        let read = stream.read(&mut buffer).unwrap();
+        if read == 0 {
+            return received;
+        }
+        pattern(seed, received, &mut expected[..read]);
+        assert!(buffer[..read] == expected[..read], "bytes differ after {received}");
+        received += read as u64;
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
+    }
+}
+
+/// The address family's loopback network, for addresses that no host has: 240/4 is reserved.
+pub(crate) fn absent() -> IpAddr {
+    "240.77.0.1".parse().unwrap()
+}
