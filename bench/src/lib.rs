@@ -1,1 +1,3 @@
-//! Placeholder of the skeleton; see docs/architecture.md.
+//! Measurements of vipgate beside other proxies, in one run.
+//!
+//! Empty until the work on speed begins; its place in the house is in `docs/architecture.md`.
