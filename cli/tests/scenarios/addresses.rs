@@ -97,7 +97,7 @@ fn a_restart_keeps_the_address_and_does_not_probe_again() {
     let _server = site.echo("10.77.0.21:80");
     site.write_web(&["10.77.0.21:80"]);
     // `first` has the lowest address; without it a restart must not move `web` down.
-    site.write("first.yaml", &gateway("first", &[("tcp", 80)]).replace("vipgate\n", "vipgate\n"));
+    site.write("first.yaml", &gateway("first", &[("tcp", 80)]));
     let mut vipgate = site.start();
     let before = site.healthy(&vipgate);
     let of = |report: &serde_json::Value, gateway: &str| {
