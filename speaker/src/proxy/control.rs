@@ -51,7 +51,9 @@ impl Control {
         let mut outcomes = BTreeMap::new();
         for listener in listeners {
             let outcome = match bound.get(&listener.bind) {
-                Some(by) => Err(BindError::SamePlan { bind: listener.bind, by: (*by).clone() }),
+                Some(by) => {
+                    Err(BindError::SamePlan { bind: listener.bind, by: Box::new((*by).clone()) })
+                }
                 None => self.socket(listener.bind, shared.config.backlog),
             };
             if outcome.is_ok() {

@@ -32,7 +32,7 @@ pub enum BindError {
         /// Where both wanted to be.
         bind: SocketAddr,
         /// Who is there.
-        by: ListenerId,
+        by: Box<ListenerId>,
     },
     /// A port below `net.ipv4.ip_unprivileged_port_start`.
     #[error(

@@ -5,8 +5,8 @@
 //! goes to the share that may be served and is due first. That is the Pfair schedule of one
 //! processor (Baruah et al., "Proportionate progress", 1996): it keeps every share less than one
 //! connection away from its exact part at any time, hence less than two in any window.
-//! (The usual smooth weighted round robin bounds only the overshoot; with many shares, the light
-//! ones can fall behind by more than two.)
+//! (Smooth weighted round robin behaves much alike, but how far a light share may fall behind does
+//! not follow from its rule; here the bound does.)
 //!
 //! After `W` picks every share has exactly its weight, and the count starts again, so all numbers
 //! stay below 10⁶ · 16·10⁶. No clock, no randomness: the same picks in the same order every time.

@@ -234,7 +234,10 @@ fn two_listeners_of_one_plan_on_one_socket() {
     let (first, second) = (listener("a", bind, vec![]), listener("b", bind, vec![]));
     let outcomes = proxy.apply(&[first.clone(), second.clone()]);
     assert_eq!(outcomes[&first.id], Ok(bind));
-    assert_eq!(outcomes[&second.id], Err(BindError::SamePlan { bind, by: first.id.clone() }));
+    assert_eq!(
+        outcomes[&second.id],
+        Err(BindError::SamePlan { bind, by: Box::new(first.id.clone()) })
+    );
     // When the first goes, the second takes its place.
     apply(&proxy, std::slice::from_ref(&second));
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything is on 127.0.0.0/8; each test has an address of its own, so they run side by side.
 //! What counts the process's files, memory or wake-ups runs in a child process of its own.
+#![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
 
 mod child;
 mod config;

@@ -1,1 +1,118 @@
+//! What the loop does when a connection misbehaves; the rest is shown over real sockets in
+//! `tests/proxy_suite`.
 
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use vipgate_api::ObjectKey;
+use vipgate_planner::{BackendShare, Endpoint, Target};
+
+use super::{Connection, ConnectionId, Shared, Verdict, Worker};
+use crate::proxy::config::Config;
+use crate::proxy::connect::Dial;
+use crate::proxy::stats::{ListenerStats, ResetReason};
+use crate::proxy::table::{Endpoints, Forward};
+use crate::proxy::timer::Timers;
+
+/// A worker that the test turns by hand.
+fn worker() -> Worker {
+    let config = Config { workers: 1.try_into().unwrap(), ..Config::default() };
+    Worker::new(0, Arc::new(Shared::new(config).unwrap())).unwrap()
+}
+
+/// A connection of that worker to a server that accepts, and the client's end of it.
+fn connection(worker: &mut Worker, server: SocketAddr) -> (ConnectionId, TcpStream) {
+    let listener = TcpListener::bind("127.39.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    accepted.set_nonblocking(true).unwrap();
+    let share = BackendShare {
+        backend: "Service default/s:1".to_owned(),
+        weight: 1,
+        endpoints: vec![Endpoint(server)],
+        unusable: None,
+    };
+    let target = Target { route: ObjectKey::new("default", "r"), shares: vec![share] };
+    let forward = Arc::new(Forward::new(&target, &mut Endpoints::default()));
+    let (route, stats) = (Arc::clone(&forward.route), Arc::new(ListenerStats::new(1)));
+    let dial = Dial::new(forward, 0, 0, Instant::now());
+    let mut generation = 0;
+    worker.begin(|new| {
+        generation = new;
+        Connection::new(accepted.into(), dial, new, 0, stats, route)
+    });
+    let (slot, _) = worker.connections.iter().find(|(_, c)| c.generation == generation).unwrap();
+    (ConnectionId::new(slot, generation), client)
+}
+
+/// Each of a hundred panics closes the connection that it met and nothing else.
+#[test]
+fn a_panic_closes_its_connection_and_not_the_worker() {
+    let server = TcpListener::bind("127.39.0.2:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let mut worker = worker();
+    let (bystander, _client) = connection(&mut worker, address);
+    for round in 0..100 {
+        let (id, mut client) = connection(&mut worker, address);
+        let stats = Arc::clone(&worker.connections[id.slot as usize].stats);
+        worker.handle(id, |_, _| panic!("injected"));
+        assert_eq!(worker.connections.len(), 1, "round {round}");
+        assert_eq!(stats.snapshot().resets[&ResetReason::Panic], 1);
+        let error = client.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    assert_eq!(worker.shared.stats.panics.load(Relaxed), 100);
+    assert_eq!(worker.shared.open.load(Relaxed), 1);
+    let mut handled = false;
+    worker.handle(bystander, |_, _| {
+        handled = true;
+        Verdict::Wait
+    });
+    assert!(handled);
+}
+
+/// Events that are left over from a connection do not reach the next user of its slot.
+#[test]
+fn a_stale_event_matches_nothing() {
+    let server = TcpListener::bind("127.39.0.3:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let mut worker = worker();
+    let (old, _client) = connection(&mut worker, address);
+    worker.end_where(|_| Some(ResetReason::ListenerGone));
+    let (new, _other) = connection(&mut worker, address);
+    assert_eq!((old.slot, worker.connections.len()), (new.slot, 1));
+    assert_ne!(old, new);
+    worker.handle(old, |_, _| panic!("handled for a connection that is gone"));
+    assert_eq!(worker.shared.stats.panics.load(Relaxed), 0);
+}
+
+/// A deadline that no connection has any more neither fires nor keeps the worker from sleeping.
+#[test]
+fn stale_deadlines_are_dropped() {
+    let server = TcpListener::bind("127.39.0.4:0").unwrap();
+    let mut worker = worker();
+    let (_id, _client) = connection(&mut worker, server.local_addr().unwrap());
+    assert!(worker.sleep_at_most().is_some(), "the connect time-out is armed");
+    worker.end_where(|_| Some(ResetReason::ListenerGone));
+    assert!(worker.sleep_at_most().is_none());
+}
+
+#[test]
+fn deadlines_fire_in_order_and_not_early() {
+    let mut timers = Timers::default();
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    for (ms, slot) in [(30, 3), (10, 1), (20, 2)] {
+        timers.arm(at(ms), ConnectionId::new(slot, 0));
+    }
+    assert_eq!(timers.due(at(9)), None);
+    assert_eq!(timers.due(at(25)), Some((at(10), ConnectionId::new(1, 0))));
+    assert_eq!(timers.due(at(25)), Some((at(20), ConnectionId::new(2, 0))));
+    assert_eq!(timers.due(at(25)), None);
+    assert_eq!(timers.next(|_| Some(at(30))), Some(at(30)));
+    assert_eq!(timers.next(|_| None), None);
+}
