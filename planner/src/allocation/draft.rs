@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::asked::{Ask, Asked};
 use super::ground::Ground;
 use super::ledger::Ledger;
 use super::pool::Pool;
@@ -15,23 +16,6 @@ use super::problem::{AddressProblem, Note};
 use super::span::Family;
 use super::{Addresses, Want};
 use crate::claim::{Claim, Origin};
-
-/// What a Gateway asks for.
-enum Asked {
-    /// Nothing in particular: one address per family that the chosen pool has.
-    PerFamily,
-    /// What `spec.addresses` lists: in its order, without duplicates and unusable entries.
-    Listed(Vec<Ask>),
-}
-
-/// An entry of `spec.addresses`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    /// This address.
-    This(IpAddr),
-    /// One more address, whichever.
-    Any,
-}
 
 /// One Gateway.
 pub(super) struct Draft<'a> {
@@ -52,7 +36,7 @@ impl<'a> Draft<'a> {
     /// A Gateway that has nothing yet.
     pub(super) fn new(ground: &'a Ground<'a>, want: &'a Want) -> Self {
         let mut problems = Vec::new();
-        let asked = read(want, &mut problems);
+        let asked = Asked::read(&want.addresses, &mut problems);
         Self {
             ground,
             want,
@@ -68,7 +52,7 @@ impl<'a> Draft<'a> {
     /// Keeps of its own claims those that it still asks for; the others are released.
     pub(super) fn keep(&mut self, mut own: Vec<(IpAddr, &Claim)>, ledger: &mut Ledger<'_>) {
         own.retain(|(address, claim)| {
-            let asked = self.asks_for(*address);
+            let asked = self.asked.requests().any(|request| request == *address);
             if asked && (claim.published || self.ground.grants(self.want, *address).is_ok()) {
                 self.hold(*address, claim, Origin::Requested, ledger);
             }
@@ -84,9 +68,7 @@ impl<'a> Draft<'a> {
 
     /// Claims the addresses that it asks for and has not got.
     pub(super) fn request(&mut self, ledger: &mut Ledger<'_>) {
-        let Asked::Listed(asks) = &self.asked else { return };
-        for ask in asks {
-            let Ask::This(address) = *ask else { continue };
+        for address in self.asked.requests() {
             if self.requested.contains(&address) {
                 continue;
             }
@@ -106,11 +88,10 @@ impl<'a> Draft<'a> {
 
     /// Chooses the addresses that are still missing.
     pub(super) fn choose(&mut self, ledger: &mut Ledger<'a>) {
-        let missing = match &self.asked {
-            Asked::PerFamily => return self.choose_per_family(ledger),
-            Asked::Listed(_) => self.any_asked() - self.chosen.len(),
-        };
-        for _ in 0..missing {
+        if matches!(self.asked, Asked::PerFamily) {
+            return self.choose_per_family(ledger);
+        }
+        while self.chosen.len() < self.asked.any() {
             // A family that it has not got yet is worth more than a second address of one.
             let new = self.uncovered();
             let all = self.ground.announced;
@@ -138,22 +119,9 @@ impl<'a> Draft<'a> {
         (Addresses { assigned, problems: self.problems }, self.notes)
     }
 
-    fn asks_for(&self, address: IpAddr) -> bool {
-        match &self.asked {
-            Asked::PerFamily => false,
-            Asked::Listed(asks) => asks.contains(&Ask::This(address)),
-        }
-    }
-
-    fn any_asked(&self) -> usize {
-        match &self.asked {
-            Asked::PerFamily => 0,
-            Asked::Listed(asks) => asks.iter().filter(|ask| **ask == Ask::Any).count(),
-        }
-    }
-
     /// Whether an address that it has may go on as a chosen one. One that is published gives way
-    /// only to the Gateway's own annotation, and only when that names a pool that it may use.
+    /// only to the Gateway's own annotation, and only when that names a pool that it may use. (It
+    /// does so even when that pool is full: what is released must not depend on other Gateways.)
     fn may_stay_chosen(&self, address: IpAddr, claim: &Claim) -> bool {
         let offers = |pool: &&Pool| pool.offers(address);
         if claim.published {
@@ -174,7 +142,7 @@ impl<'a> Draft<'a> {
             candidates.iter().position(|(address, _)| !covered.contains(&Family::of(*address)));
         match &self.asked {
             Asked::PerFamily => new,
-            Asked::Listed(_) if self.chosen.len() == self.any_asked() => None,
+            Asked::Listed(_) if self.chosen.len() == self.asked.any() => None,
             Asked::Listed(_) => new.or((!candidates.is_empty()).then_some(0)),
         }
     }
@@ -253,15 +221,9 @@ impl<'a> Draft<'a> {
 
     /// Families of the addresses that it has or asks for.
     fn covered(&self) -> BTreeSet<Family> {
-        let asked: &[Ask] = match &self.asked {
-            Asked::PerFamily => &[],
-            Asked::Listed(asks) => asks,
-        };
-        let asked = asked.iter().filter_map(|ask| match ask {
-            Ask::This(address) => Some(Family::of(*address)),
-            Ask::Any => None,
-        });
-        asked.chain(self.chosen.iter().map(|address| Family::of(*address))).collect()
+        let mut families = self.asked.families();
+        families.extend(self.chosen.iter().map(|address| Family::of(*address)));
+        families
     }
 
     fn uncovered(&self) -> Vec<Family> {
@@ -284,32 +246,4 @@ fn find_in<'a>(
         let address = families.iter().find_map(|family| ledger.lowest_free(pool, *family))?;
         Some((*pool, address))
     })
-}
-
-/// Reads `spec.addresses`; entries that nobody could serve become problems.
-fn read(want: &Want, problems: &mut Vec<AddressProblem>) -> Asked {
-    use vipgate_api::gateway::AddressType;
-
-    if want.addresses.is_empty() {
-        return Asked::PerFamily;
-    }
-    let mut asks = Vec::with_capacity(want.addresses.len());
-    for (index, entry) in want.addresses.iter().enumerate() {
-        if entry.kind != AddressType::IpAddress {
-            let kind = entry.kind.clone().into();
-            problems.push(AddressProblem::UnsupportedType { index, kind });
-            continue;
-        }
-        match entry.value.as_deref() {
-            None | Some("") => asks.push(Ask::Any),
-            Some(value) => match value.parse() {
-                Ok(address) if asks.contains(&Ask::This(address)) => {}
-                Ok(address) => asks.push(Ask::This(address)),
-                Err(_) => {
-                    problems.push(AddressProblem::Malformed { index, value: value.to_owned() });
-                }
-            },
-        }
-    }
-    Asked::Listed(asks)
 }

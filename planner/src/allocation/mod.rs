@@ -16,6 +16,7 @@
 //! * A claim that is not published yet was never seen by a client. It is held to today's rules.
 //! * The order of the inputs has no influence, and a second run changes nothing.
 
+mod asked;
 mod draft;
 mod ground;
 mod ledger;

@@ -89,12 +89,13 @@ enum PoolError {
     Exclusion(usize, AddressRangeError),
     #[error(
         "no address is left: add a range to spec.addresses, or take one out of spec.exclusions \
-         (multicast, link-local IPv6, 0.0.0.0/8 and ::1 are never given out)"
+         (multicast, link-local IPv6, 0.0.0.0/8 and ::1 are never given out; .0 and .255 not with \
+         avoidBuggyIPs)"
     )]
     Empty,
     #[error("namespace {0:?} has a pool of this name already: give this one another name")]
     SameName(String),
-    #[error("all of its addresses are in {with} already: keep them in one pool")]
+    #[error("all that it could give out is in {with} already: keep every address in one pool")]
     Covered { with: String },
     #[error(
         "{shared} is in {with} too, and is given out from there (the first pool by name has an \
@@ -211,18 +212,15 @@ impl Pool {
     fn read(key: &ObjectKey, spec: &IpAddressPoolSpec) -> Result<Self, PoolError> {
         let addresses = parse(&spec.addresses, PoolError::Address)?;
         let exclusions = parse(&spec.exclusions, PoolError::Exclusion)?;
-        let offered = addresses.minus(&exclusions).minus(&NEVER.into_iter().collect());
-        if offered.is_empty() {
-            return Err(PoolError::Empty);
-        }
-        Ok(Self {
+        let pool = Self {
             name: key.name.clone(),
-            offered,
+            offered: addresses.minus(&exclusions).minus(&NEVER.into_iter().collect()),
             excluded: addresses.and(&exclusions),
             avoid_buggy: spec.avoid_buggy_ips,
             auto_assign: spec.auto_assign,
             restriction: spec.service_allocation.clone().unwrap_or_default(),
-        })
+        };
+        if pool.is_empty() { Err(PoolError::Empty) } else { Ok(pool) }
     }
 
     /// Leaves to the pools before this one what is theirs; says so if that was anything.
@@ -242,11 +240,11 @@ impl Pool {
             return Ok((self, None));
         }
         let with = with.join(", ");
-        let offered = self.offered.minus(&shared);
-        if offered.is_empty() {
+        let rest = Self { offered: self.offered.minus(&shared), ..self };
+        if rest.is_empty() {
             return Err(PoolError::Covered { with });
         }
-        Ok((Self { offered, ..self }, Some(PoolError::Overlap { shared, with })))
+        Ok((rest, Some(PoolError::Overlap { shared, with })))
     }
 
     /// Whether the pool gives out this address, to those who may use the pool.
@@ -265,9 +263,13 @@ impl Pool {
         self.avoid_buggy && matches!(v4.octets()[3], 0 | 255)
     }
 
-    /// Whether the pool has addresses of a family.
+    /// Whether the pool gives out addresses of a family, taken or not.
     pub(super) fn has(&self, family: Family) -> bool {
-        self.offered.has(family)
+        self.lowest_free(family.lowest(), |_| false).is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.has(Family::V4) && !self.has(Family::V6)
     }
 
     /// The lowest address, from this one on and of its family, that the pool gives out and nobody

@@ -93,11 +93,6 @@ impl Spans {
         self.at_or_after(address) == Some(address)
     }
 
-    /// Whether the set has addresses of this family.
-    pub(super) fn has(&self, family: Family) -> bool {
-        self.at_or_after(family.lowest()).is_some()
-    }
-
     /// The lowest address of the set that is not below this one, in the same family.
     pub(super) fn at_or_after(&self, address: IpAddr) -> Option<IpAddr> {
         let range = self.0.get(self.0.partition_point(|range| range.last < address))?;

@@ -308,6 +308,20 @@ fn exhaustion_counts_addresses_that_outsiders_sit_on() {
 }
 
 #[test]
+fn exhaustion_of_a_family_counts_outsiders_of_that_family() {
+    let setup = dual()
+        .foreign("10.0.0.3")
+        .foreign("fd00::1")
+        .want(asking("taker", &["10.0.0.0", "10.0.0.1", "10.0.0.2"]))
+        .want(gateway("x"));
+    let allocation = setup.run();
+    assert_eq!(assigned(&allocation, "x"), ["fd00::"]);
+    let expected =
+        AddressProblem::Exhausted { pools: strings(&["a"]), family: Some(Family::V4), foreign: 1 };
+    assert_eq!(problem(&allocation, "x"), &expected);
+}
+
+#[test]
 fn without_any_pool_it_says_to_create_one() {
     let allocation = Setup::new().want(gateway("x")).want(asking("y", &["10.0.0.1"])).run();
     assert_eq!(

@@ -1,6 +1,7 @@
 //! Tests of allocation: the setup that they share.
 
 mod addresses;
+mod arbitrary;
 mod keeping;
 mod model;
 mod pools;

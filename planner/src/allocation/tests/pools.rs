@@ -84,13 +84,16 @@ fn a_bad_pool_is_named_and_disturbs_no_other() {
         .pool("multicast", &["224.0.0.0/24"])
         .pool_with("excluded", &["10.0.3.1"], |spec| spec.exclusions = strings(&["10.0.3.0/24"]))
         .pool_with("odd", &["10.0.4.1"], |spec| spec.exclusions = strings(&["10.0.4"]))
+        .pool_with("buggy", &["10.0.6.0", "10.0.6.255"], |spec| spec.avoid_buggy_ips = true)
         .pool("good", &["10.0.0.1"])
         .pool("z/good", &["10.0.5.1"]);
     let problems: Vec<_> =
         setup.read_pools().1.into_iter().map(|(key, text)| format!("{key}: {text}")).collect();
     let empty = "no address is left: add a range to spec.addresses, or take one out of \
-                 spec.exclusions (multicast, link-local IPv6, 0.0.0.0/8 and ::1 are never given out)";
+                 spec.exclusions (multicast, link-local IPv6, 0.0.0.0/8 and ::1 are never given out; \
+                 .0 and .255 not with avoidBuggyIPs)";
     let expected = [
+        format!("default/buggy: {empty}"),
         format!("default/empty: {empty}"),
         format!("default/excluded: {empty}"),
         "default/malformed: spec.addresses[1]: \"40\" is not a prefix length: write a number from \
@@ -118,7 +121,7 @@ fn where_pools_overlap_the_first_by_name_has_the_address() {
     let problems: Vec<_> = setup.read_pools().1.into_iter().collect();
     let overlap = "10.0.0.1 is in a too, and is given out from there (the first pool by name has \
                    an address): keep every address in one pool";
-    let covered = "all of its addresses are in a, b already: keep them in one pool";
+    let covered = "all that it could give out is in a, b already: keep every address in one pool";
     assert_eq!(problems, [(key("b"), overlap.to_owned()), (key("c"), covered.to_owned())]);
     let allocation = setup.run();
     assert_eq!(assigned(&allocation, "one"), ["10.0.0.2"]);
@@ -127,6 +130,19 @@ fn where_pools_overlap_the_first_by_name_has_the_address() {
         "10.0.0.1: pool a may not be used: the annotation vipgate.dev/address-pool names b: add \
          it there"
     );
+}
+
+/// The namespace of a pool has no meaning, so it does not come before the name either.
+#[test]
+fn first_by_name_is_first_in_every_namespace() {
+    let setup = Setup::new().pool("zone/a", &["10.0.0.0/31"]).pool("b", &["10.0.0.1-10.0.0.2"]);
+    let (pools, problems) = setup.read_pools();
+    assert_eq!(problems.into_keys().collect::<Vec<_>>(), [key("b")]);
+    let homes = ["10.0.0.1", "10.0.0.2"].map(|address| pools.pool_of(ip(address)));
+    assert_eq!(homes, [Some("a"), Some("b")]);
+    let named = |pool: &str| Want { pool: Some(pool.to_owned()), ..gateway("x") };
+    assert_eq!(assigned(&setup.clone().want(named("a")).run(), "x"), ["10.0.0.0"]);
+    assert_eq!(assigned(&setup.want(named("b")).run(), "x"), ["10.0.0.2"]);
 }
 
 #[test]
