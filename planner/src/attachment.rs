@@ -10,7 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipgate_api::gateway::{NamespacesFrom, ParentReference, RouteNamespaces, TcpRoute};
+use vipgate_api::gateway::{
+    NamespacesFrom, ParentReference, RouteNamespaces, TcpRoute, TcpRouteSpec,
+};
 use vipgate_api::k8s::{NAMESPACE_NAME_LABEL, Namespace};
 use vipgate_api::selector::{Labels, matches};
 use vipgate_api::{Age, GATEWAY_GROUP, Kind, ObjectKey, Reason};
@@ -63,7 +65,7 @@ pub fn attach(
     let mut out = Attachment::default();
     for (key, stored) in routes {
         let labels = labels_of(&key.namespace, namespaces);
-        let candidate = Candidate { key, age: &stored.age, labels, route: &stored.object };
+        let candidate = Candidate { key, age: &stored.age, labels, spec: &stored.object.spec };
         let mut parents: Vec<Parent> = Vec::new();
         for reference in &stored.object.spec.parent_refs {
             let names_gateway = reference.group == GATEWAY_GROUP && reference.kind == "Gateway";
@@ -98,7 +100,7 @@ struct Candidate<'a> {
     age: &'a Age,
     /// Labels of its namespace.
     labels: Labels,
-    route: &'a TcpRoute,
+    spec: &'a TcpRouteSpec,
 }
 
 /// A route in the order of "the oldest wins".
@@ -121,7 +123,7 @@ impl<'a> Attached<'a> {
         reference: &ParentReference,
         route: &Candidate<'a>,
     ) -> Result<Vec<String>, Refusal> {
-        if route.route.spec.rules.is_empty() {
+        if route.spec.rules.is_empty() {
             let message = "spec.rules is empty: write one rule with backendRefs";
             return Err(Refusal::new(Reason::UnsupportedValue, message));
         }

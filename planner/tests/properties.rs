@@ -79,7 +79,7 @@ impl Twin {
     }
 
     /// A planner that is told at once, in another order, what this one learnt bit by bit.
-    fn from_scratch(&self) -> Planner {
+    fn rebuilt(&self) -> Planner {
         let mut planner = Planner::new();
         planner.set_report(self.report.clone());
         planner.set_foreign(self.foreign.clone());
@@ -201,7 +201,7 @@ proptest! {
             twin.change(change, &outcome.plan);
             outcome = twin.planner.run();
             check(&outcome, &twin.planner, &twin.report);
-            let mut scratch = twin.from_scratch();
+            let mut scratch = twin.rebuilt();
             let expected = scratch.run();
             prop_assert_eq!(&outcome.plan, &expected.plan);
             prop_assert_eq!(&outcome.statuses, &expected.statuses);

@@ -149,7 +149,7 @@ impl View<'_> {
 
     /// Why no listener listens, if none does.
     fn nothing_bound(&self) -> Option<Refusal> {
-        let mut failures = Vec::new();
+        let (mut failures, mut unknown) = (Vec::new(), false);
         for (_, listener) in self.gateway.served() {
             for (address, _) in &self.standings {
                 match self.socket(listener, *address) {
@@ -157,11 +157,11 @@ impl View<'_> {
                     Some(ListenerState::Failed(why)) => {
                         failures.push(format!("listener {}: {why}", listener.name));
                     }
-                    None => {}
+                    None => unknown = true,
                 }
             }
         }
-        Some(match failures.is_empty() {
+        Some(match unknown {
             true => Refusal::new(Reason::Pending, "no listener is bound yet"),
             false => Refusal::new(
                 Reason::Invalid,

@@ -44,7 +44,9 @@ impl List {
     fn add(&mut self, kind: Kind, key: &ObjectKey, reason: Reason, message: impl Into<String>) {
         let object = ObjectRef { kind, key: key.clone() };
         let problem = Problem { object, reason, message: message.into() };
-        if !self.0.contains(&problem) {
+        // Of one object everything is added in a row, so looking back is enough.
+        let mut before = self.0.iter().rev().take_while(|other| other.object == problem.object);
+        if !before.any(|other| *other == problem) {
             self.0.push(problem);
         }
     }
