@@ -58,9 +58,10 @@ pub(crate) trait Reporter: Send + Sync + 'static {
     fn report(&self) -> StatusReport;
 }
 
-/// The socket file, removed at the end.
+/// The bound socket. Its file goes with it.
 #[derive(Debug)]
 pub(crate) struct AdminSocket {
+    listener: UnixListener,
     path: PathBuf,
 }
 
@@ -70,24 +71,47 @@ impl Drop for AdminSocket {
     }
 }
 
-/// Binds the socket and answers on it until `stopped`.
-pub(crate) fn serve(
-    path: &Path,
-    reporter: Arc<dyn Reporter>,
-    tracker: &TaskTracker,
-    stopped: CancellationToken,
-) -> Result<AdminSocket, AdminError> {
-    let listener = bind(path)?;
-    let socket = AdminSocket { path: path.to_owned() };
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
-    let connections = tracker.clone();
-    tracker.spawn(async move {
+impl AdminSocket {
+    /// Takes the place. Who asks from now on waits until [`Self::serve`].
+    pub(crate) fn bind(path: &Path) -> Result<Self, AdminError> {
+        let failed = |source| AdminError::Bind { path: path.to_owned(), source };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(AdminError::InUse(path.to_owned())),
+            // An ordinary file refuses as a socket without a listener does; it is somebody's.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
+                fs::remove_file(path).map_err(failed)?;
+            }
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let socket = Self { listener, path: path.to_owned() };
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(socket)
+    }
+
+    /// Answers until `stopped`, on tasks of `tracker`.
+    pub(crate) fn serve(
+        self,
+        reporter: Arc<dyn Reporter>,
+        tracker: &TaskTracker,
+        stopped: CancellationToken,
+    ) {
+        let connections = tracker.clone();
+        tracker.spawn(async move {
+            tokio::select! {
+                () = self.accept(reporter, connections) => {}
+                () = stopped.cancelled() => {}
+            }
+        });
+    }
+
+    async fn accept(self, reporter: Arc<dyn Reporter>, connections: TaskTracker) {
+        let slots = Arc::new(Semaphore::new(AT_ONCE));
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stopped.cancelled() => return,
-            };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, _)) = self.listener.accept().await else {
                 // Out of descriptors: asking again at once would only spin.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -103,26 +127,7 @@ pub(crate) fn serve(
                 }
             });
         }
-    });
-    Ok(socket)
-}
-
-fn bind(path: &Path) -> Result<UnixListener, AdminError> {
-    let failed = |source| AdminError::Bind { path: path.to_owned(), source };
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(failed)?;
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => return Err(AdminError::InUse(path.to_owned())),
-        // An ordinary file refuses as a socket without a listener does; it is somebody's.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
-            fs::remove_file(path).map_err(failed)?;
-        }
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
 }
 
 fn is_socket(path: &Path) -> bool {

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use vipgate_api::{Object, ObjectRef};
-use vipgate_planner::{Claims, Foreign, Node, NodeReport, Planner, Statuses, VipState};
+use vipgate_planner::{Claims, Foreign, Link, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Situation};
@@ -51,18 +52,23 @@ impl Engine {
         }
     }
 
-    /// Runs for ever.
+    /// Reads and plans for the first time, so that whoever asks is told of what is there.
+    pub(super) fn begin(&mut self) {
+        self.follow_links(&mut self.speaker.links());
+        self.read();
+        self.settle();
+    }
+
+    /// Goes on for ever.
     pub(super) async fn run(&mut self) {
         let (mut links, mut reports) = (self.speaker.links(), self.speaker.reports());
+        // Whatever came between the first plan and now.
         links.mark_changed();
-        self.read();
+        reports.mark_changed();
         loop {
             tokio::select! {
                 () = self.source.changed() => self.read(),
-                Ok(()) = links.changed() => {
-                    self.node.links.clone_from(&links.borrow_and_update());
-                    self.planner.set_node(self.node.clone());
-                }
+                Ok(()) = links.changed() => self.follow_links(&mut links),
                 Ok(()) = reports.changed() => {
                     let report = reports.borrow_and_update().clone();
                     self.learn(report);
@@ -70,6 +76,11 @@ impl Engine {
             }
             self.settle();
         }
+    }
+
+    fn follow_links(&mut self, links: &mut watch::Receiver<Vec<Link>>) {
+        self.node.links.clone_from(&links.borrow_and_update());
+        self.planner.set_node(self.node.clone());
     }
 
     /// Reads the directory.
@@ -139,7 +150,7 @@ impl Engine {
         statuses.objects().filter_map(known).collect()
     }
 
-    /// What is wrong, worst first: what may be lost, broken manifests, then what cannot be served.
+    /// What is wrong: what may be lost, broken manifests, then what cannot be served.
     fn problems(&self, statuses: &Statuses) -> Vec<Problem> {
         let unsaved = self.unsaved.iter().map(|(_, message)| Problem::plain(message));
         let manifests = self.source.problems().iter().filter(|problem| problem.is_error());

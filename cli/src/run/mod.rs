@@ -29,6 +29,7 @@ use vipgate_speaker::proxy;
 
 use crate::args::RunArgs;
 use crate::logging;
+use admin::AdminSocket;
 use board::Board;
 use engine::Engine;
 use source::Source;
@@ -73,11 +74,14 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let board = Arc::new(Board::new(node.name.clone(), Arc::clone(&speaker)));
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
     let admin = paths::admin_socket(args.admin.socket.as_deref());
-    let socket = admin::serve(&admin, Arc::clone(&board) as _, &tracker, stopped.clone())?;
+    let socket = AdminSocket::bind(&admin)?;
     tracing::info!(node = node.name, directory = %args.directory.display(),
         admin = %admin.display(), "vipgate {} serves", env!("CARGO_PKG_VERSION"));
 
+    let reporter = Arc::clone(&board);
     let mut engine = Engine::new(source, state, claims, node, Arc::clone(&speaker), board);
+    engine.begin();
+    socket.serve(reporter, &tracker, stopped.clone());
     tokio::select! {
         () = engine.run() => {}
         () = signals.end() => {}
@@ -88,7 +92,6 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
         () = signals.interrupt_again() => ExitCode::from(INTERRUPTED),
     };
     stopped.cancel();
-    drop(socket);
     tracker.close();
     tracker.wait().await;
     tracing::info!("ended");

@@ -15,7 +15,7 @@ pub(crate) struct StatusReport {
     pub(crate) version: String,
     /// Name of the node.
     pub(crate) node: String,
-    /// What is wrong, worst first.
+    /// What is wrong: what may be lost, then manifests, then what cannot be served.
     pub(crate) problems: Vec<Problem>,
     /// What is not wrong, but worth knowing.
     pub(crate) notes: Vec<Problem>,
@@ -98,7 +98,7 @@ pub(crate) struct ListenerStatus {
     pub(crate) accepted: u64,
     /// Connections open now.
     pub(crate) open: u64,
-    /// Connections reset by us since the start.
+    /// Connections that did not end in an orderly way since the start, by whomever.
     pub(crate) reset: u64,
     /// The route that new connections take.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use vipgate_lab::eventually;
 
-use crate::site::{SOON, Site, VIP};
+use crate::site::{SOON, Site, VIP, route};
 
 #[test]
 fn sigterm_lets_connections_finish_and_leaves_the_host_as_it_was() {
@@ -80,6 +80,23 @@ fn a_second_sigint_quits_at_once() {
     assert!(!vipgate.process.has_ended(), "the first one drains");
     vipgate.process.signal(Signal::INT).unwrap();
     assert_eq!(vipgate.process.wait(Duration::from_secs(3)).unwrap().code(), Some(130));
+}
+
+#[test]
+fn the_first_answer_knows_the_manifests() {
+    let site = Site::new("first");
+    site.write_web(&["10.77.0.21:80"]);
+    // Enough to read that somebody who asks at once comes before the end of it.
+    for number in 0..500 {
+        site.write(
+            &format!("route-{number}.yaml"),
+            &route(&format!("r{number}"), "web", "tcp", "web"),
+        );
+    }
+    let vipgate = site.start();
+    let report = eventually(SOON, || vipgate.report(&site.node)).unwrap();
+    let kinds = report["objects"].as_array().unwrap().iter().map(|object| &object["kind"]);
+    assert_eq!(kinds.filter(|kind| *kind == "TCPRoute").count(), 501);
 }
 
 #[test]

@@ -42,14 +42,16 @@ fn what_is_no_question_is_answered_with_an_error() {
 async fn the_socket_is_for_its_user_and_for_one_process() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("deep/admin.sock");
-    let socket = bind(&path).unwrap();
+    let socket = AdminSocket::bind(&path).unwrap();
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let error = bind(&path).unwrap_err().to_string();
+    let error = AdminSocket::bind(&path).unwrap_err().to_string();
     assert!(error.contains("in use by another vipgate"), "{error}");
 
     drop(socket);
-    bind(&path).expect("what a dead process left is replaced");
+    assert!(!path.exists());
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    AdminSocket::bind(&path).expect("what a dead process left is replaced");
 }
 
 #[tokio::test]
@@ -57,7 +59,7 @@ async fn a_file_that_is_no_socket_is_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notes");
     fs::write(&path, "mine").unwrap();
-    let error = bind(&path).unwrap_err().to_string();
+    let error = AdminSocket::bind(&path).unwrap_err().to_string();
     assert!(error.contains("choose another place with --admin SOCKET"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
 }
