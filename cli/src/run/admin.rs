@@ -35,8 +35,8 @@ pub(crate) enum AdminError {
     #[error("{} is in use by another vipgate; give each its own --admin SOCKET", .0.display())]
     InUse(PathBuf),
     /// It cannot be made.
-    #[error("{}: {source}; choose another place with --admin SOCKET", path.display())]
-    Bind { path: PathBuf, source: io::Error },
+    #[error("{}: {error}; choose another place with --admin SOCKET", path.display())]
+    Bind { path: PathBuf, error: io::Error },
 }
 
 /// A question.
@@ -74,7 +74,7 @@ impl Drop for AdminSocket {
 impl AdminSocket {
     /// Takes the place. Who asks from now on waits until [`Self::serve`].
     pub(crate) fn bind(path: &Path) -> Result<Self, AdminError> {
-        let failed = |source| AdminError::Bind { path: path.to_owned(), source };
+        let failed = |error| AdminError::Bind { path: path.to_owned(), error };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(failed)?;
         }

@@ -64,8 +64,9 @@ impl Reporter for Board {
     }
 }
 
-/// A VIP's state in words.
-pub(super) fn describe(state: &VipState) -> String {
+/// A VIP's state in words; `None` before the first report of it.
+pub(super) fn describe(state: Option<&VipState>) -> String {
+    let Some(state) = state else { return "about to be taken".to_owned() };
     match state {
         VipState::Probing => "asking the network whether it is free".to_owned(),
         VipState::Conflict(mac) => format!("in use by {mac}"),
@@ -77,7 +78,7 @@ pub(super) fn describe(state: &VipState) -> String {
 
 impl Situation {
     fn vip(&self, address: IpAddr, counters: &Snapshot) -> VipStatus {
-        let state = self.report.vips.get(&address).unwrap_or(&VipState::Probing);
+        let state = self.report.vips.get(&address);
         let claim = self.claims.0.get(&address);
         let mut listeners: Vec<_> =
             self.plan.listeners.iter().filter(|l| l.id.address == address).collect();
@@ -85,7 +86,7 @@ impl Situation {
         VipStatus {
             address,
             state: describe(state),
-            healthy: matches!(state, VipState::Serving(_)),
+            healthy: matches!(state, Some(VipState::Serving(_))),
             gateway: claim.map(|claim| format!("Gateway {}", claim.gateway)).unwrap_or_default(),
             pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
             listeners: listeners.iter().map(|l| self.listener(l, counters)).collect(),

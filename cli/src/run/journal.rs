@@ -127,10 +127,10 @@ fn say(subject: &Subject, Line { well, text, .. }: &Line) {
 fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
     let mut lines = BTreeMap::new();
     for address in situation.plan.vips.keys() {
-        let state = situation.report.vips.get(address).unwrap_or(&VipState::Probing);
+        let state = situation.report.vips.get(address);
         let line = Line {
-            well: !matches!(state, VipState::Conflict(_) | VipState::Failed(_)),
-            pending: false,
+            well: !matches!(state, Some(VipState::Conflict(_) | VipState::Failed(_))),
+            pending: state.is_none(),
             text: super::board::describe(state),
         };
         lines.insert(Subject::Vip(*address), line);
