@@ -106,7 +106,7 @@ impl Proxy {
 
     /// Stops accepting (after what is already queued), lets connections finish, and resets those
     /// that are still open at the deadline. Blocks until then: in async code, call it on a thread
-    /// for blocking work. Returns how many were reset.
+    /// for blocking work. Returns how many were reset. Another call meanwhile sets a new deadline.
     pub fn drain(&self, deadline: Duration) -> u64 {
         let until = Instant::now() + deadline;
         let drained = lock(&self.control).drain();

@@ -78,6 +78,26 @@ fn endpoints_of_a_share_take_turns() {
     }
 }
 
+/// Connections are spread over the workers, not heaped on the one that watches longest. Each of two
+/// workers alternates between the two shares, so one worker alone would give `abab`, two `aabb`.
+#[test]
+fn workers_take_turns() {
+    let a = Backend::says(at("127.33.8.2:7000"), "a");
+    let b = Backend::says(at("127.33.8.3:7000"), "b");
+    let proxy = proxy();
+    let bind = at("127.33.8.1:7000");
+    apply(&proxy, &[listener("l", bind, vec![share(1, &[a.address]), share(1, &[b.address])])]);
+    let served: Vec<_> = (0..60)
+        .map(|_| {
+            // Both are idle again when the next one comes.
+            std::thread::sleep(Duration::from_millis(3));
+            read_all(&mut connect(bind)).unwrap()
+        })
+        .collect();
+    let repeated = served.windows(2).filter(|two| two[0] == two[1]).count();
+    assert!(repeated >= 20, "{repeated} of 59");
+}
+
 #[test]
 fn a_refused_endpoint_is_passed_over() {
     let refuses = at("127.33.3.2:7000");
