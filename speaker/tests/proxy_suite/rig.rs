@@ -27,9 +27,20 @@ pub(crate) fn proxy_with(change: impl FnOnce(&mut Config)) -> Proxy {
     Proxy::start(config).unwrap()
 }
 
-/// An address and port; the ports are below the ephemeral ones.
+/// An address and port for this process: the same suite may run twice on a machine, so both are
+/// moved by the process id. The ports stay below the ephemeral ones, and 400 apart.
 pub(crate) fn at(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+    let (id, mut address) = (std::process::id(), text.parse::<SocketAddr>().unwrap());
+    let port = 400 * (id / 20 % 60) as u16;
+    address.set_port(address.port() + port);
+    if let IpAddr::V4(ip) = address.ip()
+        && ip.is_loopback()
+    {
+        let [a, b, c, d] = ip.octets();
+        let moved = b - 30 + 10 * (id % 20) as u8;
+        address.set_ip([a, moved, c, d].into());
+    }
+    address
 }
 
 /// The key of a route.

@@ -95,32 +95,64 @@ fn a_stale_event_matches_nothing() {
     assert_eq!(worker.shared.stats.panics.load(Relaxed), 0);
 }
 
-/// A client that connects after `apply` returned is forwarded by the new table, also by a worker
-/// that was about to accept with the old one.
-#[test]
-fn accepting_looks_for_a_newer_table() {
-    let mut worker = worker();
-    let mut control = Control::default();
-    let bind: SocketAddr = "127.39.0.5:7000".parse().unwrap();
-    let listener = |route: &str| Listener {
+/// A listener with one route.
+fn listener(route: &str, bind: SocketAddr) -> Listener {
+    Listener {
         id: ListenerId {
             gateway: ObjectKey::new("default", "gw"),
             name: "l".to_owned(),
             address: bind.ip(),
         },
         bind,
-        target: Some(Arc::new(target(route, bind))),
+        // Nobody is there; the worker is not turned, so it never learns that.
+        target: Some(Arc::new(target(route, "127.39.0.6:9".parse().unwrap()))),
         attached: [ObjectKey::new("default", route)].into(),
-    };
-    for outcome in control.apply(&[listener("old")], &worker.shared).into_values() {
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.39.0.5:0").unwrap().local_addr().unwrap()
+}
+
+fn apply(control: &mut Control, worker: &Worker, listener: Listener) {
+    for outcome in control.apply(&[listener], &worker.shared).into_values() {
         outcome.unwrap();
     }
+}
+
+/// A client that connects after `apply` returned is forwarded by the new table, also by a worker
+/// that was about to accept with the old one.
+#[test]
+fn accepting_looks_for_a_newer_table() {
+    let (mut worker, mut control, bind) = (worker(), Control::default(), free_address());
+    apply(&mut control, &worker, listener("old", bind));
     worker.adopt_table();
-    control.apply(&[listener("new")], &worker.shared);
+    apply(&mut control, &worker, listener("new", bind));
     let _client = TcpStream::connect(bind).unwrap();
     worker.accept(0);
     let (_, connection) = worker.connections.iter().next().unwrap();
     assert_eq!(connection.route.name, "new");
+}
+
+/// Clients that are queued when the drain begins are served, also by a worker that has not seen
+/// the listener before; later ones are refused.
+#[test]
+fn a_drain_takes_the_accept_queue_along() {
+    for seen in [true, false] {
+        let (mut worker, mut control, bind) = (worker(), Control::default(), free_address());
+        apply(&mut control, &worker, listener("r", bind));
+        if seen {
+            worker.adopt_table();
+        }
+        let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(bind).unwrap()).collect();
+        // The last acknowledgement of a handshake may take a moment under load.
+        std::thread::sleep(Duration::from_millis(100));
+        let table = control.drain(Instant::now() + Duration::from_secs(10));
+        worker.shared.publish(table);
+        worker.adopt_table();
+        assert_eq!(worker.connections.len(), clients.len());
+        assert!(TcpStream::connect(bind).is_err());
+    }
 }
 
 /// A deadline that no connection has any more neither fires nor keeps the worker from sleeping.
