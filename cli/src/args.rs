@@ -127,3 +127,6 @@ fn parse_announce_interval(text: &str) -> Result<Duration, String> {
         .filter(|interval| *interval >= Duration::from_secs(1))
         .ok_or_else(|| "write a number of seconds from 1 to 86400".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,10 +22,7 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         println!("{problem}");
     }
     for skipped in &update.skipped {
-        println!(
-            "{}:{}: note: {} {} is not a kind that vipgate reads; skipped",
-            skipped.file, skipped.line, skipped.api_version, skipped.kind
-        );
+        println!("{skipped}");
     }
 
     let objects = update.applied.len();

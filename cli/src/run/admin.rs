@@ -5,7 +5,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +114,8 @@ fn bind(path: &Path) -> Result<UnixListener, AdminError> {
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => return Err(AdminError::InUse(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+        // An ordinary file refuses as a socket without a listener does; it is somebody's.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
             fs::remove_file(path).map_err(failed)?;
         }
         Err(_) => {}
@@ -124,15 +125,26 @@ fn bind(path: &Path) -> Result<UnixListener, AdminError> {
     Ok(listener)
 }
 
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
 async fn answer(mut stream: UnixStream, reporter: &dyn Reporter) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut line = String::new();
     BufReader::new(reading.take(QUESTION)).read_line(&mut line).await?;
-    let text = match serde_json::from_str::<Question>(&line) {
-        Ok(Question { get: Subject::Status }) => serde_json::to_string(&reporter.report())?,
-        Err(error) => serde_json::json!({"error": error.to_string()}).to_string(),
-    };
-    writing.write_all(text.as_bytes()).await?;
+    writing.write_all(reply(&line, reporter)?.as_bytes()).await?;
     writing.write_all(b"\n").await?;
     writing.shutdown().await
 }
+
+/// The answer to a line: what it asks for, or what is wrong with it.
+fn reply(line: &str, reporter: &dyn Reporter) -> serde_json::Result<String> {
+    match serde_json::from_str(line) {
+        Ok(Question { get: Subject::Status }) => serde_json::to_string(&reporter.report()),
+        Err(error) => Ok(serde_json::json!({"error": error.to_string()}).to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,11 @@
 //! The log of a running vipgate: one line per change of a VIP, a listener or a route, and one per
-//! new problem. Nothing when nothing changed.
+//! new problem that no such line tells. Nothing when nothing changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
-use vipgate_planner::VipState;
+use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, Reason};
+use vipgate_planner::{Problem, Statuses, VipState};
 
 use super::board::Situation;
 use super::source::Source;
@@ -13,13 +14,16 @@ use super::source::Source;
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     lines: BTreeMap<Subject, Line>,
-    problems: BTreeSet<String>,
+    /// What is wrong with the files.
+    manifests: BTreeSet<String>,
+    /// What the planner finds wrong.
+    plan: BTreeSet<String>,
     skipped: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
-    Vip(String),
+    Vip(IpAddr),
     Listener(ObjectKey, String),
     Route(ObjectKey),
 }
@@ -37,41 +41,78 @@ impl Journal {
     pub(super) fn manifests(&mut self, source: &Source) {
         for skipped in source.skipped() {
             if self.skipped.insert(format!("{} {}", skipped.api_version, skipped.kind)) {
-                tracing::info!(
-                    file = skipped.file,
-                    line = skipped.line,
-                    kind = skipped.kind,
-                    api_version = skipped.api_version,
-                    "skipped: not a kind that vipgate reads"
-                );
+                tracing::info!("{skipped}");
             }
         }
         let now: BTreeSet<String> = source.problems().iter().map(ToString::to_string).collect();
-        for problem in now.difference(&self.problems) {
+        for problem in now.difference(&self.manifests) {
             tracing::warn!("{problem}");
         }
-        self.problems = now;
+        self.manifests = now;
     }
 
     /// What is different from the last time.
     pub(super) fn situation(&mut self, situation: &Situation) {
-        let now = lines_of(situation);
-        for (subject, line) in &now {
-            if !line.pending && self.lines.get(subject) != Some(line) {
-                say(subject, line);
-            }
+        for (subject, line) in self.changed_lines(lines_of(situation)) {
+            say(&subject, &line);
         }
-        for subject in self.lines.keys().filter(|subject| !now.contains_key(subject)) {
-            say(subject, &Line { well: true, pending: false, text: "gone".to_owned() });
+        for problem in self.new_problems(&situation.statuses) {
+            tracing::warn!("{problem}");
         }
-        self.lines = now;
     }
+
+    /// Takes in the lines as they are now, and returns those worth saying.
+    fn changed_lines(&mut self, now: BTreeMap<Subject, Line>) -> Vec<(Subject, Line)> {
+        let is_news = |(subject, line): &(&Subject, &Line)| {
+            !line.pending && self.lines.get(subject) != Some(line)
+        };
+        let news = now.iter().filter(is_news).map(|(s, line)| (s.clone(), line.clone()));
+        let gone = self.lines.keys().filter(|subject| !now.contains_key(subject));
+        let gone = gone.map(|subject| {
+            (subject.clone(), Line { well: true, pending: false, text: "gone".to_owned() })
+        });
+        let worth_saying = news.chain(gone).collect();
+        self.lines = now;
+        worth_saying
+    }
+
+    /// Problems that were not there the last time and that no line tells: a Gateway without an
+    /// address, a route to a Gateway that does not exist, pools that overlap.
+    fn new_problems(&mut self, statuses: &Statuses) -> Vec<String> {
+        let told = |problem: &&Problem| self.lines.iter().any(|(s, line)| tells(s, line, problem));
+        let now: BTreeSet<String> = statuses
+            .problems
+            .iter()
+            .filter(|problem| problem.reason != Reason::Pending && !told(problem))
+            .map(|problem| format!("{}: {}", problem.object, problem.message))
+            .collect();
+        let new = now.difference(&self.plan).cloned().collect();
+        self.plan = now;
+        new
+    }
+}
+
+/// Whether the line of a subject says what the problem says.
+fn tells(subject: &Subject, line: &Line, problem: &Problem) -> bool {
+    let key = &problem.object.key;
+    let message = match subject {
+        Subject::Listener(gateway, name)
+            if problem.object.kind == Kind::Gateway && gateway == key =>
+        {
+            problem.message.strip_prefix(&format!("listener {name}: "))
+        }
+        Subject::Route(route) if problem.object.kind == Kind::TcpRoute && route == key => {
+            Some(problem.message.as_str())
+        }
+        _ => None,
+    };
+    message.is_some_and(|message| line.text.contains(message))
 }
 
 fn say(subject: &Subject, Line { well, text, .. }: &Line) {
     match (subject, well) {
-        (Subject::Vip(vip), true) => tracing::info!(vip, "VIP {text}"),
-        (Subject::Vip(vip), false) => tracing::warn!(vip, "VIP {text}"),
+        (Subject::Vip(vip), true) => tracing::info!(%vip, "VIP {text}"),
+        (Subject::Vip(vip), false) => tracing::warn!(%vip, "VIP {text}"),
         (Subject::Listener(gateway, name), true) => {
             tracing::info!(%gateway, listener = name, "listener {text}");
         }
@@ -92,12 +133,12 @@ fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
             pending: false,
             text: super::board::describe(state),
         };
-        lines.insert(Subject::Vip(address.to_string()), line);
+        lines.insert(Subject::Vip(*address), line);
     }
     for (key, gateway) in &situation.statuses.gateways {
         for listener in &gateway.listeners {
             let mut line = summary(&listener.conditions, ConditionType::Programmed);
-            line.text = format!("{}, {} routes", line.text, listener.attached_routes);
+            line.text = format!("{}; attached routes: {}", line.text, listener.attached_routes);
             lines.insert(Subject::Listener(key.clone(), listener.name.clone()), line);
         }
     }
@@ -142,3 +183,6 @@ fn summary(conditions: &[Condition], main: ConditionType) -> Line {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,7 +81,7 @@ fn branch_of_listener(listener: &ListenerStatus, colour: bool) -> Branch {
             let _ = write!(text, "  {why}");
         }
         None => {
-            let _ = write!(text, "  {} connections, {} open", listener.accepted, listener.open);
+            let _ = write!(text, "  {} accepted, {} open", listener.accepted, listener.open);
         }
     }
     if listener.reset > 0 {
@@ -120,3 +120,6 @@ fn branch_of_backend(backend: &BackendStatus, colour: bool) -> Branch {
 fn leaf(text: String) -> Branch {
     Branch { text, below: Vec::new() }
 }
+
+#[cfg(test)]
+mod tests;

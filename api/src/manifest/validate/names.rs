@@ -39,10 +39,9 @@ pub(super) fn group(name: &str) -> Check {
         return Ok(());
     }
     if let Some((group, _)) = name.split_once('/') {
-        return Err(format!(
-            "is a group without version: write `group: {}`",
-            shorten(group, false)
-        ));
+        // People call it core; it is written as nothing.
+        let group = if group == "core" { "\"\"".to_owned() } else { shorten(group, false) };
+        return Err(format!("is a group without version: write `group: {group}`"));
     }
     subdomain(name)
 }

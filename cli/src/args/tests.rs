@@ -1,0 +1,75 @@
+//! What the command line takes, and what it answers to what it does not.
+
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+
+use super::{Args, Command, Output, RunArgs};
+
+fn run(arguments: &[&str]) -> Result<RunArgs, String> {
+    let arguments = ["vipgate", "run", "manifests"].iter().chain(arguments);
+    match Args::try_parse_from(arguments).map_err(|error| error.to_string())?.command {
+        Command::Run(run) => Ok(run),
+        other => panic!("not run: {other:?}"),
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn run_needs_nothing_but_a_directory() {
+    let run = run(&[]).unwrap();
+    assert_eq!(run.directory.to_str(), Some("manifests"));
+    assert_eq!(run.announce_interval, Duration::from_secs(30));
+    assert_eq!(run.drain_timeout, Duration::from_secs(30));
+    assert_eq!(run.labels, []);
+}
+
+#[test]
+fn labels_are_keys_with_values_and_add_up() {
+    let run = run(&["--label", "rack=a1", "--label", "edge=", "--label", "a=b=c"]).unwrap();
+    let labels: Vec<_> = run.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(labels, [("rack", "a1"), ("edge", ""), ("a", "b=c")]);
+}
+
+#[test]
+fn times_are_seconds_with_fractions() {
+    let run = run(&["--drain-timeout", "0", "--announce-interval", "1.5"]).unwrap();
+    assert_eq!(run.drain_timeout, Duration::ZERO);
+    assert_eq!(run.announce_interval, Duration::from_millis(1500));
+}
+
+#[test]
+fn what_is_wrong_is_answered_with_what_to_write() {
+    for (arguments, answer) in [
+        (["--label", "rack"], "write it as KEY=VALUE, for example rack=a1"),
+        (["--label", "=a1"], "write it as KEY=VALUE, for example rack=a1"),
+        (["--drain-timeout", "-1"], "write a number of seconds from 0 to 86400"),
+        (["--drain-timeout", "1m"], "write a number of seconds from 0 to 86400"),
+        (["--drain-timeout", "NaN"], "write a number of seconds from 0 to 86400"),
+        (["--drain-timeout", "86401"], "write a number of seconds from 0 to 86400"),
+        (["--announce-interval", "0"], "write a number of seconds from 1 to 86400"),
+        (["--workers", "0"], "--workers"),
+    ] {
+        let [flag, value] = arguments;
+        let error = run(&[&format!("{flag}={value}")]).unwrap_err();
+        assert!(error.contains(answer), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn status_prints_a_tree_unless_told_otherwise() {
+    let output = |arguments: &[&str]| {
+        let arguments = ["vipgate", "status"].iter().chain(arguments);
+        match Args::try_parse_from(arguments).unwrap().command {
+            Command::Status(status) => status.output,
+            other => panic!("not status: {other:?}"),
+        }
+    };
+    assert_eq!(output(&[]), Output::Tree);
+    assert_eq!(output(&["-o", "yaml"]), Output::Yaml);
+    assert_eq!(output(&["--output=json"]), Output::Json);
+}

@@ -1,0 +1,53 @@
+//! What a restart finds in the state file.
+
+use vipgate_api::ObjectKey;
+use vipgate_planner::{Claim, Origin};
+
+use super::*;
+
+fn claims(last: u8) -> Claims {
+    let claim = Claim {
+        pool: "lan".into(),
+        gateway: ObjectKey::new("default", "web"),
+        origin: Origin::Chosen,
+        published: true,
+    };
+    Claims([([10, 0, 0, last].into(), claim)].into())
+}
+
+#[test]
+fn what_was_saved_is_read_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("deep/state.json");
+    let (file, empty) = StateFile::open(&path).unwrap();
+    assert_eq!(empty, Claims::default());
+    file.save(&claims(1)).unwrap();
+    drop(file);
+    assert_eq!(StateFile::open(&path).unwrap().1, claims(1));
+}
+
+#[test]
+fn a_damaged_file_falls_back_to_the_generation_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let (file, _) = StateFile::open(&path).unwrap();
+    file.save(&claims(1)).unwrap();
+    file.save(&claims(2)).unwrap();
+    drop(file);
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() - 2 {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert_eq!(StateFile::open(&path).unwrap().1, claims(1), "cut at {length}");
+    }
+}
+
+#[test]
+fn two_processes_cannot_share_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let held = StateFile::open(&path).unwrap();
+    let error = StateFile::open(&path).unwrap_err().to_string();
+    assert!(error.contains("in use by another vipgate"), "{error}");
+    drop(held);
+    StateFile::open(&path).unwrap();
+}

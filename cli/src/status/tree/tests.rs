@@ -1,0 +1,135 @@
+//! The tree, as a person sees it.
+
+use super::render;
+use crate::status::report::{
+    BackendStatus, EndpointStatus, ListenerStatus, Problem, RouteStatus, StatusReport, VipStatus,
+};
+
+fn endpoint(address: &str, healthy: bool, state: &str) -> EndpointStatus {
+    EndpointStatus { address: address.parse().unwrap(), healthy, state: state.to_owned() }
+}
+
+fn listener(name: &str, port: u16) -> ListenerStatus {
+    ListenerStatus {
+        name: name.to_owned(),
+        port,
+        failure: None,
+        accepted: 7,
+        open: 2,
+        reset: 0,
+        route: None,
+        superseded: Vec::new(),
+    }
+}
+
+fn vip(address: &str, listeners: Vec<ListenerStatus>) -> VipStatus {
+    VipStatus {
+        address: address.parse().unwrap(),
+        state: "announced on eth0".to_owned(),
+        healthy: true,
+        gateway: "Gateway default/web".to_owned(),
+        pool: "lan".to_owned(),
+        listeners,
+    }
+}
+
+fn report(vips: Vec<VipStatus>) -> StatusReport {
+    let (version, node) = ("0.1.0".to_owned(), "shelf".to_owned());
+    StatusReport { version, node, vips, ..StatusReport::default() }
+}
+
+#[test]
+fn every_level_hangs_below_the_one_above() {
+    let route = RouteStatus {
+        route: "TCPRoute default/web".to_owned(),
+        backends: vec![
+            BackendStatus {
+                backend: "Service default/web:80".to_owned(),
+                share: 0.75,
+                unusable: None,
+                endpoints: vec![
+                    endpoint("10.0.0.1:80", true, "ok"),
+                    endpoint("10.0.0.2:80", false, "connection refused, 3 in a row"),
+                ],
+            },
+            BackendStatus {
+                backend: "Service default/gone:80".to_owned(),
+                share: 0.25,
+                unusable: Some("Service default/gone does not exist".to_owned()),
+                endpoints: Vec::new(),
+            },
+        ],
+    };
+    let served = ListenerStatus {
+        route: Some(route),
+        superseded: vec!["TCPRoute default/late".to_owned()],
+        reset: 1,
+        ..listener("web", 80)
+    };
+    let failed = ListenerStatus {
+        failure: Some("10.0.0.9:443: address in use".to_owned()),
+        ..listener("tls", 443)
+    };
+    let text = render(&report(vec![vip("10.0.0.9", vec![served, failed])]), false);
+    assert_eq!(
+        text,
+        "shelf · vipgate 0.1.0\n\
+         \n\
+         ✓ 10.0.0.9  announced on eth0  (Gateway default/web, pool lan)\n\
+         ├─ ✓ web :80  7 accepted, 2 open, 1 reset\n\
+         │  ├─ TCPRoute default/web\n\
+         │  │  ├─ Service default/web:80  75.0 %\n\
+         │  │  │  ├─ ✓ 10.0.0.1:80  ok\n\
+         │  │  │  └─ ✗ 10.0.0.2:80  connection refused, 3 in a row\n\
+         │  │  └─ Service default/gone:80  25.0 %  ✗ reset: Service default/gone does not exist\n\
+         │  └─ TCPRoute default/late  attached, but an older route has this listener\n\
+         └─ ✗ tls :443  10.0.0.9:443: address in use\n   \
+            └─ no route: connections are accepted and reset\n"
+    );
+}
+
+#[test]
+fn problems_come_first_then_notes_then_vips() {
+    let problem = Problem {
+        place: Some("web.yaml:7".to_owned()),
+        object: Some("Gateway default/web".to_owned()),
+        message: "no address is free".to_owned(),
+    };
+    let report = StatusReport {
+        problems: vec![problem, Problem::plain("claims could not be saved")],
+        notes: vec![Problem::plain("kept although its pool is gone")],
+        ..report(vec![vip("10.0.0.9", Vec::new())])
+    };
+    assert_eq!(
+        render(&report, false),
+        "shelf · vipgate 0.1.0\n\
+         \n\
+         Problems\n  \
+           ✗ web.yaml:7: Gateway default/web: no address is free\n  \
+           ✗ claims could not be saved\n\
+         \n\
+         Notes\n  \
+           • kept although its pool is gone\n\
+         \n\
+         ✓ 10.0.0.9  announced on eth0  (Gateway default/web, pool lan)\n"
+    );
+}
+
+#[test]
+fn without_a_vip_it_says_so() {
+    assert_eq!(
+        render(&report(Vec::new()), false),
+        "shelf · vipgate 0.1.0\n\nNo VIPs: no Gateway of a class of ours has an address.\n"
+    );
+}
+
+#[test]
+fn colour_is_for_marks_only_and_only_where_asked_for() {
+    let mut report = report(vec![vip("10.0.0.9", vec![listener("web", 80)])]);
+    report.problems.push(Problem::plain("broken"));
+    let coloured = render(&report, true);
+    assert!(coloured.contains("\x1b[31m✗\x1b[0m broken"), "{coloured}");
+    assert!(coloured.contains("\x1b[32m✓\x1b[0m 10.0.0.9"), "{coloured}");
+    let plain = coloured.replace("\x1b[31m", "").replace("\x1b[32m", "").replace("\x1b[0m", "");
+    assert_eq!(render(&report, false), plain);
+}
