@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use vipgate_api::ObjectKey;
 use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Target};
 use vipgate_speaker::proxy::{Config, ListenerCounters, Proxy};
@@ -174,7 +174,7 @@ impl Backend {
         address: SocketAddr,
         serve: impl Fn(TcpStream) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = listening(address, 4096);
         let (accepted, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let (count, stopped, serve) = (accepted.clone(), stop.clone(), Arc::new(serve));
         thread::spawn(move || {
@@ -236,14 +236,18 @@ impl Drop for Backend {
     }
 }
 
-/// An endpoint that answers no SYN: its accept queue is full. Lives as long as what it returns.
-pub(crate) fn black_hole(address: SocketAddr) -> impl Sized {
-    let socket =
-        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
-            .unwrap();
+/// A listening socket with an accept queue of this length.
+fn listening(address: SocketAddr, backlog: i32) -> TcpListener {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     socket.bind(&address.into()).unwrap();
-    socket.listen(0).unwrap();
+    socket.listen(backlog).unwrap();
+    socket.into()
+}
+
+/// An endpoint that answers no SYN: its accept queue is full. Lives as long as what it returns.
+pub(crate) fn black_hole(address: SocketAddr) -> impl Sized {
+    let socket = listening(address, 0);
     let filler = TcpStream::connect(address).unwrap();
     let refused = TcpStream::connect_timeout(&address, Duration::from_millis(50));
     assert!(refused.is_err(), "the queue of the black hole is not full");

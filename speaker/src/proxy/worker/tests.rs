@@ -155,6 +155,21 @@ fn a_drain_takes_the_accept_queue_along() {
     }
 }
 
+/// The time-out of an attempt that has succeeded, unnoticed by a worker that fell behind, is none.
+#[test]
+fn a_late_worker_does_not_time_out_what_is_connected() {
+    let server = TcpListener::bind("127.39.0.7:0").unwrap();
+    let mut worker = worker();
+    let (id, _client) = connection(&mut worker, server.local_addr().unwrap());
+    server.accept().unwrap();
+    worker.now += Duration::from_secs(2);
+    worker.fire_timers();
+    let connection = &worker.connections[id.slot as usize];
+    assert_eq!(connection.deadline(), None, "it is open");
+    server.set_nonblocking(true).unwrap();
+    assert!(server.accept().is_err(), "connected twice");
+}
+
 /// A deadline that no connection has any more neither fires nor keeps the worker from sleeping.
 #[test]
 fn stale_deadlines_are_dropped() {
