@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 
 use super::connect::Dial;
 use super::connection::Connection;
@@ -91,12 +91,14 @@ impl Worker {
 
     fn adopt(&mut self, generation: u64, table: Arc<Table>) {
         self.generation = generation;
-        if table.drain_until.is_some() {
-            self.stop_accepting();
-        } else if self.table.drain_until.is_none() {
+        // Once draining, only the deadline can change.
+        if self.table.drain_until.is_none() {
             let narrower = self.adopt_entries(&table);
             if narrower {
                 self.end_where(|connection| table.refuses(connection));
+            }
+            if table.drain_until.is_some() {
+                self.stop_accepting();
             }
         }
         self.table = table;
@@ -141,12 +143,17 @@ impl Worker {
         narrower
     }
 
-    /// Accepts what is queued and lets go of the listening sockets.
+    /// Accepts what is queued and closes the listening sockets, for all workers: what was queued
+    /// when the drain began is taken by then.
     fn stop_accepting(&mut self) {
         for slot in 0..self.listeners.len() {
             let Some(accepting) = &self.listeners[slot] else { continue };
             if let Some(socket) = accepting.entry.socket.clone() {
-                while !self.shared.is_full() {
+                // A queue's length, not more: clients may come faster than they are taken.
+                for _ in 0..self.shared.config.backlog {
+                    if self.shared.is_full() {
+                        break;
+                    }
                     match accept_one(&socket) {
                         Ok(client) => self.admit(slot_number(slot), client),
                         Err(error) if is_passing(error) => {}
@@ -154,6 +161,8 @@ impl Worker {
                     }
                 }
                 self.unwatch(&socket);
+                // Fails only when another worker was faster.
+                let _ = shutdown(&*socket, Shutdown::Read);
             }
         }
         self.listeners.clear();

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
+use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
 use vipgate_api::ObjectKey;
 
@@ -202,6 +203,10 @@ impl Connection {
     /// Its deadline has come.
     pub(super) fn timer(&mut self, context: &mut Context<'_>) -> Verdict {
         match self.stage {
+            // A worker that fell behind may not have seen yet that it is connected.
+            Stage::Dialling(_) if self.server.as_ref().is_some_and(|s| getpeername(s).is_ok()) => {
+                self.dialled(EventFlags::OUT, context)
+            }
             Stage::Dialling(_) => self.attempt_failed(Errno::TIMEDOUT, context),
             Stage::Open => Verdict::Wait,
             Stage::Resetting(_) => self.salvage(context),

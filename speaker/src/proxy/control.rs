@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Resource, getrlimit};
@@ -74,12 +75,16 @@ impl Control {
         outcomes
     }
 
-    /// Gives up all sockets; from now on nothing is applied. Returns the counters of the listeners.
-    pub(super) fn drain(&mut self) -> Vec<Arc<ListenerStats>> {
+    /// From now on nothing is applied. The table to end with: a worker that has not seen the last
+    /// one yet is to accept what is queued, too.
+    pub(super) fn drain(&mut self, until: Instant) -> Table {
         self.draining = true;
+        Table { entries: self.entries.clone(), drain_until: Some(until) }
+    }
+
+    /// Lets go of sockets and targets; the counters stay for snapshots.
+    pub(super) fn release(&mut self) {
         self.sockets.clear();
-        let stats = self.stats().map(|(_, stats)| Arc::clone(stats)).collect();
-        // The counters stay for snapshots; the sockets close when the workers let go of them.
         for entry in self.entries.iter_mut().flatten() {
             *entry = Arc::new(Entry {
                 listener: entry.listener.clone(),
@@ -88,7 +93,6 @@ impl Control {
                 stats: Arc::clone(&entry.stats),
             });
         }
-        stats
     }
 
     /// The counters of each listener.

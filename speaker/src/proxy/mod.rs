@@ -106,20 +106,28 @@ impl Proxy {
 
     /// Stops accepting (after what is already queued), lets connections finish, and resets those
     /// that are still open at the deadline. Blocks until then: in async code, call it on a thread
-    /// for blocking work. Returns how many were reset.
+    /// for blocking work. Returns how many were reset. Another call meanwhile sets a new deadline.
     pub fn drain(&self, deadline: Duration) -> u64 {
         let until = Instant::now() + deadline;
-        let drained = lock(&self.control).drain();
-        self.shared.publish(Table { drain_until: Some(until), ..Table::default() });
+        let table = lock(&self.control).drain(until);
+        self.shared.publish(table);
         let workers = std::mem::take(&mut *lock(&self.workers));
+        if workers.is_empty() {
+            return 0;
+        }
         for worker in workers {
             if worker.join().is_err() {
                 tracing::error!("a worker had panicked");
             }
         }
-        drained
-            .iter()
-            .filter_map(|stats| stats.snapshot().resets.get(&ResetReason::DrainDeadline).copied())
+        self.shared.publish(Table { drain_until: Some(until), ..Table::default() });
+        let mut control = lock(&self.control);
+        control.release();
+        control
+            .stats()
+            .filter_map(|(_, stats)| {
+                stats.snapshot().resets.get(&ResetReason::DrainDeadline).copied()
+            })
             .sum()
     }
 

@@ -208,6 +208,11 @@ impl Worker {
         let verdict = catch_unwind(AssertUnwindSafe(|| action(connection, &mut context)))
             .unwrap_or_else(|_| {
                 self.shared.stats.panics.fetch_add(1, Relaxed);
+                tracing::error!(
+                    worker = self.index,
+                    route = %connection.route,
+                    "a panic ended one connection; please report it with the backtrace above"
+                );
                 Verdict::End(Ending::Reset(ResetReason::Panic))
             });
         match verdict {

@@ -1,6 +1,9 @@
 //! Tests in a process of their own: what they measure belongs to the process as a whole.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::process::Command;
+use std::time::Duration;
 
 /// Runs one ignored test of this binary alone in a process, and passes on what it printed.
 #[track_caller]
@@ -31,22 +34,48 @@ pub(crate) fn limit_files(files: u64) {
     setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum }).unwrap();
 }
 
-/// CPU time of this process's workers, and how often they went to sleep by themselves.
-pub(crate) fn workers() -> (std::time::Duration, u64) {
-    let mut cpu = 0;
-    let mut sleeps = 0;
-    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
-        let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
-        if !read("comm").starts_with("proxy-") {
-            continue;
-        }
-        let schedstat = read("schedstat");
-        cpu += schedstat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
-        sleeps += read("status")
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
-            .and_then(|count| count.trim().parse::<u64>().ok())
-            .unwrap_or(0);
+/// What the kernel counts about this process's workers. Opens its files once, so that it can be
+/// asked when there is none left.
+pub(crate) struct Workers {
+    schedstat: Vec<File>,
+    status: Vec<File>,
+}
+
+impl Workers {
+    pub(crate) fn find() -> Self {
+        let tasks: Vec<_> = std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .map(|task| task.unwrap().path())
+            .filter(|task| {
+                std::fs::read_to_string(task.join("comm")).unwrap().starts_with("proxy-")
+            })
+            .collect();
+        assert!(!tasks.is_empty(), "no worker is found");
+        let open = |name| tasks.iter().map(|task| File::open(task.join(name)).unwrap()).collect();
+        Self { schedstat: open("schedstat"), status: open("status") }
     }
-    (std::time::Duration::from_nanos(cpu), sleeps)
+
+    /// CPU time used.
+    pub(crate) fn cpu(&mut self) -> Duration {
+        let time = |text: String| text.split(' ').next().unwrap().parse::<u64>().unwrap();
+        Duration::from_nanos(self.schedstat.iter_mut().map(|file| time(again(file))).sum())
+    }
+
+    /// How often they went to sleep by themselves.
+    pub(crate) fn sleeps(&mut self) -> u64 {
+        let sleeps = |text: String| {
+            let mut lines = text.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            count.unwrap().trim().parse::<u64>().unwrap()
+        };
+        self.status.iter_mut().map(|file| sleeps(again(file))).sum()
+    }
+}
+
+/// Reads a file of /proc anew.
+fn again(file: &mut File) -> String {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
 }

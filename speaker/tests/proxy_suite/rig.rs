@@ -1,13 +1,13 @@
 //! What the tests are built from: engines, listeners, backends, clients.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use vipgate_api::ObjectKey;
 use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Target};
 use vipgate_speaker::proxy::{Config, ListenerCounters, Proxy};
@@ -27,9 +27,20 @@ pub(crate) fn proxy_with(change: impl FnOnce(&mut Config)) -> Proxy {
     Proxy::start(config).unwrap()
 }
 
-/// An address and port; the ports are below the ephemeral ones.
+/// An address and port for this process: the same suite may run twice on a machine, so both are
+/// moved by the process id. The ports stay below the ephemeral ones, and 400 apart.
 pub(crate) fn at(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+    let (id, mut address) = (std::process::id(), text.parse::<SocketAddr>().unwrap());
+    let port = 400 * (id / 20 % 60) as u16;
+    address.set_port(address.port() + port);
+    if let IpAddr::V4(ip) = address.ip()
+        && ip.is_loopback()
+    {
+        let [a, b, c, d] = ip.octets();
+        let moved = b - 30 + 10 * (id % 20) as u8;
+        address.set_ip([a, moved, c, d].into());
+    }
+    address
 }
 
 /// The key of a route.
@@ -85,10 +96,30 @@ pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 
 /// A client that waits for nothing longer than [`SOON`].
 pub(crate) fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).unwrap_or_else(|error| panic!("connect to {to}: {error}"));
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    stream.set_write_timeout(Some(SOON)).unwrap();
-    stream
+    try_connect(to).unwrap_or_else(|error| panic!("connect to {to}: {error}"))
+}
+
+/// The same for one that may be rejected: when the reset is faster than the client's thread, it is
+/// connect(2) that reports it.
+pub(crate) fn try_connect(to: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(to)?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.set_write_timeout(Some(SOON))?;
+    Ok(stream)
+}
+
+/// Connects and reads to the end.
+pub(crate) fn fetch(from: SocketAddr) -> std::io::Result<Vec<u8>> {
+    read_all(&mut try_connect(from)?)
+}
+
+/// Asserts that a connection is accepted (not refused) and reset.
+#[track_caller]
+pub(crate) fn assert_rejected(to: SocketAddr) {
+    match fetch(to) {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("expected a reset, got {other:?}"),
+    }
 }
 
 /// Sends bytes and reads as many back.
@@ -143,7 +174,7 @@ impl Backend {
         address: SocketAddr,
         serve: impl Fn(TcpStream) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = listening(address, 4096);
         let (accepted, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let (count, stopped, serve) = (accepted.clone(), stop.clone(), Arc::new(serve));
         thread::spawn(move || {
@@ -205,14 +236,18 @@ impl Drop for Backend {
     }
 }
 
-/// An endpoint that answers no SYN: its accept queue is full. Lives as long as what it returns.
-pub(crate) fn black_hole(address: SocketAddr) -> impl Sized {
-    let socket =
-        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
-            .unwrap();
+/// A listening socket with an accept queue of this length.
+fn listening(address: SocketAddr, backlog: i32) -> TcpListener {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     socket.bind(&address.into()).unwrap();
-    socket.listen(0).unwrap();
+    socket.listen(backlog).unwrap();
+    socket.into()
+}
+
+/// An endpoint that answers no SYN: its accept queue is full. Lives as long as what it returns.
+pub(crate) fn black_hole(address: SocketAddr) -> impl Sized {
+    let socket = listening(address, 0);
     let filler = TcpStream::connect(address).unwrap();
     let refused = TcpStream::connect_timeout(&address, Duration::from_millis(50));
     assert!(refused.is_err(), "the queue of the black hole is not full");
@@ -257,7 +292,11 @@ pub(crate) fn receive_pattern(stream: &mut TcpStream, seed: u64, pause: Duration
     }
 }
 
-/// The address family's loopback network, for addresses that no host has: 240/4 is reserved.
-pub(crate) fn absent() -> IpAddr {
-    "240.77.0.1".parse().unwrap()
+/// Addresses that no host has (240/4 is reserved, 2001:db8::/32 is for documentation), another one
+/// in every process.
+pub(crate) fn absent() -> [SocketAddr; 2] {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let group = u16::from_be_bytes([high, low]);
+    let six = Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, group);
+    [([240, 77, high, low], 7000).into(), (six, 7000).into()]
 }

@@ -7,8 +7,8 @@ use vipgate_planner::Endpoint;
 use vipgate_speaker::proxy::ResetReason;
 
 use crate::rig::{
-    Backend, apply, assert_reset, at, black_hole, connect, counters, listener, proxy, proxy_with,
-    read_all, share,
+    Backend, apply, assert_rejected, at, black_hole, counters, fetch, listener, proxy, proxy_with,
+    share,
 };
 
 /// 1,000 connections through one worker: every share within 2 of its part, the empty one included.
@@ -28,7 +28,7 @@ fn weights_are_exact_end_to_end() {
     apply(&proxy, &[listener("l", bind, shares)]);
     let (mut to_a, mut to_b, mut rejected) = (0_i32, 0_i32, 0_i32);
     for _ in 0..1000 {
-        match read_all(&mut connect(bind)).as_deref() {
+        match fetch(bind).as_deref() {
             Ok(b"a") => to_a += 1,
             Ok(b"b") => to_b += 1,
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => rejected += 1,
@@ -55,7 +55,7 @@ fn endpoint_churn_keeps_the_weights_exact() {
         let second = if round % 2 == 0 { &light } else { &other };
         let shares = vec![share(9, &[heavy.address]), share(1, &[second.address])];
         apply(&proxy, &[listener("l", bind, shares)]);
-        to_light += i32::from(read_all(&mut connect(bind)).unwrap() == b"l");
+        to_light += i32::from(fetch(bind).unwrap() == b"l");
     }
     assert!((to_light - 20).abs() < 2, "{to_light} of 200");
 }
@@ -70,12 +70,32 @@ fn endpoints_of_a_share_take_turns() {
     let endpoints = [a.address, b.address, c.address];
     apply(&proxy, &[listener("l", bind, vec![share(1, &endpoints)])]);
     for _ in 0..90 {
-        read_all(&mut connect(bind)).unwrap();
+        fetch(bind).unwrap();
     }
     for backend in [a, b, c] {
         // Each of two workers is at most one off.
         assert!(backend.accepted().abs_diff(30) <= 2, "{}", backend.accepted());
     }
+}
+
+/// Connections are spread over the workers, not heaped on the one that watches longest. Each of two
+/// workers alternates between the two shares, so one worker alone would give `abab`, two `aabb`.
+#[test]
+fn workers_take_turns() {
+    let a = Backend::says(at("127.33.8.2:7000"), "a");
+    let b = Backend::says(at("127.33.8.3:7000"), "b");
+    let proxy = proxy();
+    let bind = at("127.33.8.1:7000");
+    apply(&proxy, &[listener("l", bind, vec![share(1, &[a.address]), share(1, &[b.address])])]);
+    let served: Vec<_> = (0..60)
+        .map(|_| {
+            // Both are idle again when the next one comes.
+            std::thread::sleep(Duration::from_millis(3));
+            fetch(bind).unwrap()
+        })
+        .collect();
+    let repeated = served.windows(2).filter(|two| two[0] == two[1]).count();
+    assert!(repeated >= 20, "{repeated} of 59");
 }
 
 #[test]
@@ -87,7 +107,7 @@ fn a_refused_endpoint_is_passed_over() {
     apply(&proxy, &[listener("l", bind, vec![share(1, &[refuses, backend.address])])]);
     let begin = Instant::now();
     for _ in 0..20 {
-        assert_eq!(read_all(&mut connect(bind)).unwrap(), b"here");
+        assert_eq!(fetch(bind).unwrap(), b"here");
     }
     assert!(begin.elapsed() < Duration::from_secs(1));
     let health = &proxy.snapshot().endpoints[&Endpoint(refuses)];
@@ -107,7 +127,7 @@ fn a_silent_endpoint_is_passed_over_after_the_timeout() {
     let bind = at("127.33.4.1:7000");
     apply(&proxy, &[listener("l", bind, vec![share(1, &[silent, backend.address])])]);
     let begin = Instant::now();
-    assert_eq!(read_all(&mut connect(bind)).unwrap(), b"here");
+    assert_eq!(fetch(bind).unwrap(), b"here");
     let took = begin.elapsed();
     assert!(took >= Duration::from_millis(990) && took < Duration::from_millis(2100), "{took:?}");
     let health = &proxy.snapshot().endpoints[&Endpoint(silent)];
@@ -121,7 +141,7 @@ fn three_tries_and_then_a_reset() {
     let proxy = proxy_with(|config| config.workers = 1.try_into().unwrap());
     let bind = at("127.33.5.1:7000");
     apply(&proxy, &[listener("l", bind, vec![share(1, &dead)])]);
-    assert_reset(&mut connect(bind));
+    assert_rejected(bind);
     assert_eq!(counters(&proxy).resets[&ResetReason::ConnectFailed], 1);
     let failed: u64 = proxy.snapshot().endpoints.values().map(|health| health.failed).sum();
     assert_eq!(failed, 3);
@@ -142,9 +162,9 @@ fn a_lone_endpoint_is_asked_again_only_when_it_was_silent() {
             listener("silent", quiet, vec![share(1, &[silent])]),
         ],
     );
-    assert_reset(&mut connect(bind));
+    assert_rejected(bind);
     let begin = Instant::now();
-    assert_reset(&mut connect(quiet));
+    assert_rejected(quiet);
     assert!(begin.elapsed() >= Duration::from_millis(300));
     let endpoints = proxy.snapshot().endpoints;
     assert_eq!(endpoints[&Endpoint(refuses)].failed, 1);
@@ -159,7 +179,7 @@ fn retries_stay_inside_the_picked_share() {
     let proxy = proxy_with(|config| config.workers = 1.try_into().unwrap());
     let bind = at("127.33.7.1:7000");
     apply(&proxy, &[listener("l", bind, vec![share(1, &[good.address]), share(1, &[dead])])]);
-    let served = (0..40).filter(|_| read_all(&mut connect(bind)).is_ok()).count();
+    let served = (0..40).filter(|_| fetch(bind).is_ok()).count();
     assert_eq!((served, good.accepted()), (20, 20));
     assert_eq!(counters(&proxy).resets[&ResetReason::ConnectFailed], 20);
 }

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use vipgate_api::ObjectKey;
-use vipgate_planner::{BackendShare, Endpoint, Target};
+use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Target};
 
 use super::{Connection, ConnectionId, Shared, Verdict, Worker};
 use crate::proxy::config::Config;
 use crate::proxy::connect::Dial;
+use crate::proxy::control::Control;
 use crate::proxy::stats::{ListenerStats, ResetReason};
 use crate::proxy::table::{Endpoints, Forward};
 use crate::proxy::timer::Timers;
@@ -23,6 +24,17 @@ fn worker() -> Worker {
     Worker::new(0, Arc::new(Shared::new(config).unwrap())).unwrap()
 }
 
+/// All to one server.
+fn target(route: &str, server: SocketAddr) -> Target {
+    let share = BackendShare {
+        backend: "Service default/s:1".to_owned(),
+        weight: 1,
+        endpoints: vec![Endpoint(server)],
+        unusable: None,
+    };
+    Target { route: ObjectKey::new("default", route), shares: vec![share] }
+}
+
 /// A connection of that worker to a server that accepts, and the client's end of it.
 fn connection(worker: &mut Worker, server: SocketAddr) -> (ConnectionId, TcpStream) {
     let listener = TcpListener::bind("127.39.0.1:0").unwrap();
@@ -30,14 +42,7 @@ fn connection(worker: &mut Worker, server: SocketAddr) -> (ConnectionId, TcpStre
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let (accepted, _) = listener.accept().unwrap();
     accepted.set_nonblocking(true).unwrap();
-    let share = BackendShare {
-        backend: "Service default/s:1".to_owned(),
-        weight: 1,
-        endpoints: vec![Endpoint(server)],
-        unusable: None,
-    };
-    let target = Target { route: ObjectKey::new("default", "r"), shares: vec![share] };
-    let forward = Arc::new(Forward::new(&target, &mut Endpoints::default()));
+    let forward = Arc::new(Forward::new(&target("r", server), &mut Endpoints::default()));
     let (route, stats) = (Arc::clone(&forward.route), Arc::new(ListenerStats::new(1)));
     let dial = Dial::new(forward, 0, 0, Instant::now());
     let mut generation = 0;
@@ -88,6 +93,81 @@ fn a_stale_event_matches_nothing() {
     assert_ne!(old, new);
     worker.handle(old, |_, _| panic!("handled for a connection that is gone"));
     assert_eq!(worker.shared.stats.panics.load(Relaxed), 0);
+}
+
+/// A listener with one route.
+fn listener(route: &str, bind: SocketAddr) -> Listener {
+    Listener {
+        id: ListenerId {
+            gateway: ObjectKey::new("default", "gw"),
+            name: "l".to_owned(),
+            address: bind.ip(),
+        },
+        bind,
+        // Nobody is there; the worker is not turned, so it never learns that.
+        target: Some(Arc::new(target(route, "127.39.0.6:9".parse().unwrap()))),
+        attached: [ObjectKey::new("default", route)].into(),
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.39.0.5:0").unwrap().local_addr().unwrap()
+}
+
+fn apply(control: &mut Control, worker: &Worker, listener: Listener) {
+    for outcome in control.apply(&[listener], &worker.shared).into_values() {
+        outcome.unwrap();
+    }
+}
+
+/// A client that connects after `apply` returned is forwarded by the new table, also by a worker
+/// that was about to accept with the old one.
+#[test]
+fn accepting_looks_for_a_newer_table() {
+    let (mut worker, mut control, bind) = (worker(), Control::default(), free_address());
+    apply(&mut control, &worker, listener("old", bind));
+    worker.adopt_table();
+    apply(&mut control, &worker, listener("new", bind));
+    let _client = TcpStream::connect(bind).unwrap();
+    worker.accept(0);
+    let (_, connection) = worker.connections.iter().next().unwrap();
+    assert_eq!(connection.route.name, "new");
+}
+
+/// Clients that are queued when the drain begins are served, also by a worker that has not seen
+/// the listener before; later ones are refused.
+#[test]
+fn a_drain_takes_the_accept_queue_along() {
+    for seen in [true, false] {
+        let (mut worker, mut control, bind) = (worker(), Control::default(), free_address());
+        apply(&mut control, &worker, listener("r", bind));
+        if seen {
+            worker.adopt_table();
+        }
+        let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(bind).unwrap()).collect();
+        // The last acknowledgement of a handshake may take a moment under load.
+        std::thread::sleep(Duration::from_millis(100));
+        let table = control.drain(Instant::now() + Duration::from_secs(10));
+        worker.shared.publish(table);
+        worker.adopt_table();
+        assert_eq!(worker.connections.len(), clients.len());
+        assert!(TcpStream::connect(bind).is_err());
+    }
+}
+
+/// The time-out of an attempt that has succeeded, unnoticed by a worker that fell behind, is none.
+#[test]
+fn a_late_worker_does_not_time_out_what_is_connected() {
+    let server = TcpListener::bind("127.39.0.7:0").unwrap();
+    let mut worker = worker();
+    let (id, _client) = connection(&mut worker, server.local_addr().unwrap());
+    server.accept().unwrap();
+    worker.now += Duration::from_secs(2);
+    worker.fire_timers();
+    let connection = &worker.connections[id.slot as usize];
+    assert_eq!(connection.deadline(), None, "it is open");
+    server.set_nonblocking(true).unwrap();
+    assert!(server.accept().is_err(), "connected twice");
 }
 
 /// A deadline that no connection has any more neither fires nor keeps the worker from sleeping.
