@@ -1,14 +1,15 @@
 //! The one task that owns the planner: what happens comes in, plans and claims go out.
 
-use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::watch;
 use vipgate_api::{Object, ObjectRef};
-use vipgate_planner::{Claims, Foreign, Link, Node, NodeReport, Planner, Statuses, VipState};
+use vipgate_planner::{Claims, Link, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Situation};
+use super::foreign::Findings;
 use super::journal::Journal;
 use super::source::Source;
 use super::state::StateFile;
@@ -19,7 +20,7 @@ pub(super) struct Engine {
     source: Source,
     planner: Planner,
     node: Node,
-    foreign: Foreign,
+    findings: Findings,
     state: StateFile,
     /// Why the claims could not be written the last time.
     unsaved: Option<(Claims, String)>,
@@ -43,7 +44,7 @@ impl Engine {
             source,
             planner,
             node,
-            foreign: Foreign::new(),
+            findings: Findings::default(),
             state,
             unsaved: None,
             speaker,
@@ -73,6 +74,7 @@ impl Engine {
                     let report = reports.borrow_and_update().clone();
                     self.learn(report);
                 }
+                () = until(self.findings.due()) => self.forget(),
             }
             self.settle();
         }
@@ -98,22 +100,19 @@ impl Engine {
 
     /// Takes in what the node found: addresses that somebody else has, and new ones that are free.
     fn learn(&mut self, report: NodeReport) {
+        self.findings.learn(&report, Instant::now());
         for (address, state) in &report.vips {
-            match state {
-                VipState::Conflict(mac) => {
-                    self.foreign.insert(*address, *mac);
-                }
-                VipState::Serving(_) => self.serves(*address),
-                VipState::Probing | VipState::Failed(_) => {}
+            if matches!(state, VipState::Serving(_)) {
+                self.planner.publish(*address);
             }
         }
-        self.planner.set_foreign(self.foreign.clone());
+        self.planner.set_foreign(self.findings.addresses());
         self.planner.set_report(report);
     }
 
-    fn serves(&mut self, address: IpAddr) {
-        self.foreign.remove(&address);
-        self.planner.publish(address);
+    fn forget(&mut self) {
+        self.findings.forget(Instant::now());
+        self.planner.set_foreign(self.findings.addresses());
     }
 
     /// Plans, and hands out what follows. Claims are safe before the plan that uses them goes out.
@@ -167,5 +166,13 @@ impl Engine {
         let manifests = self.source.problems().iter().filter(|problem| !problem.is_error());
         let planned = statuses.notes.iter().map(|note| Problem::plain(note));
         manifests.map(Problem::of_manifest).chain(planned).collect()
+    }
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

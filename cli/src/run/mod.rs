@@ -10,6 +10,7 @@
 pub(crate) mod admin;
 mod board;
 mod engine;
+mod foreign;
 mod journal;
 pub(crate) mod paths;
 pub(crate) mod source;
