@@ -1,23 +1,15 @@
-//! The directory of manifests: the kernel says that something changed, and [`SETTLE`] after the last
-//! change the directory is read.
+//! The directory of manifests, read again whenever something in it has changed ([`super::watch`]).
 //!
 //! Owns the last good version of every object (`api::manifest::Snapshot`).
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use thiserror::Error;
-use tokio::sync::mpsc;
 use vipgate_api::manifest::{Mode, Problem, Skipped, Snapshot, Update, read_directory};
 use vipgate_api::{Object, ObjectRef};
 
-/// A change is applied this long after the last write, so that files written together are read
-/// together.
-const SETTLE: Duration = Duration::from_millis(50);
-/// Writers that never pause cannot hold a change back for longer than this.
-const AT_MOST: Duration = Duration::from_millis(500);
+use super::watch::Changes;
 
 /// Why the directory cannot be watched.
 #[derive(Debug, Error)]
@@ -39,11 +31,13 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Starts watching; nothing is read yet.
+    /// Prepares; nothing is read or watched yet.
     pub(crate) fn open(directory: &Path) -> Result<Self, WatchError> {
+        let failed = |source| WatchError { directory: directory.to_owned(), source };
+        fs::metadata(directory).map_err(|error| failed(notify::Error::io(error)))?;
         Ok(Self {
             directory: directory.to_owned(),
-            changes: Changes::of(directory)?,
+            changes: Changes::of(directory).map_err(failed)?,
             snapshot: Snapshot::new(Mode::Standalone),
             problems: Vec::new(),
             skipped: Vec::new(),
@@ -57,8 +51,15 @@ impl Source {
 
     /// Reads the directory and returns what changed.
     pub(crate) fn read(&mut self) -> Update {
-        let mut update = self.snapshot.update(read_directory(&self.directory));
+        let listing = read_directory(&self.directory);
+        let watched = self.changes.follow(&listing);
+        let mut update = self.snapshot.update(listing);
         self.problems = std::mem::take(&mut update.problems);
+        if let Err(source) = watched {
+            let error = WatchError { directory: self.directory.clone(), source };
+            let file = self.directory.to_string_lossy();
+            self.problems.push(Problem::of_file(&file, error.to_string()));
+        }
         self.skipped = std::mem::take(&mut update.skipped);
         update
     }
@@ -89,57 +90,4 @@ impl Source {
 pub(crate) fn read_once(directory: &Path) -> Vec<Object> {
     let update = Snapshot::new(Mode::Standalone).update(read_directory(directory));
     update.applied.into_iter().map(|(object, _)| object).collect()
-}
-
-/// Says when the directory is worth reading again.
-#[derive(Debug)]
-struct Changes {
-    hints: mpsc::Receiver<()>,
-    /// Whether a hint was taken that no read followed yet.
-    heard: bool,
-    /// Stops watching when dropped.
-    _watcher: RecommendedWatcher,
-}
-
-impl Changes {
-    /// Starts watching. Read the directory after this, so that nothing is missed in between.
-    fn of(directory: &Path) -> Result<Self, WatchError> {
-        // One hint is enough, however many events it stands for.
-        let (sender, hints) = mpsc::channel(1);
-        let failed = |source| WatchError { directory: directory.to_owned(), source };
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                if event.as_ref().map_or(true, |event| concerns_content(event.kind)) {
-                    let _ = sender.try_send(());
-                }
-            })
-            .map_err(failed)?;
-        watcher.watch(directory, RecursiveMode::Recursive).map_err(failed)?;
-        Ok(Self { hints, heard: false, _watcher: watcher })
-    }
-
-    /// Waits until something changed and writing has settled. Safe to cancel: what was heard is
-    /// remembered.
-    async fn settled(&mut self) {
-        if !self.heard {
-            if self.hints.recv().await.is_none() {
-                return std::future::pending().await;
-            }
-            self.heard = true;
-        }
-        let deadline = Instant::now() + AT_MOST;
-        while Instant::now() < deadline
-            && tokio::time::timeout(SETTLE, self.hints.recv()).await.is_ok()
-        {}
-        self.heard = false;
-    }
-}
-
-/// Reading the directory causes events too; only what can change content counts.
-fn concerns_content(kind: EventKind) -> bool {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) => false,
-        _ => true,
-    }
 }
