@@ -1,8 +1,11 @@
 //! The one task that owns the planner: what happens comes in, plans and claims go out.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep, sleep_until};
 use vipgate_api::{Object, ObjectRef};
 use vipgate_planner::{Claims, Foreign, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::node::Speaker;
@@ -13,12 +16,20 @@ use super::source::Source;
 use super::state::StateFile;
 use crate::status::report::Problem;
 
+/// How long an address that somebody answered for is passed over. Whoever had it may be gone then;
+/// if not, the next probe says so.
+const PASSED_OVER: Duration = Duration::from_secs(60);
+/// How long after a failure the claims are saved again.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
+
 /// Owns the planner and feeds it.
 pub(super) struct Engine {
     source: Source,
     planner: Planner,
     node: Node,
     foreign: Foreign,
+    /// When each address of `foreign` was last found taken.
+    found: BTreeMap<IpAddr, Instant>,
     state: StateFile,
     /// Why the claims could not be written the last time.
     unsaved: Option<(Claims, String)>,
@@ -43,6 +54,7 @@ impl Engine {
             planner,
             node,
             foreign: Foreign::new(),
+            found: BTreeMap::new(),
             state,
             unsaved: None,
             speaker,
@@ -57,6 +69,7 @@ impl Engine {
         links.mark_changed();
         self.read();
         loop {
+            let forgotten = self.next_forgotten();
             tokio::select! {
                 () = self.source.changed() => self.read(),
                 Ok(()) = links.changed() => {
@@ -67,6 +80,8 @@ impl Engine {
                     let report = reports.borrow_and_update().clone();
                     self.learn(report);
                 }
+                () = until(forgotten) => self.forget_foreign(),
+                () = sleep(SAVE_AGAIN), if self.unsaved.is_some() => {}
             }
             self.settle();
         }
@@ -91,6 +106,7 @@ impl Engine {
             match state {
                 VipState::Conflict(mac) => {
                     self.foreign.insert(*address, *mac);
+                    self.found.insert(*address, Instant::now());
                 }
                 VipState::Serving(_) => self.serves(*address),
                 VipState::Probing | VipState::Failed(_) => {}
@@ -102,19 +118,33 @@ impl Engine {
 
     fn serves(&mut self, address: IpAddr) {
         self.foreign.remove(&address);
+        self.found.remove(&address);
         self.planner.publish(address);
+    }
+
+    /// When an address is due to be given another chance.
+    fn next_forgotten(&self) -> Option<Instant> {
+        self.found.values().min().map(|found| *found + PASSED_OVER)
+    }
+
+    /// Gives addresses that were taken another chance, unless somebody waits for them: those are
+    /// asked for all the time.
+    fn forget_foreign(&mut self) {
+        let (now, report) = (Instant::now(), self.speaker.reports().borrow().clone());
+        for (address, found) in &mut self.found {
+            if matches!(report.vips.get(address), Some(VipState::Conflict(_))) {
+                *found = now;
+            }
+        }
+        self.found.retain(|_, found| now < *found + PASSED_OVER);
+        self.foreign.retain(|address, _| self.found.contains_key(address));
+        self.planner.set_foreign(self.foreign.clone());
     }
 
     /// Plans, and hands out what follows. Claims are safe before the plan that uses them goes out.
     fn settle(&mut self) {
         let outcome = self.planner.run();
-        if let Some(claims) = outcome.claims.or_else(|| self.unsaved.take().map(|(c, _)| c)) {
-            self.unsaved = self.state.save(&claims).err().map(|error| {
-                let error = error.to_string();
-                tracing::error!(error, "claims could not be saved");
-                (claims, error)
-            });
-        }
+        self.save(outcome.claims);
         self.speaker.apply(Arc::clone(&outcome.plan));
         let report = self.speaker.reports().borrow().clone();
         let situation = Situation {
@@ -128,6 +158,22 @@ impl Engine {
         };
         self.journal.situation(&situation);
         self.board.show(situation);
+    }
+
+    /// Saves new claims, or those that could not be saved before.
+    fn save(&mut self, new: Option<Claims>) {
+        let (unsaved, said) = self.unsaved.take().unzip();
+        let Some(claims) = new.or(unsaved) else { return };
+        match self.state.save(&claims).map_err(|error| error.to_string()) {
+            Ok(()) if said.is_some() => tracing::info!("claims could be saved again"),
+            Ok(()) => {}
+            Err(error) => {
+                if said.as_ref() != Some(&error) {
+                    tracing::error!(error, "claims could not be saved");
+                }
+                self.unsaved = Some((claims, error));
+            }
+        }
     }
 
     /// The objects that have a status.
@@ -156,5 +202,13 @@ impl Engine {
         let manifests = self.source.problems().iter().filter(|problem| !problem.is_error());
         let planned = statuses.notes.iter().map(|note| Problem::plain(note));
         manifests.map(Problem::of_manifest).chain(planned).collect()
+    }
+}
+
+/// Comes true at that time, or never.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
