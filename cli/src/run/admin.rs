@@ -5,7 +5,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub(crate) enum AdminError {
     #[error("{} is in use by another vipgate; give each its own --admin SOCKET", .0.display())]
     InUse(PathBuf),
     /// It cannot be made.
-    #[error("{}: {source}; choose another place with --admin SOCKET", path.display())]
-    Bind { path: PathBuf, source: io::Error },
+    #[error("{}: {error}; choose another place with --admin SOCKET", path.display())]
+    Bind { path: PathBuf, error: io::Error },
 }
 
 /// A question.
@@ -108,13 +108,17 @@ pub(crate) fn serve(
 }
 
 fn bind(path: &Path) -> Result<UnixListener, AdminError> {
-    let failed = |source| AdminError::Bind { path: path.to_owned(), source };
+    let failed = |error| AdminError::Bind { path: path.to_owned(), error };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(failed)?;
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => return Err(AdminError::InUse(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+        // A file that is no socket refuses, too, and is not ours to remove.
+        Err(error)
+            if error.kind() == io::ErrorKind::ConnectionRefused
+                && fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) =>
+        {
             fs::remove_file(path).map_err(failed)?;
         }
         Err(_) => {}

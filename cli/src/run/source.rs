@@ -13,11 +13,11 @@ use super::watch::Changes;
 
 /// Why the directory cannot be watched.
 #[derive(Debug, Error)]
-#[error("{} cannot be watched: {source}; does it exist, and is fs.inotify.max_user_watches high enough?",
+#[error("{} cannot be watched: {error}; does it exist, and is fs.inotify.max_user_watches high enough?",
     directory.display())]
 pub(crate) struct WatchError {
     directory: PathBuf,
-    source: notify::Error,
+    error: notify::Error,
 }
 
 /// The directory and what was read from it.
@@ -33,7 +33,7 @@ pub(crate) struct Source {
 impl Source {
     /// Prepares; nothing is read or watched yet.
     pub(crate) fn open(directory: &Path) -> Result<Self, WatchError> {
-        let failed = |source| WatchError { directory: directory.to_owned(), source };
+        let failed = |error| WatchError { directory: directory.to_owned(), error };
         fs::metadata(directory).map_err(|error| failed(notify::Error::io(error)))?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -55,8 +55,8 @@ impl Source {
         let watched = self.changes.follow(&listing);
         let mut update = self.snapshot.update(listing);
         self.problems = std::mem::take(&mut update.problems);
-        if let Err(source) = watched {
-            let error = WatchError { directory: self.directory.clone(), source };
+        if let Err(error) = watched {
+            let error = WatchError { directory: self.directory.clone(), error };
             let file = self.directory.to_string_lossy();
             self.problems.push(Problem::of_file(&file, error.to_string()));
         }

@@ -15,14 +15,14 @@ use vipgate_planner::Claims;
 #[derive(Debug, Error)]
 pub(crate) enum StateError {
     /// The directory cannot be made or locked.
-    #[error("{}: {source}; choose another place with --state FILE", path.display())]
-    Directory { path: PathBuf, source: io::Error },
+    #[error("{}: {error}; choose another place with --state FILE", path.display())]
+    Directory { path: PathBuf, error: io::Error },
     /// Somebody else has it.
     #[error("{} is in use by another vipgate; give each its own --state FILE", path.display())]
     InUse { path: PathBuf },
     /// It cannot be written.
-    #[error("{}: {source}; addresses may change at the next start", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    #[error("{}: {error}; addresses may change at the next start", path.display())]
+    Write { path: PathBuf, error: io::Error },
 }
 
 /// The file, locked for as long as this lives.
@@ -44,7 +44,7 @@ impl StateFile {
     /// Locks the file (through `<file>.lock`) and reads the claims. Generations that cannot be read
     /// are named and skipped: with none left, allocation starts from nothing.
     pub(crate) fn open(path: &Path) -> Result<(Self, Claims), StateError> {
-        let directory = |source| StateError::Directory { path: path.to_owned(), source };
+        let directory = |error| StateError::Directory { path: path.to_owned(), error };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(directory)?;
         }
@@ -62,7 +62,7 @@ impl StateFile {
         let document = Document { version: VERSION, claims: claims.clone() };
         let mut text = serde_json::to_vec_pretty(&document).expect("claims are plain data");
         text.push(b'\n');
-        self.replace(&text).map_err(|source| StateError::Write { path: self.path.clone(), source })
+        self.replace(&text).map_err(|error| StateError::Write { path: self.path.clone(), error })
     }
 
     fn replace(&self, text: &[u8]) -> io::Result<()> {
