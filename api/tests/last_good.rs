@@ -47,7 +47,7 @@ impl Desk {
             .map(|(path, content)| File { path: path.clone(), content: content.clone() })
             .collect();
         let unread = self.unread.clone();
-        self.snapshot.update(Listing { files, unread, problems: Vec::new() })
+        self.snapshot.update(Listing { files, unread, ..Listing::default() })
     }
 
     /// What is in use: `lan=192.0.2.1@a.yaml`, sorted.

@@ -31,6 +31,10 @@ pub struct Listing {
     pub problems: Vec<Problem>,
     /// Path prefixes below which files may be that are not listed.
     pub unread: Vec<String>,
+    /// Directories that were read, for those who watch them.
+    pub directories: Vec<PathBuf>,
+    /// Links that were met, whether they lead to something or not.
+    pub links: Vec<PathBuf>,
 }
 
 /// One manifest file.
@@ -83,6 +87,9 @@ impl Walk {
         if is_hidden(path) {
             return;
         }
+        if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+            self.listing.links.push(path.to_owned());
+        }
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if is_gone(path, &error) => return,
@@ -112,6 +119,7 @@ impl Walk {
                 return self.unreadable(&path, message);
             }
         };
+        self.listing.directories.push(path.clone());
         self.entries += entries.len();
         if self.entries > MAX_ENTRIES {
             let message =

@@ -113,7 +113,7 @@ impl Snapshot {
 
     /// Takes in the files as they are now.
     pub fn update(&mut self, listing: Listing) -> Update {
-        let Listing { files, mut problems, unread } = listing;
+        let Listing { files, mut problems, unread, .. } = listing;
         let below = |path: &str, prefix: &str| Path::new(path).starts_with(prefix);
         let listed_before = |prefix: &str| self.files.keys().any(|path| below(path, prefix));
         self.never_listed = unread

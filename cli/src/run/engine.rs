@@ -1,9 +1,10 @@
 //! The one task that owns the planner: what happens comes in, plans and claims go out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 use vipgate_api::{Object, ObjectRef};
 use vipgate_planner::{Claims, Link, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::node::Speaker;
@@ -14,6 +15,9 @@ use super::journal::Journal;
 use super::source::Source;
 use super::state::StateFile;
 use crate::status::report::Problem;
+
+/// How long after a failure the claims are saved again.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Owns the planner and feeds it.
 pub(super) struct Engine {
@@ -75,6 +79,7 @@ impl Engine {
                     self.learn(report);
                 }
                 () = until(self.findings.due()) => self.forget(),
+                () = sleep(SAVE_AGAIN), if self.unsaved.is_some() => {}
             }
             self.settle();
         }
@@ -118,13 +123,7 @@ impl Engine {
     /// Plans, and hands out what follows. Claims are safe before the plan that uses them goes out.
     fn settle(&mut self) {
         let outcome = self.planner.run();
-        if let Some(claims) = outcome.claims.or_else(|| self.unsaved.take().map(|(c, _)| c)) {
-            self.unsaved = self.state.save(&claims).err().map(|error| {
-                let error = error.to_string();
-                tracing::error!(error, "claims could not be saved");
-                (claims, error)
-            });
-        }
+        self.save(outcome.claims);
         self.speaker.apply(Arc::clone(&outcome.plan));
         let report = self.speaker.reports().borrow().clone();
         let situation = Situation {
@@ -138,6 +137,22 @@ impl Engine {
         };
         self.journal.situation(&situation);
         self.board.show(situation);
+    }
+
+    /// Saves new claims, or those that could not be saved before.
+    fn save(&mut self, new: Option<Claims>) {
+        let (unsaved, said) = self.unsaved.take().unzip();
+        let Some(claims) = new.or(unsaved) else { return };
+        match self.state.save(&claims).map_err(|error| error.to_string()) {
+            Ok(()) if said.is_some() => tracing::info!("claims could be saved again"),
+            Ok(()) => {}
+            Err(error) => {
+                if said.as_ref() != Some(&error) {
+                    tracing::error!(error, "claims could not be saved");
+                }
+                self.unsaved = Some((claims, error));
+            }
+        }
     }
 
     /// The objects that have a status.

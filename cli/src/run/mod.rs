@@ -15,6 +15,7 @@ mod journal;
 pub(crate) mod paths;
 pub(crate) mod source;
 mod state;
+mod watch;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -191,7 +191,7 @@ impl Executor {
                 changed = self.vips.changed() => {
                     if changed.is_err() { break; }
                 }
-                () = self.probes.next() => {}
+                () = self.probes.next(&self.arp) => {}
                 Some(conflict) = self.conflicts.recv() => {
                     tracing::warn!(vip = %conflict.vip, mac = %conflict.mac, link = conflict.link,
                         "somebody else claims a VIP of ours; defended");

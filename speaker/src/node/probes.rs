@@ -1,9 +1,12 @@
 //! What the wire said about addresses that are claimed for the first time (RFC 5227).
 //!
-//! State: one entry per address of the plan that has to be probed. A probe runs once; an address
-//! that somebody has is asked for again every [`AGAIN`], because a requested address waits for it.
+//! State: one question per address of the plan that has to be probed, which is over when the
+//! address is free. A question belongs to the links it was asked on: when the plan names others, or
+//! none because a link went down, it is forgotten and asked anew. An address that somebody has is
+//! asked for again every [`AGAIN`], because a requested address waits for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +18,27 @@ use vipgate_planner::{Announce, MacAddr, Plan, Vip, VipState};
 
 use crate::arp::{ArpError, ArpSpeaker, ProbeOutcome};
 
-/// How long after a conflict or a failure the address is asked for again.
+/// How long after a conflict the address is asked for again.
 const AGAIN: Duration = Duration::from_secs(30);
+/// How long after a failure to ask, which says nothing about the address.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// Probes under way and their results.
+/// Questions under way and their answers.
 #[derive(Default)]
 pub(super) struct Probes {
-    answers: BTreeMap<IpAddr, Answer>,
-    /// Addresses with a probe under way, or one that waits for its time.
-    busy: BTreeSet<IpAddr>,
-    running: FuturesUnordered<BoxFuture<'static, (IpAddr, Finding)>>,
+    questions: BTreeMap<IpAddr, Question>,
+    running: FuturesUnordered<BoxFuture<'static, (IpAddr, u64, Finding)>>,
+    /// Numbers questions, so that what comes in for a forgotten one is told apart.
+    asked: u64,
 }
 
-/// What is known of an address; nothing before the first answer.
+struct Question {
+    number: u64,
+    links: Vec<String>,
+    /// The last answer; nothing before the first.
+    answer: Option<Answer>,
+}
+
 enum Answer {
     Free,
     Taken(MacAddr),
@@ -40,44 +51,56 @@ enum Finding {
 }
 
 impl Probes {
-    /// Starts probes for what is new in the plan or due again, and forgets what is gone from it.
+    /// Starts probes for what is new in the plan, and forgets what is gone from it.
     pub(super) fn follow(&mut self, plan: &Plan, arp: &Arc<ArpSpeaker>) {
-        self.answers.retain(|address, _| plan.vips.get(address).is_some_and(|vip| vip.probe));
-        for vip in plan.vips.values().filter(|vip| vip.probe) {
-            let (IpAddr::V4(address), Announce::Layer2(links)) = (vip.address, &vip.announce)
-            else {
-                continue;
-            };
-            let settled = matches!(self.answers.get(&vip.address), Some(Answer::Free));
-            if !settled && self.busy.insert(vip.address) {
-                self.running.push(ask(arp, address, links.clone()));
+        self.questions.retain(|address, question| {
+            plan.vips.get(address).and_then(to_probe).is_some_and(|(_, l)| *l == question.links)
+        });
+        for (address, links) in plan.vips.values().filter_map(to_probe) {
+            if let Entry::Vacant(new) = self.questions.entry(address.into()) {
+                self.asked += 1;
+                let number = self.asked;
+                new.insert(Question { number, links: links.clone(), answer: None });
+                self.running.push(ask(Arc::clone(arp), address, links.clone(), number));
             }
         }
     }
 
     /// Waits until there is something new; for ever when nothing runs.
-    pub(super) async fn next(&mut self) {
-        let Some((address, finding)) = self.running.next().await else {
-            return std::future::pending().await;
-        };
-        let answer = match finding {
-            Finding::TimeToAskAgain => {
-                self.busy.remove(&address);
-                return;
+    pub(super) async fn next(&mut self, arp: &Arc<ArpSpeaker>) {
+        loop {
+            let Some((address, number, finding)) = self.running.next().await else {
+                return std::future::pending().await;
+            };
+            let question = self.questions.get_mut(&address);
+            let Some(question) = question.filter(|question| question.number == number) else {
+                continue;
+            };
+            let (answer, pause) = match finding {
+                Finding::TimeToAskAgain => {
+                    if let IpAddr::V4(v4) = address {
+                        let links = question.links.clone();
+                        self.running.push(ask(Arc::clone(arp), v4, links, number));
+                    }
+                    continue;
+                }
+                Finding::Outcome(Ok(ProbeOutcome::Free)) => (Answer::Free, None),
+                Finding::Outcome(Ok(ProbeOutcome::Conflict { mac, .. })) => {
+                    (Answer::Taken(mac), Some(AGAIN))
+                }
+                Finding::Outcome(Err(error)) => {
+                    (Answer::Failed(error.to_string()), Some(AFTER_FAILURE))
+                }
+            };
+            question.answer = Some(answer);
+            if let Some(pause) = pause {
+                self.running.push(Box::pin(async move {
+                    tokio::time::sleep(pause).await;
+                    (address, number, Finding::TimeToAskAgain)
+                }));
             }
-            Finding::Outcome(Ok(ProbeOutcome::Free)) => {
-                self.busy.remove(&address);
-                self.answers.insert(address, Answer::Free);
-                return;
-            }
-            Finding::Outcome(Ok(ProbeOutcome::Conflict { mac, .. })) => Answer::Taken(mac),
-            Finding::Outcome(Err(error)) => Answer::Failed(error.to_string()),
-        };
-        self.answers.insert(address, answer);
-        self.running.push(Box::pin(async move {
-            tokio::time::sleep(AGAIN).await;
-            (address, Finding::TimeToAskAgain)
-        }));
+            return;
+        }
     }
 
     /// What stands in the way of holding this VIP, if anything.
@@ -85,7 +108,7 @@ impl Probes {
         if !vip.probe {
             return None;
         }
-        match self.answers.get(&vip.address) {
+        match self.questions.get(&vip.address).and_then(|question| question.answer.as_ref()) {
             None => Some(VipState::Probing),
             Some(Answer::Free) => None,
             Some(Answer::Taken(mac)) => Some(VipState::Conflict(*mac)),
@@ -94,11 +117,21 @@ impl Probes {
     }
 }
 
+/// The address and where to ask for it, of a VIP that has to be probed.
+fn to_probe(vip: &Vip) -> Option<(Ipv4Addr, &Vec<String>)> {
+    match (vip.address, &vip.announce) {
+        (IpAddr::V4(address), Announce::Layer2(links)) if vip.probe => Some((address, links)),
+        _ => None,
+    }
+}
+
 fn ask(
-    arp: &Arc<ArpSpeaker>,
+    arp: Arc<ArpSpeaker>,
     address: Ipv4Addr,
     links: Vec<String>,
-) -> BoxFuture<'static, (IpAddr, Finding)> {
-    let arp = Arc::clone(arp);
-    Box::pin(async move { (address.into(), Finding::Outcome(arp.probe(address, &links).await)) })
+    number: u64,
+) -> BoxFuture<'static, (IpAddr, u64, Finding)> {
+    Box::pin(
+        async move { (address.into(), number, Finding::Outcome(arp.probe(address, &links).await)) },
+    )
 }
