@@ -179,3 +179,26 @@ fn the_announced_interface_is_the_one_the_advertisement_names() {
     let answer = answer.to_lowercase();
     assert!(answer.contains(&second.mac().to_string()), "{answer}");
 }
+
+#[test]
+fn a_link_that_fails_during_the_probe_costs_no_more_than_its_absence() {
+    let site = Site::new("probeflap");
+    let _server = site.echo("10.77.0.21:80");
+    site.write_web(&["10.77.0.21:80"]);
+    let vipgate = site.start();
+    eventually(SOON, || {
+        let state = vipgate.report(&site.node)?["vips"][0]["state"].to_string();
+        anyhow::ensure!(state.contains("asking"), "{state}");
+        Ok(())
+    })
+    .unwrap();
+    site.node.run("ip", ["link", "set", "eth0", "down"]).unwrap();
+    eventually(SOON, || {
+        let problems = vipgate.report(&site.node)?["problems"].to_string();
+        anyhow::ensure!(problems.contains("is down"), "{problems}");
+        Ok(())
+    })
+    .unwrap();
+    site.node.run("ip", ["link", "set", "eth0", "up"]).unwrap();
+    site.healthy(&vipgate);
+}

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use vipgate_lab::eventually;
@@ -137,4 +138,76 @@ fn an_invalid_share_is_reset_and_the_rest_is_exact() {
     assert!((98..=102).contains(&reset), "a quarter of 400, exactly: {reset}");
     let report = vipgate.report(&site.node).unwrap();
     assert!(report["problems"].to_string().contains("missing"), "{}", report["problems"]);
+}
+
+#[test]
+fn a_directory_that_is_swapped_or_made_anew_is_followed() {
+    let site = Site::new("swapped");
+    let _servers = [site.echo("10.77.0.21:80"), site.echo("10.77.0.22:80")];
+    let (first, second) = ("10.77.0.21:80", "10.77.0.22:80");
+    let releases = site.manifests.join("releases");
+    let current = releases.join("current");
+    let release = |name: &str, endpoint: &str| {
+        site.write_web(&[endpoint]);
+        fs::create_dir_all(releases.join(name)).unwrap();
+        for file in ["pool.yaml", "gateway.yaml", "route.yaml", "backend.yaml"] {
+            fs::rename(site.manifests.join(file), releases.join(name).join(file)).unwrap();
+        }
+    };
+    release("1", first);
+    release("2", second);
+    symlink("1", &current).unwrap();
+    let vipgate = site.start_with(&current, &[]);
+    site.healthy(&vipgate);
+    let goes_to = |target: &str, what: &str| {
+        eventually(SOON, || {
+            let greeting = site.greeting(&format!("{VIP}:80"))?;
+            anyhow::ensure!(greeting == target, "{what}: still {greeting}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    goes_to(first, "the first release");
+    symlink("2", releases.join("next")).unwrap();
+    fs::rename(releases.join("next"), &current).unwrap();
+    goes_to(second, "the link leads elsewhere");
+
+    fs::rename(releases.join("2"), releases.join("old")).unwrap();
+    release("2", first);
+    goes_to(first, "the directory was made anew");
+    fs::write(releases.join("2/backend.yaml"), backend("web", &[second])).unwrap();
+    goes_to(second, "a file in the new directory");
+
+    let elsewhere = releases.join("backend.yaml");
+    fs::write(&elsewhere, backend("web", &[first])).unwrap();
+    fs::remove_file(releases.join("2/backend.yaml")).unwrap();
+    symlink(&elsewhere, releases.join("2/backend.yaml")).unwrap();
+    goes_to(first, "a link to a file elsewhere");
+    fs::write(&elsewhere, backend("web", &[second])).unwrap();
+    goes_to(second, "the file elsewhere changed");
+}
+
+#[test]
+fn files_rewritten_in_place_without_a_pause_are_not_read_half_written() {
+    let site = Site::new("churn");
+    let _server = site.echo("10.77.0.21:80");
+    site.write_web(&["10.77.0.21:80"]);
+    let vipgate = site.start();
+    site.healthy(&vipgate);
+    let mut stream = open(&site, &format!("{VIP}:80"));
+    let text = gateway("web", &[("tcp", 80)]);
+    let (start, end) = text.as_bytes().split_at(text.len() / 2);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        // Empty for longer than it is whole.
+        let mut file = fs::File::create(site.manifests.join("gateway.yaml")).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        file.write_all(start).unwrap();
+        file.write_all(end).unwrap();
+        drop(file);
+        std::thread::sleep(Duration::from_millis(20));
+        echo(&mut stream, b"still here");
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    echo(&mut stream, b"and after it");
 }
