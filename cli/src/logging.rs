@@ -1,17 +1,20 @@
 //! Logs: for people on a terminal, JSON otherwise. `VIPGATE_LOG` filters, in the syntax of
 //! tracing's `EnvFilter` (`debug`, `vipgate_speaker::arp=trace`).
 
+use std::env;
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+
+/// Our own news, and only the trouble of the libraries.
+const DEFAULT: &str = "warn,vipgate=info,vipgate_speaker=info,vipgate_planner=info";
 
 /// Starts logging to standard error.
 pub(crate) fn start() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .with_env_var("VIPGATE_LOG")
-        .from_env_lossy();
+    let filter = match env::var("VIPGATE_LOG") {
+        Ok(directives) => EnvFilter::new(directives),
+        Err(_) => EnvFilter::new(DEFAULT),
+    };
     let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if io::stderr().is_terminal() {
         format.compact().with_target(false).init();
