@@ -3,13 +3,14 @@
 //! The socket is for the user who runs the process (mode 0600). A file that a dead process left is
 //! replaced; one that somebody still answers on is not.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::getuid;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -34,6 +35,10 @@ pub(crate) enum AdminError {
     /// Somebody answers there.
     #[error("{} is in use by another vipgate; give each its own --admin SOCKET", .0.display())]
     InUse(PathBuf),
+    /// Who owns the directory could put another socket in the place of ours.
+    #[error("{} belongs to another user (uid {owner}); choose another place with --admin SOCKET",
+        directory.display())]
+    Foreign { directory: PathBuf, owner: u32 },
     /// It cannot be made.
     #[error("{}: {error}; choose another place with --admin SOCKET", path.display())]
     Bind { path: PathBuf, error: io::Error },
@@ -76,7 +81,11 @@ impl AdminSocket {
     pub(crate) fn bind(path: &Path) -> Result<Self, AdminError> {
         let failed = |error| AdminError::Bind { path: path.to_owned(), error };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(failed)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+            let (owner, me) = (fs::metadata(parent).map_err(failed)?.uid(), getuid().as_raw());
+            if ![0, me].contains(&owner) && me != 0 {
+                return Err(AdminError::Foreign { directory: parent.to_owned(), owner });
+            }
         }
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Err(AdminError::InUse(path.to_owned())),
