@@ -37,7 +37,7 @@ func proxy() int {
 
 func kubectl() int {
 	// Before the command is made, which reads its configuration and may log.
-	_ = logs.GlogSetter(kubectlcmd.GetLogVerbosity(os.Args))
+	_, _ = logs.GlogSetter(kubectlcmd.GetLogVerbosity(os.Args))
 	if err := cli.RunNoErrOutput(kubectlcmd.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err) // Prints it, and exits with its code.
 	}
