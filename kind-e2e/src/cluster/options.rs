@@ -94,6 +94,8 @@ pub(super) fn api_server(programs: &Programs, places: &Places) -> Program {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
             "--allow-privileged".to_owned(),
+            // Without it, a stop waits up to a minute for clients that keep their watches.
+            "--shutdown-watch-termination-grace-period=1s".to_owned(),
         ])
         .args(flag("cert-dir", places.certificates()))
         .args(flag("token-auth-file", places.tokens()))
