@@ -17,6 +17,7 @@
 
 mod bridge;
 mod capture;
+pub mod cluster;
 pub mod enter;
 mod frame;
 mod lab;

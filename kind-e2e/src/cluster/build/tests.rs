@@ -1,0 +1,48 @@
+use super::*;
+
+#[test]
+fn the_hash_is_the_published_one() {
+    // From the test vectors of the authors of FNV.
+    assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+}
+
+#[test]
+fn our_module_names_its_release() -> Result<()> {
+    let module = Module::read(Path::new(MODULE))?;
+    let flags = module.linker_flags()?;
+    assert!(flags.contains(".gitVersion=v1."), "{flags}");
+    assert!(flags.contains(".gitMajor=1 "), "{flags}");
+    Ok(())
+}
+
+#[test]
+fn every_source_counts_and_nothing_else() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text);
+    let hash = || Module::read(directory.path()).map(|module| module.hash);
+    write("go.mod", "require k8s.io/x v1\n\tk8s.io/kubernetes v1.36.3\n")?;
+    write("main.go", "package main")?;
+    let before = hash()?;
+    write("README.md", "words")?;
+    assert_eq!(hash()?, before);
+    write("main.go", "package main // changed")?;
+    assert_ne!(hash()?, before);
+    write("main.go", "package main")?;
+    assert_eq!(hash()?, before);
+    write("go.sum", "k8s.io/kubernetes v1.36.3 h1:")?;
+    assert_ne!(hash()?, before);
+    Ok(())
+}
+
+#[test]
+fn a_lock_keeps_the_second_out_until_the_first_is_done() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("lock");
+    let first = lock(&path)?;
+    let second = File::open(&path)?;
+    assert!(matches!(second.try_lock(), Err(TryLockError::WouldBlock)));
+    drop(first);
+    second.try_lock()?;
+    Ok(())
+}
