@@ -10,7 +10,7 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools fmt lint docs audit clean
+.PHONY: help demo test lab tools fmt lint docs audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: tools ## All there is to pass: tools, formatting, clippy, tests, docs
 	$(MAKE) --no-print-directory docs
 	cargo test --locked --workspace --no-fail-fast $(RUNNER)
 
+lab: tools ## The long set: a real Kubernetes control plane (needs Go; built once, ten minutes)
+	cargo test --locked --package vipgate-lab --features cluster --test cluster
+
 tools: ## Install the tools tests use, where they are missing (Debian, Ubuntu)
 	@scripts/install-test-tools.sh
 
@@ -34,7 +37,7 @@ fmt: ## Format the code
 	cargo fmt --all
 
 lint: ## Clippy on everything, warnings denied
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 docs: ## Build the API documentation, warnings denied
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
