@@ -15,7 +15,12 @@ pub(crate) fn start() {
         Ok(directives) => EnvFilter::new(directives),
         Err(_) => EnvFilter::new(DEFAULT),
     };
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written is lost. Saying so, on the same standard error, would panic: the
+    // restart of whoever reads the log must not end the forwarding.
+    let format = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     if io::stderr().is_terminal() {
         format.compact().with_target(false).init();
     } else {

@@ -11,9 +11,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use vipgate_planner::{Announce, MacAddr, Plan, Vip, VipState};
 
 use crate::arp::{ArpError, ArpSpeaker, ProbeOutcome};
@@ -27,7 +27,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Probes {
     questions: BTreeMap<IpAddr, Question>,
-    running: FuturesUnordered<BoxFuture<'static, (IpAddr, u64, Finding)>>,
+    running: FuturesUnordered<BoxFuture<'static, Found>>,
     /// Numbers questions, so that what comes in for a forgotten one is told apart.
     asked: u64,
 }
@@ -44,6 +44,9 @@ enum Answer {
     Taken(MacAddr),
     Failed(String),
 }
+
+/// For which address and question, and what.
+type Found = (IpAddr, u64, Finding);
 
 enum Finding {
     Outcome(Result<ProbeOutcome, ArpError>),
@@ -66,41 +69,50 @@ impl Probes {
         }
     }
 
-    /// Waits until there is something new; for ever when nothing runs.
+    /// Waits until there is something new, and takes in all that is; for ever when nothing runs.
     pub(super) async fn next(&mut self, arp: &Arc<ArpSpeaker>) {
-        loop {
-            let Some((address, number, finding)) = self.running.next().await else {
+        let mut news = false;
+        while !news {
+            let Some(found) = self.running.next().await else {
                 return std::future::pending().await;
             };
-            let question = self.questions.get_mut(&address);
-            let Some(question) = question.filter(|question| question.number == number) else {
-                continue;
-            };
-            let (answer, pause) = match finding {
-                Finding::TimeToAskAgain => {
-                    if let IpAddr::V4(v4) = address {
-                        let links = question.links.clone();
-                        self.running.push(ask(Arc::clone(arp), v4, links, number));
-                    }
-                    continue;
-                }
-                Finding::Outcome(Ok(ProbeOutcome::Free)) => (Answer::Free, None),
-                Finding::Outcome(Ok(ProbeOutcome::Conflict { mac, .. })) => {
-                    (Answer::Taken(mac), Some(AGAIN))
-                }
-                Finding::Outcome(Err(error)) => {
-                    (Answer::Failed(error.to_string()), Some(AFTER_FAILURE))
-                }
-            };
-            question.answer = Some(answer);
-            if let Some(pause) = pause {
-                self.running.push(Box::pin(async move {
-                    tokio::time::sleep(pause).await;
-                    (address, number, Finding::TimeToAskAgain)
-                }));
-            }
-            return;
+            news = self.take(found, arp);
         }
+        // Questions asked together are answered together, and one round does for all.
+        while let Some(Some(found)) = self.running.next().now_or_never() {
+            self.take(found, arp);
+        }
+    }
+
+    /// Takes in what was found; whether that is news.
+    fn take(&mut self, (address, number, finding): Found, arp: &Arc<ArpSpeaker>) -> bool {
+        let Some(question) = self.questions.get_mut(&address) else { return false };
+        if question.number != number {
+            return false;
+        }
+        let (answer, pause) = match finding {
+            Finding::TimeToAskAgain => {
+                if let IpAddr::V4(v4) = address {
+                    self.running.push(ask(Arc::clone(arp), v4, question.links.clone(), number));
+                }
+                return false;
+            }
+            Finding::Outcome(Ok(ProbeOutcome::Free)) => (Answer::Free, None),
+            Finding::Outcome(Ok(ProbeOutcome::Conflict { mac, .. })) => {
+                (Answer::Taken(mac), Some(AGAIN))
+            }
+            Finding::Outcome(Err(error)) => {
+                (Answer::Failed(error.to_string()), Some(AFTER_FAILURE))
+            }
+        };
+        question.answer = Some(answer);
+        if let Some(pause) = pause {
+            self.running.push(Box::pin(async move {
+                tokio::time::sleep(pause).await;
+                (address, number, Finding::TimeToAskAgain)
+            }));
+        }
+        true
     }
 
     /// What stands in the way of holding this VIP, if anything.
@@ -130,7 +142,7 @@ fn ask(
     address: Ipv4Addr,
     links: Vec<String>,
     number: u64,
-) -> BoxFuture<'static, (IpAddr, u64, Finding)> {
+) -> BoxFuture<'static, Found> {
     Box::pin(
         async move { (address.into(), number, Finding::Outcome(arp.probe(address, &links).await)) },
     )
