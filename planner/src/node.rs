@@ -63,6 +63,9 @@ pub struct NodeReport {
     /// State of each listener of the plan.
     #[serde(with = "listener_states")]
     pub listeners: BTreeMap<ListenerId, ListenerState>,
+    /// VIPs that serve here while another host claims them too, as seen on the wire lately.
+    #[serde(default)]
+    pub contested: BTreeMap<IpAddr, MacAddr>,
 }
 
 /// State of a VIP on this node.

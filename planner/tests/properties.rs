@@ -114,7 +114,7 @@ fn report(plan: &Plan, seed: u64) -> NodeReport {
         };
         Some((listener.id.clone(), state))
     });
-    NodeReport { vips: vips.collect(), listeners: listeners.collect() }
+    NodeReport { vips: vips.collect(), listeners: listeners.collect(), ..NodeReport::default() }
 }
 
 /// What a plan and the statuses beside it always are.

@@ -202,3 +202,25 @@ fn a_link_that_fails_during_the_probe_costs_no_more_than_its_absence() {
     site.node.run("ip", ["link", "set", "eth0", "up"]).unwrap();
     site.healthy(&vipgate);
 }
+
+#[test]
+fn a_host_that_takes_an_address_in_use_is_named_and_does_not_get_it() {
+    let site = Site::new("contest");
+    let _server = site.echo("10.77.0.21:80");
+    site.write_web(&["10.77.0.21:80"]);
+    let vipgate = site.start();
+    site.healthy(&vipgate);
+    site.server_address(VIP.parse().unwrap());
+    let announce = ["-U", "-c", "2", "-w", "2", "-i", "eth0", "-S", VIP, VIP];
+    let _ = site.servers.run("arping", announce);
+    let mac = site.on_servers.mac().to_string();
+    eventually(SOON, || {
+        let problems = vipgate.report(&site.node)?["problems"].to_string();
+        anyhow::ensure!(problems.contains(&mac) && problems.contains(VIP), "{problems}");
+        Ok(())
+    })
+    .unwrap();
+    let report = vipgate.report(&site.node).unwrap();
+    assert_eq!(report["vips"][0]["address"], VIP, "an address in use is never changed");
+    assert_eq!(report["vips"][0]["healthy"], true, "and serves on");
+}

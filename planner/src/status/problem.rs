@@ -31,6 +31,7 @@ pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem>
     }
     list.absent(layers);
     list.starved(layers);
+    list.contested(layers);
     list.0.sort_by(|a, b| {
         (a.reason == Reason::Pending, &a.object).cmp(&(b.reason == Reason::Pending, &b.object))
     });
@@ -107,6 +108,18 @@ impl List {
         }
         for (key, message) in layers.pool_problems {
             self.add(Kind::IpAddressPool, key, Reason::Invalid, message.clone());
+        }
+    }
+
+    /// Addresses in use that another host claims as well. They stay: clients know them.
+    fn contested(&mut self, layers: &Layers<'_>) {
+        for (address, mac) in &layers.report.contested {
+            let Some(claim) = layers.allocation.claims.0.get(address) else { continue };
+            let message = format!(
+                "{address} is claimed by {mac} too, and defended: take it from that host, or \
+                 exclude it from the pool and write another one into spec.addresses"
+            );
+            self.add(Kind::Gateway, &claim.gateway, Reason::AddressNotUsable, message);
         }
     }
 

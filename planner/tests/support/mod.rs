@@ -65,6 +65,7 @@ pub(crate) fn all_well(plan: &Plan) -> NodeReport {
     NodeReport {
         vips: vips.collect(),
         listeners: plan.listeners.iter().map(|l| (l.id.clone(), ListenerState::Bound)).collect(),
+        ..NodeReport::default()
     }
 }
 

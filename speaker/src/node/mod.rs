@@ -12,13 +12,14 @@
 //! * withdrawing goes the other way round: silence first, then the sockets, then the address;
 //! * the task never decides who owns what; it only says what it found.
 
+mod contests;
 mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -29,6 +30,7 @@ use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, Vip, VipS
 use crate::arp::{ArpError, ArpSpeaker, Conflict};
 use crate::host::{Host, HostError, VipOutcomes};
 use crate::proxy::{self, Proxy};
+use contests::Contests;
 use probes::Probes;
 
 /// How often sockets that could not be bound, and addresses that could not be held, are tried again.
@@ -92,6 +94,7 @@ impl Speaker {
         let executor = Executor {
             arp: Arc::new(arp),
             conflicts,
+            contests: Contests::default(),
             vips: host.vips(),
             stopped,
             host,
@@ -153,6 +156,7 @@ impl Speaker {
 struct Executor {
     arp: Arc<ArpSpeaker>,
     conflicts: mpsc::Receiver<Conflict>,
+    contests: Contests,
     host: Host,
     /// What became of the held VIPs; the host tries failed ones again by itself.
     vips: watch::Receiver<VipOutcomes>,
@@ -193,10 +197,11 @@ impl Executor {
                 }
                 () = self.probes.next(&self.arp) => {}
                 Some(conflict) = self.conflicts.recv() => {
-                    tracing::warn!(vip = %conflict.vip, mac = %conflict.mac, link = conflict.link,
-                        "somebody else claims a VIP of ours; defended");
-                    continue;
+                    tracing::debug!(vip = %conflict.vip, mac = %conflict.mac, link = conflict.link,
+                        "another host claims a VIP of ours; defended");
+                    self.contests.seen(&conflict, Instant::now());
                 }
+                () = until(self.contests.due()) => {}
                 () = tokio::time::sleep(RETRY), if self.incomplete => {}
             }
             self.reconcile().await;
@@ -218,7 +223,8 @@ impl Executor {
         self.announce(&self.held.iter().copied().filter(staying).collect());
         let listeners = self.bind(&plan);
 
-        let mut report = NodeReport { vips: BTreeMap::new(), listeners };
+        let contested = self.contests.lately(&plan, Instant::now());
+        let mut report = NodeReport { vips: BTreeMap::new(), listeners, contested };
         let mut ready = BTreeSet::new();
         for (address, vip) in &plan.vips {
             match self.readiness(vip, &report) {
@@ -308,6 +314,14 @@ impl Executor {
         if let Err(error) = self.host.shutdown().await {
             tracing::error!(%error, "the host could not be left as it was found");
         }
+    }
+}
+
+/// Comes true at that time, or never.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

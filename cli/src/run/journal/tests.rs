@@ -88,6 +88,7 @@ fn report(state: ListenerState) -> NodeReport {
     NodeReport {
         vips: [(vip, VipState::Serving(Vec::new()))].into(),
         listeners: [(listener, state)].into(),
+        ..NodeReport::default()
     }
 }
 

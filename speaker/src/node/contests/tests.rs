@@ -1,0 +1,38 @@
+use vipgate_planner::{Announce, Vip};
+
+use super::*;
+
+fn claim(vip: [u8; 4], mac: u8) -> Conflict {
+    Conflict { vip: vip.into(), mac: MacAddr([2, 0, 0, 0, 0, mac]), link: "eth0".to_owned() }
+}
+
+fn plan(vips: &[[u8; 4]]) -> Plan {
+    let vip = |address: IpAddr| {
+        let announce = Announce::Layer2(vec!["eth0".to_owned()]);
+        (address, Vip { address, probe: false, announce })
+    };
+    let vips = vips.iter().map(|octets| vip(IpAddr::from(*octets))).collect();
+    Plan { vips, listeners: Vec::new() }
+}
+
+#[test]
+fn a_claim_is_named_until_a_while_after_the_last_one() {
+    let (mut contests, start) = (Contests::default(), Instant::now());
+    let (ours, plan) = ([10, 0, 0, 1], plan(&[[10, 0, 0, 1]]));
+    assert_eq!(contests.due(), None);
+    contests.seen(&claim(ours, 7), start);
+    contests.seen(&claim(ours, 8), start + HOLDS / 2);
+    let named = contests.lately(&plan, start + HOLDS);
+    assert_eq!(named, [(ours.into(), MacAddr([2, 0, 0, 0, 0, 8]))].into(), "the last claimant");
+    let due = contests.due().unwrap();
+    assert_eq!(due, start + HOLDS / 2 + HOLDS);
+    assert!(contests.lately(&plan, due).is_empty());
+    assert_eq!(contests.due(), None);
+}
+
+#[test]
+fn a_vip_that_is_no_longer_ours_is_not_contested() {
+    let (mut contests, now) = (Contests::default(), Instant::now());
+    contests.seen(&claim([10, 0, 0, 1], 7), now);
+    assert!(contests.lately(&plan(&[[10, 0, 0, 2]]), now).is_empty());
+}
