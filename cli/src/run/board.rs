@@ -3,6 +3,7 @@
 //! The engine puts a situation up; whoever asks gets a report of it together with the counters of
 //! the moment. Nothing is computed while nobody asks.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,7 +57,12 @@ impl Reporter for Board {
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.clone(),
-            problems: situation.problems.clone(),
+            problems: situation
+                .problems
+                .iter()
+                .cloned()
+                .chain(situation.unreachable(&counters))
+                .collect(),
             notes: situation.notes.clone(),
             vips: situation.plan.vips.keys().map(|ip| situation.vip(*ip, &counters)).collect(),
             objects: situation.objects_with_status(),
@@ -112,6 +118,34 @@ impl Situation {
             route: listener.target.as_ref().map(|target| route(target, counters)),
             superseded: superseded.map(|route| format!("TCPRoute {route}")).collect(),
         }
+    }
+
+    /// Backends of which no endpoint could be reached the last time it was tried: what the manifests
+    /// and Kubernetes say of them is well, but connections to them are reset.
+    fn unreachable(&self, counters: &Snapshot) -> BTreeSet<Problem> {
+        let targets = self.plan.listeners.iter().filter_map(|listener| listener.target.as_ref());
+        let shares = targets
+            .flat_map(|target| target.shares.iter().map(move |share| (&target.route, share)));
+        let dead = shares.filter_map(|(route, share)| {
+            let mut why = Vec::new();
+            for endpoint in &share.endpoints {
+                match health(counters.endpoints.get(endpoint)) {
+                    (false, state) => why.push(format!("{}: {state}", endpoint.0)),
+                    (true, _) => return None,
+                }
+            }
+            (share.weight > 0 && !why.is_empty()).then(|| Problem {
+                place: None,
+                object: Some(format!("TCPRoute {route}")),
+                message: format!(
+                    "{} could not be reached, its part of the connections is reset ({}): does it \
+                     run, and does a firewall let this node through?",
+                    share.backend,
+                    why.join("; ")
+                ),
+            })
+        });
+        dead.collect()
     }
 
     fn objects_with_status(&self) -> Vec<serde_json::Value> {

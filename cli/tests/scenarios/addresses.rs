@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use vipgate_lab::{ArpOp, eventually};
 
-use crate::site::{SOON, Site, VIP, gateway};
+use crate::site::{SOON, Site, VIP, gateway, pool};
 
 #[test]
 fn a_new_address_is_probed_then_announced_and_the_burst_is_followed_by_silence() {
@@ -223,4 +223,27 @@ fn a_host_that_takes_an_address_in_use_is_named_and_does_not_get_it() {
     let report = vipgate.report(&site.node).unwrap();
     assert_eq!(report["vips"][0]["address"], VIP, "an address in use is never changed");
     assert_eq!(report["vips"][0]["healthy"], true, "and serves on");
+}
+
+#[test]
+fn many_new_addresses_are_announced_together() {
+    const MANY: usize = 200;
+    let site = Site::new("many");
+    site.write("pool.yaml", &pool("10.77.0.20-10.77.0.250"));
+    let gateways: Vec<String> =
+        (0..MANY).map(|number| gateway(&format!("g{number}"), &[("tcp", 80)])).collect();
+    site.write("gateways.yaml", &gateways.join("---\n"));
+    let started = Instant::now();
+    let vipgate = site.start();
+    eventually(SOON, || {
+        let report = vipgate.report(&site.node)?;
+        let vips = report["vips"].as_array().unwrap();
+        let announced = vips.iter().filter(|vip| vip["healthy"] == true).count();
+        anyhow::ensure!(announced == MANY, "{announced} of {MANY}");
+        Ok(())
+    })
+    .unwrap();
+    // Half a second for the probes, which run at the same time.
+    let took = started.elapsed();
+    assert!(took < vipgate_lab::patience(Duration::from_secs(4)), "{took:?}");
 }

@@ -1,12 +1,13 @@
 //! The process: how it starts, drains and ends.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use vipgate_lab::eventually;
 
-use crate::site::{SOON, Site, VIP, route};
+use crate::site::{SOON, Site, VIP, VIPGATE, gateway, pool, route};
 
 #[test]
 fn sigterm_lets_connections_finish_and_leaves_the_host_as_it_was() {
@@ -116,4 +117,39 @@ fn it_is_silent_when_idle() {
     for line in vipgate.process.output().stderr_text().lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("JSON when it is not a terminal");
     }
+}
+
+#[test]
+fn it_outlives_whoever_reads_its_log() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (manifests, admin) = (scratch.path().join("m"), scratch.path().join("admin.sock"));
+    std::fs::create_dir(&manifests).unwrap();
+    let mut child = Command::new(VIPGATE)
+        .args(["run", "--state"])
+        .arg(scratch.path().join("state.json"))
+        .arg("--admin")
+        .args([&admin, &manifests])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    log.read_line(&mut line).unwrap();
+    drop(log);
+    // Each change is a line that cannot be written.
+    std::fs::write(manifests.join("pool.yaml"), pool("127.77.42.1-127.77.42.9")).unwrap();
+    std::fs::write(manifests.join("gateway.yaml"), gateway("web", &[("tcp", 18081)])).unwrap();
+    let served = eventually(SOON, || {
+        let status =
+            Command::new(VIPGATE).args(["status", "--admin"]).arg(&admin).output().unwrap();
+        let text = String::from_utf8_lossy(&status.stdout).into_owned();
+        anyhow::ensure!(text.contains("127.77.42.1  served"), "{text}");
+        Ok(())
+    });
+    let pid = rustix::process::Pid::from_child(&child);
+    let asked = rustix::process::kill_process(pid, Signal::TERM);
+    let ended = child.wait().unwrap();
+    served.unwrap();
+    asked.unwrap();
+    assert_eq!(ended.code(), Some(0), "first line: {line}");
 }

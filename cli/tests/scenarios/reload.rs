@@ -211,3 +211,23 @@ fn files_rewritten_in_place_without_a_pause_are_not_read_half_written() {
     std::thread::sleep(Duration::from_millis(300));
     echo(&mut stream, b"and after it");
 }
+
+#[test]
+fn a_backend_that_nothing_reaches_is_a_problem_until_it_is_reached() {
+    let site = Site::new("dead");
+    site.server_address("10.77.0.21".parse().unwrap());
+    site.write_web(&["10.77.0.21:80"]);
+    let vipgate = site.start();
+    site.healthy(&vipgate);
+    let web = format!("{VIP}:80");
+    let error = site.greeting(&web).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "nobody listens there");
+    let problems = vipgate.report(&site.node).unwrap()["problems"].to_string();
+    assert!(problems.contains("Backend default/web could not be reached"), "{problems}");
+    assert!(problems.contains("10.77.0.21:80: Connection refused"), "{problems}");
+    assert!(vipgate.status(&site.node, &[]).is_err(), "exit code 1");
+
+    let _server = site.echo("10.77.0.21:80");
+    assert_eq!(site.greeting(&web).unwrap(), "10.77.0.21:80");
+    site.healthy(&vipgate);
+}
