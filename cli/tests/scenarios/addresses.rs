@@ -247,3 +247,29 @@ fn many_new_addresses_are_announced_together() {
     let took = started.elapsed();
     assert!(took < vipgate_lab::patience(Duration::from_secs(4)), "{took:?}");
 }
+
+#[test]
+fn the_labels_of_the_host_decide_where_an_advertisement_counts() {
+    let site = Site::new("labels");
+    let _server = site.echo("10.77.0.21:80");
+    site.write_web(&["10.77.0.21:80"]);
+    let advertisement = |rack: &str| {
+        format!(
+            "apiVersion: vipgate.dev/v1alpha1\nkind: L2Advertisement\n\
+             metadata: {{name: racks, namespace: vipgate-system}}\n\
+             spec: {{nodeSelectors: [{{matchLabels: {{rack: {rack}}}}}]}}\n"
+        )
+    };
+    site.write("l2.yaml", &advertisement("b2"));
+    let vipgate = site.start_with(&site.manifests, &["--label", "rack=a1"]);
+    eventually(SOON, || {
+        let problems = vipgate.report(&site.node)?["problems"].to_string();
+        anyhow::ensure!(problems.contains("L2Advertisement"), "{problems}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(site.who_has(VIP), Vec::<String>::new());
+    site.write("l2.yaml", &advertisement("a1"));
+    site.healthy(&vipgate);
+    assert_eq!(site.who_has(VIP), [site.on_node.mac().to_string()]);
+}
