@@ -102,7 +102,11 @@ impl Kind {
 
     /// `apiVersion` of the preferred version.
     pub fn api_version(self) -> String {
-        let version = self.versions()[0];
+        self.api_version_in(self.versions()[0])
+    }
+
+    /// `apiVersion` of a version.
+    pub fn api_version_in(self, version: &str) -> String {
         match self.group() {
             "" => version.to_owned(),
             group => format!("{group}/{version}"),
@@ -295,8 +299,8 @@ impl Object {
         }
     }
 
-    /// The object as an API server shows it: `apiVersion` and `kind`, then the rest.
-    pub fn to_json(&self) -> serde_json::Value {
+    /// The object as an API server shows it in a version: `apiVersion` and `kind`, then the rest.
+    pub fn to_json(&self, version: &str) -> serde_json::Value {
         let body = match self {
             Self::GatewayClass(object) => serde_json::to_value(object),
             Self::Gateway(object) => serde_json::to_value(object),
@@ -311,7 +315,7 @@ impl Object {
             Self::Backend(object) => serde_json::to_value(object),
         };
         let mut whole = serde_json::Map::new();
-        whole.insert("apiVersion".to_owned(), self.kind().api_version().into());
+        whole.insert("apiVersion".to_owned(), self.kind().api_version_in(version).into());
         whole.insert("kind".to_owned(), self.kind().name().into());
         if let Ok(serde_json::Value::Object(body)) = body {
             whole.extend(body);

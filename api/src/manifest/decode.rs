@@ -49,6 +49,8 @@ pub struct Item {
 pub struct Loaded {
     /// The object, defaults applied.
     pub object: Object,
+    /// The version of the kind that it is written in.
+    pub version: &'static str,
     /// Lines of its fields.
     pub lines: FieldLines,
 }
@@ -174,7 +176,7 @@ impl<'f> FileReader<'f> {
         }
     }
 
-    fn object(&mut self, kind: Kind, version: &str, node: &Node<'_>) {
+    fn object(&mut self, kind: Kind, version: &'static str, node: &Node<'_>) {
         let reference = kinds::reference(kind, node);
         let context = Context {
             findings: RefCell::default(),
@@ -198,7 +200,7 @@ impl<'f> FileReader<'f> {
         let lines = FieldLines::of(node);
         let object = object.filter(|_| !findings.refused());
         self.report(findings, &lines, reference.as_ref());
-        let loaded = object.map(|object| Loaded { object, lines });
+        let loaded = object.map(|object| Loaded { object, version, lines });
         self.item(node.line, reference, loaded);
     }
 

@@ -47,6 +47,8 @@ pub struct Held {
     pub origin: Origin,
     /// Lines of its fields there.
     pub lines: FieldLines,
+    /// The version of its kind that it is written in.
+    pub version: &'static str,
     /// The object as read, before the generation was set.
     read: Object,
 }
@@ -99,8 +101,8 @@ impl Snapshot {
     }
 
     /// An object in use.
-    pub fn object(&self, object: &ObjectRef) -> Option<&Object> {
-        self.held.get(object).map(|held| &held.object)
+    pub fn object(&self, object: &ObjectRef) -> Option<&Held> {
+        self.held.get(object)
     }
 
     /// Where a field (`spec.listeners[0].port`; empty for the object) of an object stands, for

@@ -27,9 +27,18 @@ pub(super) struct Situation {
     pub(super) claims: Claims,
     pub(super) report: NodeReport,
     /// Objects that have a status.
-    pub(super) objects: Vec<(ObjectRef, Object)>,
+    pub(super) objects: Vec<Shown>,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<Problem>,
+}
+
+/// An object that has a status.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) reference: ObjectRef,
+    pub(super) object: Object,
+    /// The version of the kind that it is written in, and shown in.
+    pub(super) version: &'static str,
 }
 
 /// The situation, for those who ask.
@@ -149,9 +158,9 @@ impl Situation {
     }
 
     fn objects_with_status(&self) -> Vec<serde_json::Value> {
-        let shown = |(reference, object): &(ObjectRef, Object)| {
+        let shown = |Shown { reference, object, version }: &Shown| {
             let generation = object.metadata().generation;
-            let mut json = object.to_json();
+            let mut json = object.to_json(version);
             if let Some(status) = self.statuses.json(reference, generation) {
                 json["status"] = status;
             }

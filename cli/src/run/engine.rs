@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
-use vipgate_api::{Object, ObjectRef};
+use vipgate_api::ObjectRef;
 use vipgate_planner::{Claims, Link, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::node::Speaker;
 
-use super::board::{Board, Situation};
+use super::board::{Board, Shown, Situation};
 use super::foreign::Findings;
 use super::journal::Journal;
 use super::source::Source;
@@ -156,10 +156,10 @@ impl Engine {
     }
 
     /// The objects that have a status.
-    fn objects(&self, statuses: &Statuses) -> Vec<(ObjectRef, Object)> {
+    fn objects(&self, statuses: &Statuses) -> Vec<Shown> {
         let known = |reference: ObjectRef| {
-            let object = self.source.object(&reference)?.clone();
-            Some((reference, object))
+            let held = self.source.object(&reference)?;
+            Some(Shown { reference, object: held.object.clone(), version: held.version })
         };
         statuses.objects().filter_map(known).collect()
     }

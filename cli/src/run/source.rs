@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use vipgate_api::manifest::{Mode, Problem, Skipped, Snapshot, Update, read_directory};
+use vipgate_api::manifest::{Held, Mode, Problem, Skipped, Snapshot, Update, read_directory};
 use vipgate_api::{Object, ObjectRef};
 
 use super::watch::Changes;
@@ -75,7 +75,7 @@ impl Source {
     }
 
     /// An object in use.
-    pub(crate) fn object(&self, reference: &ObjectRef) -> Option<&Object> {
+    pub(crate) fn object(&self, reference: &ObjectRef) -> Option<&Held> {
         self.snapshot.object(reference)
     }
 

@@ -35,7 +35,8 @@ fn an_ordinary_user_can_serve_on_loopback() {
     fs::create_dir(&manifests).unwrap();
     fs::write(manifests.join("pool.yaml"), pool("127.77.41.1-127.77.41.9")).unwrap();
     fs::write(manifests.join("gateway.yaml"), gateway("web", &[("tcp", 18080)])).unwrap();
-    fs::write(manifests.join("route.yaml"), route("web", "web", "tcp", "web")).unwrap();
+    let older = route("web", "web", "tcp", "web").replace("k8s.io/v1", "k8s.io/v1alpha2");
+    fs::write(manifests.join("route.yaml"), older).unwrap();
     fs::write(manifests.join("backend.yaml"), backend("web", &[&endpoint])).unwrap();
     let binary = home.join("vipgate");
     fs::copy(VIPGATE, &binary).unwrap();
@@ -77,6 +78,8 @@ fn an_ordinary_user_can_serve_on_loopback() {
         .unwrap();
     let yaml = String::from_utf8_lossy(&yaml.stdout);
     assert!(yaml.contains("kind: Gateway") && yaml.contains("observedGeneration: 1"), "{yaml}");
+
+    assert!(yaml.contains("apiVersion: gateway.networking.k8s.io/v1alpha2"), "as written: {yaml}");
 
     running.0.kill().unwrap();
     let mut log = String::new();

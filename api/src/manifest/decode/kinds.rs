@@ -75,9 +75,9 @@ pub(super) fn reference(kind: Kind, node: &Node<'_>) -> Option<ObjectRef> {
 }
 
 /// What we know of a kind.
-pub(super) enum Found<'n> {
+pub(super) enum Found {
     /// A kind that we read, in a version that we read.
-    Served(Kind, &'n str),
+    Served(Kind, &'static str),
     /// A kind that we read, in another version.
     Unserved(Kind),
     /// Something else; perhaps a word on what was meant.
@@ -85,13 +85,13 @@ pub(super) enum Found<'n> {
 }
 
 /// Finds the kind that is meant.
-pub(super) fn find_kind<'n>(header: &Header<'n>) -> Found<'n> {
+pub(super) fn find_kind(header: &Header<'_>) -> Found {
     let (group, version) = header.api_version.split_once('/').unwrap_or(("", header.api_version));
     let same_group = |kind: &Kind| kind.group() == group;
     let same_name = |kind: &Kind| kind.name() == header.kind;
     if let Some(kind) = Kind::ALL.into_iter().find(|kind| same_group(kind) && same_name(kind)) {
-        let served = kind.versions().contains(&version);
-        return if served { Found::Served(kind, version) } else { Found::Unserved(kind) };
+        let served = kind.versions().iter().find(|known| **known == version);
+        return served.map_or(Found::Unserved(kind), |version| Found::Served(kind, version));
     }
     if let Some(kind) = Kind::ALL.iter().find(|kind| same_name(kind)) {
         return Found::Nothing(Some(format!("ours has `apiVersion: {}`", kind.api_version())));

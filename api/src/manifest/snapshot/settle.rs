@@ -212,6 +212,7 @@ fn in_use(path: &str, item: &Item, loaded: &Loaded, before: Option<&Held>) -> He
         age: Age { created, place: (path.to_owned(), item.index) },
         origin: Origin { file: path.to_owned(), line: item.line },
         lines: loaded.lines.clone(),
+        version: loaded.version,
         read,
     }
 }
