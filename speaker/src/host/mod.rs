@@ -21,12 +21,14 @@
 //! * A VIP or table that something else removes is back at once (the kernel tells us), unless that
 //!   goes on and on: then at the next renewal.
 //! * An address that something else put on this host is never changed or removed.
-//! * Without a VIP outside 127.0.0.0/8 and `::1` no privilege is needed and nothing is changed.
+//! * Without a VIP outside 127.0.0.0/8 and `::1` no privilege is needed, and nothing is changed but
+//!   that a table which an earlier run left is removed, where that is allowed.
 //!
 //! # Caveats
 //! * The thread stays in the network namespace of the thread that called [`Host::start`].
 //! * After a crash the table `arp vipgate` stays, and keeps the kernel silent about the addresses
-//!   in it; the next start with a VIP replaces it. By hand: `nft delete table arp vipgate`.
+//!   in it. The next start replaces it with the first VIP, or removes it when those addresses are
+//!   gone. By hand: `nft delete table arp vipgate`.
 
 mod address;
 mod limits;

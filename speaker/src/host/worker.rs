@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
 use vipgate_planner::Link;
 
-use super::address::{self, Addresses, RENEWAL};
+use super::address::{self, Addresses, LIFETIME, RENEWAL};
 use super::links::LinkTable;
 use super::nft::{ArpSilence, Disturbance, NftError};
 use super::repairs::{Repair, Repairs};
@@ -55,8 +55,10 @@ pub(super) struct Worker {
     silence: Option<ArpSilence>,
     /// What became of the last try to keep the kernel silent.
     silenced: Result<(), NftError>,
-    /// Whether what an earlier run left was looked for; done before the first address is put.
+    /// Whether what an earlier run left was looked for; done before the first address is put, or
+    /// after a lifetime without one.
     leftovers_removed: bool,
+    started: Instant,
     /// What is wanted, without loopback VIPs: those are always there.
     wanted: BTreeSet<IpAddr>,
     /// Per VIP, so that a flush of all of them is undone at once.
@@ -93,6 +95,7 @@ impl Worker {
             silence: None,
             silenced: Ok(()),
             leftovers_removed: false,
+            started: Instant::now(),
             wanted: BTreeSet::new(),
             address_repairs: BTreeMap::new(),
             table_repairs: Repairs::new(Instant::now()),
@@ -158,6 +161,7 @@ impl Worker {
 
     async fn renew(&mut self) {
         if self.wanted.is_empty() && self.addresses.held().is_empty() {
+            self.remove_leftover_table();
             return;
         }
         let mut outcomes = self.reconcile().await;
@@ -243,6 +247,21 @@ impl Worker {
                 Ok(()) => tracing::info!(%ip, "removed a VIP that an earlier run left"),
                 Err(error) => tracing::warn!(%error, "a VIP of an earlier run stays"),
             }
+        }
+    }
+
+    /// A run that has no VIP to put leaves the addresses of an earlier one to their lifetime. The
+    /// table goes after them: while one is still there, another process renews it and needs the
+    /// table.
+    fn remove_leftover_table(&mut self) {
+        let expired = self.started.elapsed() >= LIFETIME;
+        if self.leftovers_removed || !expired || !self.links.ours().is_empty() {
+            return;
+        }
+        self.leftovers_removed = true;
+        // Whoever has no privilege has no table either, and needs none.
+        if let Err(error) = ArpSilence::remove_leftover() {
+            tracing::debug!(%error, "a table of an earlier run, if there is one, stays");
         }
     }
 

@@ -305,6 +305,23 @@ fn a_start_removes_what_an_earlier_run_left_and_nothing_else() {
     });
 }
 
+#[test]
+fn a_start_without_vips_removes_the_table_of_a_dead_run_but_not_of_a_living_one() {
+    let netns = Netns::new();
+    let table = || netns.succeeds("nft list table arp vipgate");
+    let living = holder(&netns, VIP);
+    netns.inside(async || {
+        let host = Host::start().await.unwrap();
+        tokio::time::sleep(LIFETIME + 2 * RENEWAL).await;
+        assert!(table(), "it belongs to a process that lives");
+        drop(living);
+        assert!(table(), "the address is still there, and the kernel has to be silent about it");
+        eventually("the table goes after the address", LIFETIME + 3 * RENEWAL, || !table());
+        assert!(netns.on_lo(ip(VIP)).is_none());
+        host.shutdown().await.unwrap();
+    });
+}
+
 fn local(entry: &serde_json::Value) -> IpAddr {
     ip(entry["local"].as_str().unwrap())
 }

@@ -80,6 +80,18 @@ impl ArpSilence {
         Ok(silence)
     }
 
+    /// Removes the table that an earlier run left; without one, does nothing.
+    ///
+    /// # Errors
+    /// As [`ArpSilence::install`].
+    pub(in crate::host) fn remove_leftover() -> Result<(), NftError> {
+        Committer::open()?.commit("clean up", |batch| {
+            // Deleting fails where there is nothing; adding first makes it certain.
+            batch.add_table(TABLE);
+            batch.delete_table(TABLE);
+        })
+    }
+
     /// Puts the whole table in place again, in one transaction as far as it fits.
     ///
     /// # Errors
