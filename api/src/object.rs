@@ -7,9 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::{Gateway, GatewayClass, ReferenceGrant, TcpRoute};
-use crate::k8s::{EndpointSlice, Namespace, ObjectMeta, Secret, Service};
-use crate::vipgate::{Backend, IpAddressPool, L2Advertisement};
+use crate::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
+use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service};
+use crate::vipgate::{Backend, IpAddressPool, L2Advertisement, Speaker, VirtualIp};
 
 /// Every kind that vipgate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,9 +18,20 @@ pub enum Kind {
     GatewayClass,
     /// `gateway.networking.k8s.io` Gateway.
     Gateway,
+    /// `gateway.networking.k8s.io` ListenerSet.
+    ListenerSet,
     /// `gateway.networking.k8s.io` TCPRoute.
     #[serde(rename = "TCPRoute")]
     TcpRoute,
+    /// `gateway.networking.k8s.io` TLSRoute.
+    #[serde(rename = "TLSRoute")]
+    TlsRoute,
+    /// `gateway.networking.k8s.io` UDPRoute.
+    #[serde(rename = "UDPRoute")]
+    UdpRoute,
+    /// `gateway.networking.k8s.io` HTTPRoute.
+    #[serde(rename = "HTTPRoute")]
+    HttpRoute,
     /// `gateway.networking.k8s.io` ReferenceGrant.
     ReferenceGrant,
     /// core Namespace.
@@ -38,14 +49,26 @@ pub enum Kind {
     L2Advertisement,
     /// `vipgate.dev` Backend.
     Backend,
+    /// `vipgate.dev` VirtualIP; only in a cluster.
+    #[serde(rename = "VirtualIP")]
+    VirtualIp,
+    /// `vipgate.dev` Speaker; only in a cluster.
+    Speaker,
+    /// core Node; only in a cluster.
+    Node,
 }
 
 impl Kind {
-    /// All kinds, in the order in which they are listed to people.
-    pub const ALL: [Self; 11] = [
+    /// Kinds that manifests may have, in the order in which they are listed to people. In a cluster
+    /// there are VirtualIP, Speaker and Node too.
+    pub const ALL: [Self; 15] = [
         Self::GatewayClass,
         Self::Gateway,
+        Self::ListenerSet,
         Self::TcpRoute,
+        Self::TlsRoute,
+        Self::UdpRoute,
+        Self::HttpRoute,
         Self::ReferenceGrant,
         Self::Namespace,
         Self::Service,
@@ -61,7 +84,11 @@ impl Kind {
         match self {
             Self::GatewayClass => "GatewayClass",
             Self::Gateway => "Gateway",
+            Self::ListenerSet => "ListenerSet",
             Self::TcpRoute => "TCPRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::UdpRoute => "UDPRoute",
+            Self::HttpRoute => "HTTPRoute",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
@@ -70,34 +97,73 @@ impl Kind {
             Self::IpAddressPool => "IPAddressPool",
             Self::L2Advertisement => "L2Advertisement",
             Self::Backend => "Backend",
+            Self::VirtualIp => "VirtualIP",
+            Self::Speaker => "Speaker",
+            Self::Node => "Node",
         }
     }
 
     /// API group; `""` is core.
     pub fn group(self) -> &'static str {
         match self {
-            Self::GatewayClass | Self::Gateway | Self::TcpRoute | Self::ReferenceGrant => {
-                crate::GATEWAY_GROUP
-            }
-            Self::Namespace | Self::Service | Self::Secret => "",
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::ListenerSet
+            | Self::TcpRoute
+            | Self::TlsRoute
+            | Self::UdpRoute
+            | Self::HttpRoute
+            | Self::ReferenceGrant => crate::GATEWAY_GROUP,
+            Self::Namespace | Self::Service | Self::Secret | Self::Node => "",
             Self::EndpointSlice => "discovery.k8s.io",
-            Self::IpAddressPool | Self::L2Advertisement | Self::Backend => crate::VIPGATE_GROUP,
+            Self::IpAddressPool
+            | Self::L2Advertisement
+            | Self::Backend
+            | Self::VirtualIp
+            | Self::Speaker => crate::VIPGATE_GROUP,
         }
     }
 
     /// Versions that we read, the preferred one first.
     pub fn versions(self) -> &'static [&'static str] {
         match self {
-            Self::GatewayClass | Self::Gateway | Self::ReferenceGrant => &["v1", "v1beta1"],
-            Self::TcpRoute => &["v1", "v1alpha2"],
-            Self::Namespace | Self::Service | Self::Secret | Self::EndpointSlice => &["v1"],
-            Self::IpAddressPool | Self::L2Advertisement | Self::Backend => &["v1alpha1"],
+            Self::GatewayClass | Self::Gateway | Self::ReferenceGrant | Self::HttpRoute => {
+                &["v1", "v1beta1"]
+            }
+            Self::ListenerSet => &["v1"],
+            Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
+            Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
+            Self::Namespace | Self::Service | Self::Secret | Self::EndpointSlice | Self::Node => {
+                &["v1"]
+            }
+            Self::IpAddressPool
+            | Self::L2Advertisement
+            | Self::Backend
+            | Self::VirtualIp
+            | Self::Speaker => &["v1alpha1"],
         }
     }
 
     /// Whether objects of this kind live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Self::GatewayClass | Self::Namespace)
+        !matches!(
+            self,
+            Self::GatewayClass | Self::Namespace | Self::VirtualIp | Self::Speaker | Self::Node
+        )
+    }
+
+    /// Whether it is a kind of route.
+    pub fn is_route(self) -> bool {
+        matches!(self, Self::TcpRoute | Self::TlsRoute | Self::UdpRoute | Self::HttpRoute)
+    }
+
+    /// Name of the resource in URLs, such as `tcproutes`.
+    pub fn plural(self) -> String {
+        let name = self.name().to_ascii_lowercase();
+        match name.ends_with('s') {
+            true => format!("{name}es"),
+            false => format!("{name}s"),
+        }
     }
 
     /// `apiVersion` of the preferred version.
@@ -227,8 +293,16 @@ pub enum Object {
     GatewayClass(Arc<GatewayClass>),
     /// Gateway.
     Gateway(Arc<Gateway>),
+    /// ListenerSet.
+    ListenerSet(Arc<ListenerSet>),
     /// TCPRoute.
-    TcpRoute(Arc<TcpRoute>),
+    TcpRoute(Arc<Route>),
+    /// TLSRoute.
+    TlsRoute(Arc<Route>),
+    /// UDPRoute.
+    UdpRoute(Arc<Route>),
+    /// HTTPRoute.
+    HttpRoute(Arc<Route>),
     /// ReferenceGrant.
     ReferenceGrant(Arc<ReferenceGrant>),
     /// Namespace.
@@ -245,6 +319,12 @@ pub enum Object {
     L2Advertisement(Arc<L2Advertisement>),
     /// Backend.
     Backend(Arc<Backend>),
+    /// VirtualIP.
+    VirtualIp(Arc<VirtualIp>),
+    /// Speaker.
+    Speaker(Arc<Speaker>),
+    /// Node.
+    Node(Arc<Node>),
 }
 
 impl Object {
@@ -253,7 +333,11 @@ impl Object {
         match self {
             Self::GatewayClass(object) => &object.metadata,
             Self::Gateway(object) => &object.metadata,
+            Self::ListenerSet(object) => &object.metadata,
             Self::TcpRoute(object) => &object.metadata,
+            Self::TlsRoute(object) => &object.metadata,
+            Self::UdpRoute(object) => &object.metadata,
+            Self::HttpRoute(object) => &object.metadata,
             Self::ReferenceGrant(object) => &object.metadata,
             Self::Namespace(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
@@ -262,6 +346,9 @@ impl Object {
             Self::IpAddressPool(object) => &object.metadata,
             Self::L2Advertisement(object) => &object.metadata,
             Self::Backend(object) => &object.metadata,
+            Self::VirtualIp(object) => &object.metadata,
+            Self::Speaker(object) => &object.metadata,
+            Self::Node(object) => &object.metadata,
         }
     }
 
@@ -270,7 +357,11 @@ impl Object {
         match self {
             Self::GatewayClass(object) => &mut Arc::make_mut(object).metadata,
             Self::Gateway(object) => &mut Arc::make_mut(object).metadata,
+            Self::ListenerSet(object) => &mut Arc::make_mut(object).metadata,
             Self::TcpRoute(object) => &mut Arc::make_mut(object).metadata,
+            Self::TlsRoute(object) => &mut Arc::make_mut(object).metadata,
+            Self::UdpRoute(object) => &mut Arc::make_mut(object).metadata,
+            Self::HttpRoute(object) => &mut Arc::make_mut(object).metadata,
             Self::ReferenceGrant(object) => &mut Arc::make_mut(object).metadata,
             Self::Namespace(object) => &mut Arc::make_mut(object).metadata,
             Self::Service(object) => &mut Arc::make_mut(object).metadata,
@@ -279,6 +370,9 @@ impl Object {
             Self::IpAddressPool(object) => &mut Arc::make_mut(object).metadata,
             Self::L2Advertisement(object) => &mut Arc::make_mut(object).metadata,
             Self::Backend(object) => &mut Arc::make_mut(object).metadata,
+            Self::VirtualIp(object) => &mut Arc::make_mut(object).metadata,
+            Self::Speaker(object) => &mut Arc::make_mut(object).metadata,
+            Self::Node(object) => &mut Arc::make_mut(object).metadata,
         }
     }
 
@@ -287,7 +381,11 @@ impl Object {
         match self {
             Self::GatewayClass(_) => Kind::GatewayClass,
             Self::Gateway(_) => Kind::Gateway,
+            Self::ListenerSet(_) => Kind::ListenerSet,
             Self::TcpRoute(_) => Kind::TcpRoute,
+            Self::TlsRoute(_) => Kind::TlsRoute,
+            Self::UdpRoute(_) => Kind::UdpRoute,
+            Self::HttpRoute(_) => Kind::HttpRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::Namespace(_) => Kind::Namespace,
             Self::Service(_) => Kind::Service,
@@ -296,6 +394,9 @@ impl Object {
             Self::IpAddressPool(_) => Kind::IpAddressPool,
             Self::L2Advertisement(_) => Kind::L2Advertisement,
             Self::Backend(_) => Kind::Backend,
+            Self::VirtualIp(_) => Kind::VirtualIp,
+            Self::Speaker(_) => Kind::Speaker,
+            Self::Node(_) => Kind::Node,
         }
     }
 
@@ -304,7 +405,11 @@ impl Object {
         let body = match self {
             Self::GatewayClass(object) => serde_json::to_value(object),
             Self::Gateway(object) => serde_json::to_value(object),
+            Self::ListenerSet(object) => serde_json::to_value(object),
             Self::TcpRoute(object) => serde_json::to_value(object),
+            Self::TlsRoute(object) => serde_json::to_value(object),
+            Self::UdpRoute(object) => serde_json::to_value(object),
+            Self::HttpRoute(object) => serde_json::to_value(object),
             Self::ReferenceGrant(object) => serde_json::to_value(object),
             Self::Namespace(object) => serde_json::to_value(object),
             Self::Service(object) => serde_json::to_value(object),
@@ -313,6 +418,9 @@ impl Object {
             Self::IpAddressPool(object) => serde_json::to_value(object),
             Self::L2Advertisement(object) => serde_json::to_value(object),
             Self::Backend(object) => serde_json::to_value(object),
+            Self::VirtualIp(object) => serde_json::to_value(object),
+            Self::Speaker(object) => serde_json::to_value(object),
+            Self::Node(object) => serde_json::to_value(object),
         };
         let mut whole = serde_json::Map::new();
         whole.insert("apiVersion".to_owned(), self.kind().api_version_in(version).into());
@@ -321,6 +429,18 @@ impl Object {
             whole.extend(body);
         }
         whole.into()
+    }
+
+    /// A route of this kind; `None` when it is no kind of route.
+    pub fn route(kind: Kind, route: Route) -> Option<Self> {
+        let route = Arc::new(route);
+        match kind {
+            Kind::TcpRoute => Some(Self::TcpRoute(route)),
+            Kind::TlsRoute => Some(Self::TlsRoute(route)),
+            Kind::UdpRoute => Some(Self::UdpRoute(route)),
+            Kind::HttpRoute => Some(Self::HttpRoute(route)),
+            _ => None,
+        }
     }
 
     /// Its kind, namespace and name.
@@ -350,7 +470,7 @@ macro_rules! resources {
 resources!(
     GatewayClass,
     Gateway,
-    TcpRoute,
+    ListenerSet,
     ReferenceGrant,
     Namespace,
     Service,
@@ -359,4 +479,7 @@ resources!(
     IpAddressPool,
     L2Advertisement,
     Backend,
+    VirtualIp,
+    Speaker,
+    Node,
 );

@@ -20,20 +20,12 @@ fn object(text: &str) -> Object {
 }
 
 fn as_json(object: &Object) -> Value {
-    match object {
-        Object::GatewayClass(object) => serde_json::to_value(object),
-        Object::Gateway(object) => serde_json::to_value(object),
-        Object::TcpRoute(object) => serde_json::to_value(object),
-        Object::ReferenceGrant(object) => serde_json::to_value(object),
-        Object::Namespace(object) => serde_json::to_value(object),
-        Object::Service(object) => serde_json::to_value(object),
-        Object::EndpointSlice(object) => serde_json::to_value(object),
-        Object::Secret(object) => serde_json::to_value(object),
-        Object::IpAddressPool(object) => serde_json::to_value(object),
-        Object::L2Advertisement(object) => serde_json::to_value(object),
-        Object::Backend(object) => serde_json::to_value(object),
-    }
-    .unwrap()
+    let Value::Object(mut fields) = object.to_json(object.kind().versions()[0]) else {
+        panic!("an object is an object");
+    };
+    fields.remove("apiVersion");
+    fields.remove("kind");
+    fields.into()
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::allocation::Allocation;
 use crate::announce::announce;
 use crate::attachment::Attachment;
 use crate::node::Node;
-use crate::plan::{Announce, Listener, ListenerId, Plan, Vip};
+use crate::plan::{Announce, Listener, ListenerId, Plan, Service, Vip};
 use crate::resolution::{Resolution, VipSide};
 use crate::world::World;
 
@@ -43,7 +43,7 @@ fn vip(address: IpAddr, world: &World, allocation: &Allocation, node: &Node) -> 
     let claim = allocation.claims.0.get(&address).expect("an assigned address has a claim");
     let announce = announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node);
     let probe = !claim.published && announce != Announce::Loopback;
-    Vip { address, probe, announce }
+    Vip { address, probe, announce, kernel: false }
 }
 
 /// The sockets of one Gateway on one of its addresses.
@@ -62,9 +62,14 @@ fn listeners(
             let first = attached.first().map(|route| (route.clone(), VipSide::of(address)));
             let resolved = first.and_then(|which| resolution.0.get(&which));
             Listener {
-                id: ListenerId { gateway: key.clone(), name: listener.name.clone(), address },
+                id: ListenerId {
+                    gateway: key.clone(),
+                    set: None,
+                    name: listener.name.clone(),
+                    address,
+                },
                 bind: SocketAddr::new(address, listener.port),
-                target: resolved.map(|resolved| Arc::clone(&resolved.target)),
+                service: Service::Tcp(resolved.map(|resolved| Arc::clone(&resolved.target))),
                 attached: attached.iter().cloned().collect(),
             }
         })

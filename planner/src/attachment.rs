@@ -10,27 +10,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipgate_api::gateway::{
-    NamespacesFrom, ParentReference, RouteNamespaces, TcpRoute, TcpRouteSpec,
-};
+use vipgate_api::gateway::{NamespacesFrom, ParentReference, RouteNamespaces, RouteSpec};
 use vipgate_api::k8s::{NAMESPACE_NAME_LABEL, Namespace};
 use vipgate_api::selector::{Labels, matches};
-use vipgate_api::{Age, GATEWAY_GROUP, Kind, ObjectKey, Reason};
+use vipgate_api::{Age, GATEWAY_GROUP, Kind, ObjectKey, ObjectRef, Reason};
 
 use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
 use crate::refusal::Refusal;
-use crate::world::Shelf;
+use crate::world::{Routes, Shelf};
 
 /// What came out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attachment {
     /// By route: its parentRefs that name Gateways of ours, in the order of the spec. A route
     /// without one is not here.
-    pub routes: BTreeMap<ObjectKey, Vec<Parent>>,
+    pub routes: BTreeMap<ObjectRef, Vec<Parent>>,
     /// By Gateway, one entry for each listener: the attached routes, the one that has it first.
-    pub listeners: BTreeMap<ObjectKey, Vec<Vec<ObjectKey>>>,
+    pub listeners: BTreeMap<ObjectKey, Vec<Vec<ObjectRef>>>,
     /// parentRefs that name a Gateway that does not exist: the route, and what to check.
-    pub dangling: Vec<(ObjectKey, Refusal)>,
+    pub dangling: Vec<(ObjectRef, Refusal)>,
 }
 
 /// One parentRef of a route.
@@ -52,19 +50,15 @@ pub struct Superseded {
     /// Its name.
     pub listener: String,
     /// The older route.
-    pub by: ObjectKey,
+    pub by: ObjectRef,
 }
 
 /// Attaches every route.
-pub fn attach(
-    admission: &Admission,
-    routes: &Shelf<TcpRoute>,
-    namespaces: &Shelf<Namespace>,
-) -> Attachment {
+pub fn attach(admission: &Admission, routes: &Routes, namespaces: &Shelf<Namespace>) -> Attachment {
     let mut attached = Attached::new(admission);
     let mut out = Attachment::default();
     for (key, stored) in routes {
-        let labels = labels_of(&key.namespace, namespaces);
+        let labels = labels_of(&key.key.namespace, namespaces);
         let candidate = Candidate { key, age: &stored.age, labels, spec: &stored.object.spec };
         let mut parents: Vec<Parent> = Vec::new();
         for reference in &stored.object.spec.parent_refs {
@@ -72,7 +66,7 @@ pub fn attach(
             if !names_gateway || parents.iter().any(|parent| parent.reference == *reference) {
                 continue;
             }
-            let namespace = reference.namespace.as_ref().unwrap_or(&key.namespace);
+            let namespace = reference.namespace.as_ref().unwrap_or(&key.key.namespace);
             let gateway = ObjectKey::new(namespace, &reference.name);
             match admission.gateways.get(&gateway) {
                 Some(admitted) => {
@@ -96,15 +90,15 @@ pub fn attach(
 
 /// A route that wants to attach.
 struct Candidate<'a> {
-    key: &'a ObjectKey,
+    key: &'a ObjectRef,
     age: &'a Age,
     /// Labels of its namespace.
     labels: Labels,
-    spec: &'a TcpRouteSpec,
+    spec: &'a RouteSpec,
 }
 
 /// A route in the order of "the oldest wins".
-type ByAge<'a> = (&'a Age, &'a ObjectKey);
+type ByAge<'a> = (&'a Age, &'a ObjectRef);
 
 /// Attached routes while they are being collected: by Gateway and listener, sorted oldest first.
 struct Attached<'a>(BTreeMap<ObjectKey, Vec<BTreeSet<ByAge<'a>>>>);
@@ -151,7 +145,7 @@ impl<'a> Attached<'a> {
         Ok(taken)
     }
 
-    fn finish(self) -> BTreeMap<ObjectKey, Vec<Vec<ObjectKey>>> {
+    fn finish(self) -> BTreeMap<ObjectKey, Vec<Vec<ObjectRef>>> {
         let keys =
             |slot: BTreeSet<ByAge<'_>>| slot.into_iter().map(|(_, key)| key.clone()).collect();
         self.0
@@ -175,12 +169,12 @@ fn objection(
     let takes = |kind: Kind| {
         listener.supported_kinds.iter().any(|k| k.group == kind.group() && k.kind == kind.name())
     };
-    if !takes(Kind::TcpRoute) {
-        let protocol = &listener.protocol;
+    if !takes(route.key.kind) {
+        let (protocol, kind) = (&listener.protocol, route.key.kind);
         return Some(if listener.supported_kinds.is_empty() && listener.invalid_kinds.is_none() {
-            format!("has protocol {protocol}, which takes no TCPRoute: attach to a TCP listener")
+            format!("has protocol {protocol}, which takes no {kind}: attach to a TCP listener")
         } else {
-            "takes no TCPRoute: add the kind to its allowedRoutes.kinds".to_owned()
+            format!("takes no {kind}: add the kind to its allowedRoutes.kinds")
         });
     }
     namespace_objection(&listener.namespaces, gateway, route)
@@ -191,7 +185,7 @@ fn namespace_objection(
     gateway: &ObjectKey,
     route: &Candidate<'_>,
 ) -> Option<String> {
-    let namespace = &route.key.namespace;
+    let namespace = &route.key.key.namespace;
     match rule.from {
         NamespacesFrom::All => None,
         NamespacesFrom::Same if *namespace == gateway.namespace => None,

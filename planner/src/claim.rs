@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use vipgate_api::ObjectKey;
+pub use vipgate_api::vipgate::Origin;
 
 use crate::node::MacAddr;
 
@@ -27,15 +28,6 @@ pub struct Claim {
     /// address is never changed; before that, a chosen one that somebody else uses is replaced.
     #[serde(default)]
     pub published: bool,
-}
-
-/// Why this address and no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
-    /// The lowest that was free.
-    Chosen,
-    /// `spec.addresses` names it.
-    Requested,
 }
 
 /// Addresses that somebody outside the group answers for, with that somebody's MAC.

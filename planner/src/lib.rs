@@ -28,7 +28,10 @@ pub mod world;
 
 pub use claim::{Claim, Claims, Foreign, Origin};
 pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
-pub use plan::{Announce, BackendShare, Endpoint, Listener, ListenerId, Plan, Target, Vip};
+pub use plan::{
+    Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,
+    Target, Vip,
+};
 pub use planner::{Outcome, Planner, Runs};
 pub use refusal::Refusal;
 pub use status::{Problem, Statuses};

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use vipgate_api::ObjectRef;
 use vipgate_api::selector::Labels;
 
 use crate::plan::ListenerId;
@@ -66,6 +67,9 @@ pub struct NodeReport {
     /// VIPs that serve here while another host claims them too, as seen on the wire lately.
     #[serde(default)]
     pub contested: BTreeMap<IpAddr, MacAddr>,
+    /// [`Plan::sources`](crate::Plan::sources) of the plan that this is about.
+    #[serde(skip)]
+    pub sources: BTreeMap<ObjectRef, i64>,
 }
 
 /// State of a VIP on this node.

@@ -6,15 +6,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vipgate_api::ObjectKey;
+use vipgate_api::{ObjectKey, ObjectRef};
 
 /// Everything this node has to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// Addresses to hold.
     pub vips: BTreeMap<IpAddr, Vip>,
-    /// Sockets to listen on.
+    /// What to accept connections for.
     pub listeners: Vec<Listener>,
+    /// The Gateways and ListenerSets that the plan was made from, with the `metadata.generation`
+    /// of each that has one.
+    #[serde(skip)]
+    pub sources: BTreeMap<ObjectRef, i64>,
 }
 
 /// One virtual address.
@@ -27,6 +31,9 @@ pub struct Vip {
     pub probe: bool,
     /// How the address becomes reachable.
     pub announce: Announce,
+    /// Whether the kernel forwards (kube-proxy or the CNI, for a Service): it is held and announced
+    /// without any listener of ours.
+    pub kernel: bool,
 }
 
 /// How an address becomes reachable.
@@ -39,13 +46,18 @@ pub enum Announce {
     Layer2(Vec<String>),
     /// Not from this node; the text says why.
     Nowhere(String),
+    /// Whoever made this plan is no node (the controller): the nodes decide and report.
+    ByNodes,
 }
 
-/// Which socket: a listener of a Gateway on one of its addresses.
+/// Which: a listener of a Gateway on one of its addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ListenerId {
     /// The Gateway.
     pub gateway: ObjectKey,
+    /// The ListenerSet that it comes from; `None` for the Gateway's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<ObjectKey>,
     /// The listener's name (`sectionName`).
     pub name: String,
     /// The address.
@@ -58,26 +70,83 @@ impl fmt::Display for ListenerId {
     }
 }
 
-/// One socket that accepts TCP connections.
+/// One listener on one address. Several that take connections by name (HTTP, HTTPS) may have one
+/// address and port in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listener {
     /// Which.
     pub id: ListenerId,
     /// Where it listens.
     pub bind: SocketAddr,
-    /// Where new connections go. Without a target they are accepted and reset.
-    pub target: Option<Arc<Target>>,
+    /// What is done with a new connection.
+    pub service: Service,
     /// Every route that is attached, also those that an older one supersedes: a connection lives
     /// on as long as its route is in here.
-    pub attached: BTreeSet<ObjectKey>,
+    pub attached: BTreeSet<ObjectRef>,
+}
+
+impl Listener {
+    /// Where a TCP listener sends connections.
+    pub fn target(&self) -> Option<&Arc<Target>> {
+        match &self.service {
+            Service::Tcp(target) => target.as_ref(),
+            Service::Http(_) | Service::Https(..) => None,
+        }
+    }
+}
+
+/// What is done with a connection that a listener accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Service {
+    /// Forwarded as it comes. Without a target it is accepted and reset.
+    Tcp(Option<Arc<Target>>),
+    /// The Host of the first request says which listener of the port and which of its targets is
+    /// meant; the bytes are forwarded as they come. No peek where there is nothing to choose.
+    Http(ByName),
+    /// TLS ends here. The server name (SNI) says which listener of the port, which certificate and
+    /// which target is meant; what is inside is forwarded as it comes.
+    Https(ByName, Vec<Arc<Certificate>>),
+}
+
+/// A choice by the name that the client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ByName {
+    /// Names that the listener takes: exact, or `*.` and a suffix; every name when absent. Of the
+    /// listeners of a port the most specific that matches is meant.
+    pub hostname: Option<String>,
+    /// Where connections go, the most specific name first; a name is as above. What matches none
+    /// is reset.
+    pub targets: Vec<(Option<String>, Arc<Target>)>,
+}
+
+/// A certificate with its key, checked: the chain could be read and the key belongs to it.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// The Secret that it comes from.
+    pub secret: ObjectKey,
+    /// DNS names that it is for, in the forms of [`ByName::hostname`].
+    pub names: Vec<String>,
+    /// DER, the server's own first.
+    #[serde(skip)]
+    pub chain: Vec<Vec<u8>>,
+    /// DER: PKCS#8, PKCS#1 or SEC1. Never shown.
+    #[serde(skip)]
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({} for {})", self.secret, self.names.join(", "))
+    }
 }
 
 /// Where a route sends connections: one share is picked by weight over all of them, then an
 /// endpoint inside it. A picked share without endpoints resets the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Target {
-    /// The TCPRoute.
-    pub route: ObjectKey,
+    /// The route.
+    pub route: ObjectRef,
     /// The backendRefs in the order of the route.
     pub shares: Vec<BackendShare>,
 }

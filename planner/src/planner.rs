@@ -127,7 +127,7 @@ impl Planner {
                 self.pools.touch();
                 self.assembly.touch();
             }
-            Kind::TcpRoute => {
+            Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
                 self.attachment.touch();
                 self.resolution.touch();
                 self.status.touch();
@@ -136,8 +136,9 @@ impl Planner {
                 self.resolution.touch();
             }
             Kind::L2Advertisement => self.assembly.touch(),
-            // No listener that is served uses one.
-            Kind::Secret => {}
+            // TODO(issue 3): certificates and ListenerSets.
+            Kind::Secret | Kind::ListenerSet => {}
+            Kind::VirtualIp | Kind::Speaker | Kind::Node => {}
         }
     }
 
@@ -283,9 +284,9 @@ impl Planner {
     }
 
     fn run_attachment(&mut self) {
-        let World { tcp_routes, namespaces, .. } = &self.world;
+        let World { routes, namespaces, .. } = &self.world;
         let admission = self.admission.value();
-        if self.attachment.refresh(|| attachment::attach(admission, tcp_routes, namespaces)) {
+        if self.attachment.refresh(|| attachment::attach(admission, routes, namespaces)) {
             self.resolution.touch();
             self.assembly.touch();
             self.status.touch();
@@ -319,7 +320,7 @@ impl Planner {
     fn run_status(&mut self) {
         self.status.refresh(|| {
             status::derive(&Layers {
-                tcp_routes: &self.world.tcp_routes,
+                routes: &self.world.routes,
                 admission: self.admission.value(),
                 pool_problems: &self.pools.value().1,
                 allocation: self.allocation.value(),

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vipgate_api::gateway::{Gateway, GatewayClass, ReferenceGrant, TcpRoute};
+use vipgate_api::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
 use vipgate_api::k8s::{EndpointSlice, Namespace, Secret, Service};
 use vipgate_api::vipgate::{Backend, IpAddressPool, L2Advertisement};
-use vipgate_api::{Age, Object, ObjectKey, ObjectRef, Stored};
+use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef, Stored};
 
 /// Objects of one kind.
 pub type Shelf<T> = BTreeMap<ObjectKey, Stored<T>>;
+
+/// Routes of every kind: they have one shape, and the reference says which kind it is.
+pub type Routes = BTreeMap<ObjectRef, Stored<Route>>;
 
 /// Every object that is known.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,8 +21,10 @@ pub struct World {
     pub classes: Shelf<GatewayClass>,
     /// Gateways.
     pub gateways: Shelf<Gateway>,
-    /// TCPRoutes.
-    pub tcp_routes: Shelf<TcpRoute>,
+    /// ListenerSets.
+    pub listener_sets: Shelf<ListenerSet>,
+    /// Routes of every kind.
+    pub routes: Routes,
     /// ReferenceGrants.
     pub grants: Shelf<ReferenceGrant>,
     /// Namespaces. One that is not here still exists, with no labels but its name.
@@ -44,7 +49,11 @@ impl World {
         match object {
             Object::GatewayClass(object) => put(&mut self.classes, object, age),
             Object::Gateway(object) => put(&mut self.gateways, object, age),
-            Object::TcpRoute(object) => put(&mut self.tcp_routes, object, age),
+            Object::ListenerSet(object) => put(&mut self.listener_sets, object, age),
+            Object::TcpRoute(object) => put_route(&mut self.routes, Kind::TcpRoute, object, age),
+            Object::TlsRoute(object) => put_route(&mut self.routes, Kind::TlsRoute, object, age),
+            Object::UdpRoute(object) => put_route(&mut self.routes, Kind::UdpRoute, object, age),
+            Object::HttpRoute(object) => put_route(&mut self.routes, Kind::HttpRoute, object, age),
             Object::ReferenceGrant(object) => put(&mut self.grants, object, age),
             Object::Namespace(object) => put(&mut self.namespaces, object, age),
             Object::Service(object) => put(&mut self.services, object, age),
@@ -53,17 +62,21 @@ impl World {
             Object::IpAddressPool(object) => put(&mut self.pools, object, age),
             Object::L2Advertisement(object) => put(&mut self.l2_advertisements, object, age),
             Object::Backend(object) => put(&mut self.backends, object, age),
+            // Claims, reports and nodes reach the planner as such.
+            Object::VirtualIp(_) | Object::Speaker(_) | Object::Node(_) => false,
         }
     }
 
     /// Forgets an object; says whether it was there.
     pub fn delete(&mut self, object: &ObjectRef) -> bool {
-        use vipgate_api::Kind;
         let key = &object.key;
         match object.kind {
             Kind::GatewayClass => self.classes.remove(key).is_some(),
             Kind::Gateway => self.gateways.remove(key).is_some(),
-            Kind::TcpRoute => self.tcp_routes.remove(key).is_some(),
+            Kind::ListenerSet => self.listener_sets.remove(key).is_some(),
+            Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
+                self.routes.remove(object).is_some()
+            }
             Kind::ReferenceGrant => self.grants.remove(key).is_some(),
             Kind::Namespace => self.namespaces.remove(key).is_some(),
             Kind::Service => self.services.remove(key).is_some(),
@@ -72,6 +85,7 @@ impl World {
             Kind::IpAddressPool => self.pools.remove(key).is_some(),
             Kind::L2Advertisement => self.l2_advertisements.remove(key).is_some(),
             Kind::Backend => self.backends.remove(key).is_some(),
+            Kind::VirtualIp | Kind::Speaker | Kind::Node => false,
         }
     }
 }
@@ -87,5 +101,15 @@ fn put<T: vipgate_api::Resource + PartialEq>(
         return false;
     }
     shelf.insert(key, new);
+    true
+}
+
+fn put_route(routes: &mut Routes, kind: Kind, object: Arc<Route>, age: Age) -> bool {
+    let reference = ObjectRef { kind, key: ObjectKey::of(&object.metadata) };
+    let new = Stored { object, age };
+    if routes.get(&reference) == Some(&new) {
+        return false;
+    }
+    routes.insert(reference, new);
     true
 }

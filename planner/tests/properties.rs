@@ -131,8 +131,8 @@ fn check(outcome: &Outcome, planner: &Planner, report: &NodeReport) {
         let claim = &planner.claims().0[&listener.id.address];
         assert_eq!(claim.gateway, listener.id.gateway, "a listener on somebody else's address");
         assert!(plan.vips.contains_key(&listener.id.address), "a listener without its VIP");
-        assert_eq!(listener.target.is_some(), !listener.attached.is_empty());
-        if let Some(target) = &listener.target {
+        assert_eq!(listener.target().is_some(), !listener.attached.is_empty());
+        if let Some(target) = listener.target() {
             assert!(listener.attached.contains(&target.route));
             for share in &target.shares {
                 assert!(share.endpoints.is_sorted_by(|a, b| a < b), "endpoints: {share:?}");
@@ -166,7 +166,7 @@ fn check_programmed(plan: &Plan, statuses: &Statuses, report: &NodeReport) {
 }
 
 /// The part of a plan that belongs to a Gateway, without its targets.
-fn served(plan: &Plan, gateway: &ObjectKey) -> BTreeMap<String, BTreeSet<ObjectKey>> {
+fn served(plan: &Plan, gateway: &ObjectKey) -> BTreeMap<String, BTreeSet<vipgate_api::ObjectRef>> {
     let own = plan.listeners.iter().filter(|listener| listener.id.gateway == *gateway);
     own.map(|listener| (listener.id.to_string(), listener.attached.clone())).collect()
 }
@@ -243,7 +243,7 @@ proptest! {
         let (mut planner, before) = settled(&objects);
         let all = references(planner.world());
         let gone = &all[place % all.len()];
-        let route = planner.world().tcp_routes.get(&gone.key).map(|stored| stored.object.clone());
+        let route = planner.world().routes.get(gone).map(|stored| stored.object.clone());
         planner.delete(gone);
         let after = support::settle(&mut planner);
         for gateway in programmed(&before.statuses) {

@@ -29,6 +29,21 @@ pub struct GatewaySpec {
     /// Labels, annotations and parameters for what is created on behalf of this Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<Infrastructure>,
+    /// From where ListenerSets may add listeners; from nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_listeners: Option<AllowedListeners>,
+}
+
+/// `Gateway.spec.allowedListeners`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AllowedListeners {
+    /// From which namespaces; `None` unless named.
+    #[serde(default = "no_namespace")]
+    pub namespaces: RouteNamespaces,
+}
+
+fn no_namespace() -> RouteNamespaces {
+    RouteNamespaces { from: NamespacesFrom::None, selector: None }
 }
 
 /// One entry of `Gateway.spec.addresses` or `Gateway.status.addresses`.

@@ -6,16 +6,18 @@
 mod class;
 mod gateway_kind;
 mod grant;
-mod tcp_route;
+mod listener_set;
+mod route;
 
 pub use class::{GatewayClass, GatewayClassSpec, ParametersRef};
 pub use gateway_kind::{
-    AddressType, AllowedRoutes, CertificateRef, Gateway, GatewayAddress, GatewaySpec,
-    Infrastructure, Listener, LocalParametersRef, NamespacesFrom, RouteGroupKind, RouteNamespaces,
-    TlsConfig, TlsMode,
+    AddressType, AllowedListeners, AllowedRoutes, CertificateRef, Gateway, GatewayAddress,
+    GatewaySpec, Infrastructure, Listener, LocalParametersRef, NamespacesFrom, RouteGroupKind,
+    RouteNamespaces, TlsConfig, TlsMode,
 };
 pub use grant::{GrantFrom, GrantTo, ReferenceGrant, ReferenceGrantSpec};
-pub use tcp_route::{TcpRoute, TcpRouteRule, TcpRouteSpec};
+pub use listener_set::{ListenerSet, ListenerSetSpec, ParentGatewayReference};
+pub use route::{Route, RouteRule, RouteSpec};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +67,9 @@ pub struct BackendRef {
     /// Share of the connections, `weight / sum of weights`, 0..=1,000,000; 1 unless named.
     #[serde(default = "one")]
     pub weight: u32,
+    /// HTTPRoute: what is done to requests for this backend.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<serde_json::Map<String, serde_json::Value>>,
 }
 
 fn gateway_group() -> String {

@@ -4,8 +4,17 @@ mod backend;
 mod l2;
 mod pool;
 mod range;
+mod speaker;
+mod virtual_ip;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec};
 pub use l2::{L2Advertisement, L2AdvertisementSpec};
 pub use pool::{IpAddressPool, IpAddressPoolSpec, ServiceAllocation};
 pub use range::{AddressRange, AddressRangeError};
+pub use speaker::{
+    FailedListener, PlannedObject, Speaker, SpeakerStatus, SpeakerVip, SpeakerVipState,
+};
+pub use virtual_ip::{
+    Origin, PortUse, Transport, VipUser, VirtualIp, VirtualIpSpec, virtual_ip_address,
+    virtual_ip_name,
+};

@@ -115,7 +115,7 @@ impl Situation {
             Some(ListenerState::Bound) => None,
             None => Some("being bound".to_owned()),
         };
-        let serving = listener.target.as_ref().map(|target| &target.route);
+        let serving = listener.target().map(|target| &target.route);
         let superseded = listener.attached.iter().filter(|route| Some(*route) != serving);
         ListenerStatus {
             name: listener.id.name.clone(),
@@ -124,15 +124,15 @@ impl Situation {
             accepted: counted.accepted,
             open: counted.open,
             reset: counted.resets.values().sum(),
-            route: listener.target.as_ref().map(|target| route(target, counters)),
-            superseded: superseded.map(|route| format!("TCPRoute {route}")).collect(),
+            route: listener.target().map(|target| route(target, counters)),
+            superseded: superseded.map(ToString::to_string).collect(),
         }
     }
 
     /// Backends of which no endpoint could be reached the last time it was tried: what the manifests
     /// and Kubernetes say of them is well, but connections to them are reset.
     fn unreachable(&self, counters: &Snapshot) -> BTreeSet<Problem> {
-        let targets = self.plan.listeners.iter().filter_map(|listener| listener.target.as_ref());
+        let targets = self.plan.listeners.iter().filter_map(|listener| listener.target());
         let shares = targets
             .flat_map(|target| target.shares.iter().map(move |share| (&target.route, share)));
         let dead = shares.filter_map(|(route, share)| {

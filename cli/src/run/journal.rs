@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, Reason};
+use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 use vipgate_planner::{Problem, Statuses, VipState};
 
 use super::board::Situation;
@@ -25,7 +25,7 @@ pub(super) struct Journal {
 enum Subject {
     Vip(IpAddr),
     Listener(ObjectKey, String),
-    Route(ObjectKey),
+    Route(ObjectRef),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,9 +101,7 @@ fn tells(subject: &Subject, line: &Line, problem: &Problem) -> bool {
         {
             problem.message.strip_prefix(&format!("listener {name}: "))
         }
-        Subject::Route(route) if problem.object.kind == Kind::TcpRoute && route == key => {
-            Some(problem.message.as_str())
-        }
+        Subject::Route(route) if problem.object == *route => Some(problem.message.as_str()),
         _ => None,
     };
     message.is_some_and(|message| line.text.contains(message))
@@ -119,8 +117,8 @@ fn say(subject: &Subject, Line { well, text, .. }: &Line) {
         (Subject::Listener(gateway, name), false) => {
             tracing::warn!(%gateway, listener = name, "listener {text}");
         }
-        (Subject::Route(route), true) => tracing::info!(%route, "route {text}"),
-        (Subject::Route(route), false) => tracing::warn!(%route, "route {text}"),
+        (Subject::Route(route), true) => tracing::info!(route = %route.key, "route {text}"),
+        (Subject::Route(route), false) => tracing::warn!(route = %route.key, "route {text}"),
     }
 }
 
@@ -142,7 +140,7 @@ fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
             lines.insert(Subject::Listener(key.clone(), listener.name.clone()), line);
         }
     }
-    for (key, route) in &situation.statuses.tcp_routes {
+    for (key, route) in &situation.statuses.routes {
         let parents: Vec<Line> = route
             .parents
             .iter()

@@ -1,20 +1,20 @@
 //! Permission to refer to an object in another namespace.
 
 use vipgate_api::gateway::{BackendRef, ReferenceGrant};
-use vipgate_api::{GATEWAY_GROUP, Kind, ObjectKey, Reason};
+use vipgate_api::{GATEWAY_GROUP, ObjectKey, ObjectRef, Reason};
 
 use crate::refusal::Refusal;
 use crate::world::Shelf;
 
-/// Checks that a TCPRoute may refer to `target`, which is what `reference` names. Inside one
+/// Checks that a route may refer to `target`, which is what `reference` names. Inside one
 /// namespace it always may.
 pub(super) fn check(
-    route: &ObjectKey,
+    route: &ObjectRef,
     reference: &BackendRef,
     target: &ObjectKey,
     grants: &Shelf<ReferenceGrant>,
 ) -> Result<(), Refusal> {
-    if target.namespace == route.namespace {
+    if target.namespace == route.key.namespace {
         return Ok(());
     }
     let granted = grants
@@ -27,18 +27,18 @@ pub(super) fn check(
     let kind = &reference.kind;
     let message = format!(
         "{kind} {target} is in another namespace and no ReferenceGrant there allows it: create one \
-         in namespace {} with from: group {GATEWAY_GROUP}, kind TCPRoute, namespace {} and to: \
+         in namespace {} with from: group {GATEWAY_GROUP}, kind {}, namespace {} and to: \
          group {:?}, kind {kind}",
-        target.namespace, route.namespace, reference.group
+        target.namespace, route.kind, route.key.namespace, reference.group
     );
     Err(Refusal::new(Reason::RefNotPermitted, message))
 }
 
-fn permits(grant: &ReferenceGrant, route: &ObjectKey, reference: &BackendRef) -> bool {
+fn permits(grant: &ReferenceGrant, route: &ObjectRef, reference: &BackendRef) -> bool {
     let from = grant.spec.from.iter().any(|from| {
         from.group == GATEWAY_GROUP
-            && from.kind == Kind::TcpRoute.name()
-            && from.namespace == route.namespace
+            && from.kind == route.kind.name()
+            && from.namespace == route.key.namespace
     });
     let to = grant.spec.to.iter().any(|to| {
         to.group == reference.group

@@ -15,10 +15,10 @@ mod refused;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use vipgate_api::gateway::{BackendRef, ReferenceGrant, TcpRoute};
+use vipgate_api::gateway::{BackendRef, ReferenceGrant, Route};
 use vipgate_api::k8s::Service;
 use vipgate_api::vipgate::Backend;
-use vipgate_api::{ObjectKey, Reason, VIPGATE_GROUP};
+use vipgate_api::{ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
 use self::candidates::{Candidate, Readiness, SliceIndex};
 use crate::allocation::{Addresses, Allocation};
@@ -31,7 +31,7 @@ use crate::world::{Shelf, World};
 /// What came out: by route, and by whether the VIP is a loopback one (only those may have backends
 /// on loopback). Only what is attached, and only for the VIPs there are.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Resolution(pub BTreeMap<(ObjectKey, VipSide), Resolved>);
+pub struct Resolution(pub BTreeMap<(ObjectRef, VipSide), Resolved>);
 
 /// On which side of the host an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +80,7 @@ struct Ground<'a> {
 
 /// Resolves every attached route.
 pub fn resolve(world: &World, attachment: &Attachment, allocation: &Allocation) -> Resolution {
-    let World { services, endpoint_slices, backends, grants, tcp_routes, .. } = world;
+    let World { services, endpoint_slices, backends, grants, routes, .. } = world;
     let slices = SliceIndex::new(endpoint_slices);
     let ground = Ground { services, slices, backends, grants, vips: &allocation.claims };
     let mut resolution = Resolution::default();
@@ -89,7 +89,7 @@ pub fn resolve(world: &World, attachment: &Attachment, allocation: &Allocation) 
             .iter()
             .flat_map(|parent| VipSide::all_of(allocation.gateways.get(&parent.gateway)))
             .collect();
-        let Some(route) = tcp_routes.get(key) else { continue };
+        let Some(route) = routes.get(key) else { continue };
         for side in sides {
             let resolved = ground.route(key, &route.object, side);
             resolution.0.insert((key.clone(), side), resolved);
@@ -100,11 +100,11 @@ pub fn resolve(world: &World, attachment: &Attachment, allocation: &Allocation) 
 
 impl Ground<'_> {
     /// Resolves the rule that is served: the first.
-    fn route(&self, key: &ObjectKey, route: &TcpRoute, side: VipSide) -> Resolved {
+    fn route(&self, key: &ObjectRef, route: &Route, side: VipSide) -> Resolved {
         let references = route.spec.rules.first().map(|rule| rule.backend_refs.as_slice());
         let (mut shares, mut refusals, mut starved) = (Vec::new(), Vec::new(), Vec::new());
         for (index, reference) in references.unwrap_or_default().iter().enumerate() {
-            let target = target_of(key, reference);
+            let target = target_of(&key.key, reference);
             let found = self.reference(key, reference, &target, side);
             let backend = describe(reference, &target);
             let (endpoints, unusable) = match found {
@@ -130,7 +130,7 @@ impl Ground<'_> {
 
     fn reference(
         &self,
-        route: &ObjectKey,
+        route: &ObjectRef,
         reference: &BackendRef,
         target: &ObjectKey,
         side: VipSide,

@@ -172,7 +172,7 @@ impl View<'_> {
 
     fn socket(&self, listener: &AdmittedListener, address: IpAddr) -> Option<&ListenerState> {
         let (gateway, name) = (self.key.clone(), listener.name.clone());
-        self.layers.report.listeners.get(&ListenerId { gateway, name, address })
+        self.layers.report.listeners.get(&ListenerId { gateway, set: None, name, address })
     }
 
     fn listener(&self, index: usize, listener: &AdmittedListener) -> ListenerStatus {

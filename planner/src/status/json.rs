@@ -11,9 +11,9 @@ impl Statuses {
     pub fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         let classes = self.classes.keys().map(|key| (Kind::GatewayClass, key));
         let gateways = self.gateways.keys().map(|key| (Kind::Gateway, key));
-        let routes = self.tcp_routes.keys().map(|key| (Kind::TcpRoute, key));
-        let all = classes.chain(gateways).chain(routes);
-        all.map(|(kind, key)| ObjectRef { kind, key: key.clone() })
+        let all = classes.chain(gateways);
+        let all = all.map(|(kind, key)| ObjectRef { kind, key: key.clone() });
+        all.chain(self.routes.keys().cloned())
     }
 
     /// `status` of an object as JSON, if we write one for it. `generation` is its
@@ -24,7 +24,7 @@ impl Statuses {
         let mut status = match object.kind {
             Kind::GatewayClass => to_value(self.classes.get(key)?),
             Kind::Gateway => to_value(self.gateways.get(key)?),
-            Kind::TcpRoute => to_value(self.tcp_routes.get(key)?),
+            kind if kind.is_route() => to_value(self.routes.get(object)?),
             _ => return None,
         };
         if let Some(generation) = generation {

@@ -13,8 +13,8 @@ mod standing;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vipgate_api::gateway::{GatewayAddress, ParentReference, RouteGroupKind, TcpRoute};
-use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
+use vipgate_api::gateway::{GatewayAddress, ParentReference, RouteGroupKind};
+use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
 
 pub use self::problem::Problem;
 use crate::admission::Admission;
@@ -24,7 +24,7 @@ use crate::node::{Node, NodeReport};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::resolution::Resolution;
-use crate::world::Shelf;
+use crate::world::Routes;
 
 /// Gateway API features that are served, by name.
 const SUPPORTED_FEATURES: [&str; 5] =
@@ -37,8 +37,8 @@ pub struct Statuses {
     pub classes: BTreeMap<ObjectKey, ClassStatus>,
     /// Gateways of our classes.
     pub gateways: BTreeMap<ObjectKey, GatewayStatus>,
-    /// TCPRoutes with a parentRef to one of these Gateways.
-    pub tcp_routes: BTreeMap<ObjectKey, RouteStatus>,
+    /// Routes with a parentRef to one of these Gateways.
+    pub routes: BTreeMap<ObjectRef, RouteStatus>,
     /// What is wrong, broken things first.
     pub problems: Vec<Problem>,
     /// What is well but worth knowing, such as an address in use that its pool no longer has.
@@ -87,14 +87,14 @@ pub struct ListenerStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// `TCPRoute.status`.
+/// `status` of a route.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RouteStatus {
     /// Our entries; those of other controllers are theirs.
     pub parents: Vec<ParentStatus>,
 }
 
-/// One of `TCPRoute.status.parents`.
+/// One of `status.parents` of a route.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentStatus {
@@ -109,7 +109,7 @@ pub struct ParentStatus {
 /// What status is derived from.
 pub struct Layers<'a> {
     /// The routes themselves.
-    pub tcp_routes: &'a Shelf<TcpRoute>,
+    pub routes: &'a Routes,
     /// Classes, Gateways and listeners.
     pub admission: &'a Admission,
     /// Pools that cannot be used as written.
@@ -141,9 +141,9 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
         statuses.gateways.insert(key.clone(), gateway::status(layers, key, gateway));
     }
     for (key, parents) in &layers.attachment.routes {
-        let Some(stored) = layers.tcp_routes.get(key) else { continue };
+        let Some(stored) = layers.routes.get(key) else { continue };
         let status = route::status(layers, key, parents, &stored.object);
-        statuses.tcp_routes.insert(key.clone(), status);
+        statuses.routes.insert(key.clone(), status);
     }
     statuses.problems = problem::problems(&statuses, layers);
     statuses

@@ -26,7 +26,7 @@ pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem>
     for (key, status) in &statuses.gateways {
         list.gateway(key, status);
     }
-    for (key, status) in &statuses.tcp_routes {
+    for (key, status) in &statuses.routes {
         list.route(key, status);
     }
     list.absent(layers);
@@ -84,11 +84,11 @@ impl List {
         }
     }
 
-    fn route(&mut self, key: &ObjectKey, status: &RouteStatus) {
+    fn route(&mut self, route: &ObjectRef, status: &RouteStatus) {
         for parent in &status.parents {
-            self.false_ones(Kind::TcpRoute, key, &parent.conditions);
+            self.false_ones(route.kind, &route.key, &parent.conditions);
             if let Some(partly) = of(&parent.conditions, ConditionType::PartiallyInvalid) {
-                self.add(Kind::TcpRoute, key, partly.reason, partly.message.clone());
+                self.add(route.kind, &route.key, partly.reason, partly.message.clone());
             }
         }
     }
@@ -103,8 +103,8 @@ impl List {
             );
             self.add(Kind::Gateway, key, Reason::Invalid, message);
         }
-        for (key, refusal) in &layers.attachment.dangling {
-            self.add(Kind::TcpRoute, key, refusal.reason, refusal.message.clone());
+        for (route, refusal) in &layers.attachment.dangling {
+            self.add(route.kind, &route.key, refusal.reason, refusal.message.clone());
         }
         for (key, message) in layers.pool_problems {
             self.add(Kind::IpAddressPool, key, Reason::Invalid, message.clone());
@@ -130,7 +130,7 @@ impl List {
                 for starved in route::resolved(layers, key, parent).iter().flat_map(|r| &r.starved)
                 {
                     let message = format!("{starved}: its part of the connections is reset");
-                    self.add(Kind::TcpRoute, key, Reason::NoEndpoints, message);
+                    self.add(key.kind, &key.key, Reason::NoEndpoints, message);
                 }
             }
         }

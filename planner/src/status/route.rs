@@ -1,7 +1,7 @@
 //! Status of a TCPRoute: one entry for each parentRef that names a Gateway of ours.
 
-use vipgate_api::gateway::TcpRoute;
-use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, ObjectKey, Reason};
+use vipgate_api::gateway::Route;
+use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, ObjectRef, Reason};
 
 use super::{Layers, ParentStatus, RouteStatus};
 use crate::attachment::Parent;
@@ -11,9 +11,9 @@ use crate::resolution::{Resolved, VipSide};
 /// The status of a route that names a Gateway of ours.
 pub(super) fn status(
     layers: &Layers<'_>,
-    key: &ObjectKey,
+    key: &ObjectRef,
     parents: &[Parent],
-    route: &TcpRoute,
+    route: &Route,
 ) -> RouteStatus {
     let parents = parents
         .iter()
@@ -43,7 +43,7 @@ fn accepted(parent: &Parent) -> Condition {
     for superseded in &parent.superseded {
         let (listener, by) = (&superseded.listener, &superseded.by);
         message.push_str(&format!(
-            "; gets no connections on {listener}: the older TCPRoute {by} has that listener"
+            "; gets no connections on {listener}: the older {by} has that listener"
         ));
     }
     Condition::holds(kind, Reason::Accepted, message)
@@ -52,7 +52,7 @@ fn accepted(parent: &Parent) -> Condition {
 /// The route as each side of the Gateway's addresses sees it.
 pub(super) fn resolved<'a>(
     layers: &Layers<'a>,
-    key: &ObjectKey,
+    key: &ObjectRef,
     parent: &Parent,
 ) -> Vec<&'a Resolved> {
     let sides = VipSide::all_of(layers.allocation.gateways.get(&parent.gateway));
@@ -60,7 +60,7 @@ pub(super) fn resolved<'a>(
     sides.into_iter().filter_map(|side| resolution.get(&(key.clone(), side))).collect()
 }
 
-fn resolved_refs(layers: &Layers<'_>, key: &ObjectKey, parent: &Parent) -> Condition {
+fn resolved_refs(layers: &Layers<'_>, key: &ObjectRef, parent: &Parent) -> Condition {
     let kind = ConditionType::ResolvedRefs;
     let resolved = resolved(layers, key, parent);
     let mut refusals: Vec<&Refusal> = Vec::new();
@@ -81,7 +81,7 @@ fn resolved_refs(layers: &Layers<'_>, key: &ObjectKey, parent: &Parent) -> Condi
 }
 
 /// `v1alpha2` allows several rules, but nothing in a TCP connection tells which is meant.
-fn partially_invalid(route: &TcpRoute) -> Option<Condition> {
+fn partially_invalid(route: &Route) -> Option<Condition> {
     let dropped = match route.spec.rules.len() {
         0 | 1 => return None,
         2 => "rules[1]".to_owned(),

@@ -34,7 +34,11 @@ pub(crate) fn object(document: Value) -> Result<Object, String> {
     match kind {
         Kind::GatewayClass => decode(document).map(Object::GatewayClass),
         Kind::Gateway => decode(document).map(Object::Gateway),
+        Kind::ListenerSet => decode(document).map(Object::ListenerSet),
         Kind::TcpRoute => decode(document).map(Object::TcpRoute),
+        Kind::TlsRoute => decode(document).map(Object::TlsRoute),
+        Kind::UdpRoute => decode(document).map(Object::UdpRoute),
+        Kind::HttpRoute => decode(document).map(Object::HttpRoute),
         Kind::ReferenceGrant => decode(document).map(Object::ReferenceGrant),
         Kind::Namespace => decode(document).map(Object::Namespace),
         Kind::Service => decode(document).map(Object::Service),
@@ -43,6 +47,9 @@ pub(crate) fn object(document: Value) -> Result<Object, String> {
         Kind::IpAddressPool => decode(document).map(Object::IpAddressPool),
         Kind::L2Advertisement => decode(document).map(Object::L2Advertisement),
         Kind::Backend => decode(document).map(Object::Backend),
+        Kind::VirtualIp => decode(document).map(Object::VirtualIp),
+        Kind::Speaker => decode(document).map(Object::Speaker),
+        Kind::Node => decode(document).map(Object::Node),
     }
 }
 
@@ -60,7 +67,7 @@ pub(crate) fn all_well(plan: &Plan) -> NodeReport {
     let vips = plan.vips.values().filter_map(|vip| match &vip.announce {
         Announce::Loopback => Some((vip.address, VipState::Serving(Vec::new()))),
         Announce::Layer2(links) => Some((vip.address, VipState::Serving(links.clone()))),
-        Announce::Nowhere(_) => None,
+        Announce::Nowhere(_) | Announce::ByNodes => None,
     });
     NodeReport {
         vips: vips.collect(),

@@ -158,7 +158,6 @@ pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
     shelves!(
         classes GatewayClass,
         gateways Gateway,
-        tcp_routes TcpRoute,
         grants ReferenceGrant,
         namespaces Namespace,
         services Service,
@@ -168,6 +167,10 @@ pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
         l2_advertisements L2Advertisement,
         backends Backend,
     );
+    all.extend(world.routes.iter().map(|(reference, stored)| {
+        let route = Object::route(reference.kind, (*stored.object).clone()).expect("a route");
+        (route, stored.age.clone())
+    }));
     all
 }
 

@@ -224,7 +224,8 @@ impl Executor {
         let listeners = self.bind(&plan);
 
         let contested = self.contests.lately(&plan, Instant::now());
-        let mut report = NodeReport { vips: BTreeMap::new(), listeners, contested };
+        let sources = plan.sources.clone();
+        let mut report = NodeReport { vips: BTreeMap::new(), listeners, contested, sources };
         let mut ready = BTreeSet::new();
         for (address, vip) in &plan.vips {
             match self.readiness(vip, &report) {
@@ -282,6 +283,7 @@ impl Executor {
         }
         match &vip.announce {
             Announce::Nowhere(why) => Readiness::Report(VipState::Failed(why.clone())),
+            Announce::ByNodes => unreachable!("a plan for a node names its interfaces"),
             Announce::Loopback => Readiness::Report(VipState::Serving(Vec::new())),
             Announce::Layer2(_) => match self.probes.state(vip) {
                 Some(state) => Readiness::Report(state),

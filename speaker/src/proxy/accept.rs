@@ -297,7 +297,7 @@ impl Table {
 fn is_narrower(old: &Entry, new: &Entry) -> bool {
     !Arc::ptr_eq(&old.stats, &new.stats)
         || old.listener.attached.iter().any(|route| !new.keeps(route))
-        || old.listener.target.as_ref().is_some_and(|target| !new.keeps(&target.route))
+        || old.listener.target().is_some_and(|target| !new.keeps(&target.route))
 }
 
 fn is_same(a: Option<&Arc<OwnedFd>>, b: &Arc<OwnedFd>) -> bool {

@@ -25,7 +25,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
-use vipgate_api::ObjectKey;
+use vipgate_api::ObjectRef;
 
 use super::config::Config;
 use super::connect::{self, Dial};
@@ -102,7 +102,7 @@ pub(super) struct Connection {
     /// Slot of the listener in the table; `stats` tells whether the slot is still that listener's.
     pub(super) listener: u32,
     pub(super) stats: Arc<ListenerStats>,
-    pub(super) route: Arc<ObjectKey>,
+    pub(super) route: Arc<ObjectRef>,
 }
 
 /// An idle connection costs this much in user space, plus the slab's room to grow.
@@ -133,7 +133,7 @@ impl Connection {
         generation: u32,
         listener: u32,
         stats: Arc<ListenerStats>,
-        route: Arc<ObjectKey>,
+        route: Arc<ObjectRef>,
     ) -> Self {
         Self {
             client,

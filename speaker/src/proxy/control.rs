@@ -156,11 +156,10 @@ impl Control {
             return false;
         }
         let forward = match old {
-            Some(old) if old.listener.target == listener.target => old.forward.clone(),
-            _ => listener
-                .target
-                .as_ref()
-                .map(|target| Arc::new(Forward::new(target, &mut self.endpoints))),
+            Some(old) if old.listener.target() == listener.target() => old.forward.clone(),
+            _ => {
+                listener.target().map(|target| Arc::new(Forward::new(target, &mut self.endpoints)))
+            }
         };
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use vipgate_api::ObjectKey;
+use vipgate_api::ObjectRef;
 use vipgate_planner::{Listener, Target};
 
 use super::stats::{EndpointStats, ListenerStats};
@@ -35,9 +35,9 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Whether connections of this route go on.
-    pub(super) fn keeps(&self, route: &ObjectKey) -> bool {
+    pub(super) fn keeps(&self, route: &ObjectRef) -> bool {
         self.listener.attached.contains(route)
-            || self.listener.target.as_ref().is_some_and(|target| target.route == *route)
+            || self.listener.target().is_some_and(|target| target.route == *route)
     }
 }
 
@@ -45,7 +45,7 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Forward {
     /// Shared on its own: an open connection keeps its route's name, not all its endpoints.
-    pub(super) route: Arc<ObjectKey>,
+    pub(super) route: Arc<ObjectRef>,
     pub(super) shares: Vec<Share>,
 }
 

@@ -127,7 +127,13 @@ pub(super) fn typed(
             de::decode::<crate::gateway::GatewayClass>(node, context).map(Into::into)
         }
         Kind::Gateway => de::decode::<crate::gateway::Gateway>(node, context).map(Into::into),
-        Kind::TcpRoute => de::decode::<crate::gateway::TcpRoute>(node, context).map(Into::into),
+        Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
+            let route = de::decode::<crate::gateway::Route>(node, context)?;
+            Ok(Object::route(kind, route).expect("one of the four kinds of routes"))
+        }
+        Kind::ListenerSet => {
+            de::decode::<crate::gateway::ListenerSet>(node, context).map(Into::into)
+        }
         Kind::ReferenceGrant => {
             de::decode::<crate::gateway::ReferenceGrant>(node, context).map(Into::into)
         }
@@ -144,6 +150,9 @@ pub(super) fn typed(
             de::decode::<crate::vipgate::L2Advertisement>(node, context).map(Into::into)
         }
         Kind::Backend => de::decode::<crate::vipgate::Backend>(node, context).map(Into::into),
+        Kind::VirtualIp => de::decode::<crate::vipgate::VirtualIp>(node, context).map(Into::into),
+        Kind::Speaker => de::decode::<crate::vipgate::Speaker>(node, context).map(Into::into),
+        Kind::Node => de::decode::<crate::k8s::Node>(node, context).map(Into::into),
     }
 }
 
@@ -162,13 +171,14 @@ pub(super) fn in_words(kind: Kind, mut error: de::Error) -> de::Error {
 pub(super) fn unserved_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Gateway => &[
-            "spec.allowedListeners",
             "spec.backendTLS",
             "spec.defaultScope",
             "spec.tls",
             "spec.listeners[].tls.frontendValidation",
         ],
-        Kind::TcpRoute => &["spec.useDefaultGateways"],
+        Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
+            &["spec.useDefaultGateways"]
+        }
         Kind::IpAddressPool => &["spec.serviceAllocation.serviceSelectors"],
         Kind::L2Advertisement => &["spec.serviceSelectors", "spec.preferredNodeSelectors"],
         _ => &[],

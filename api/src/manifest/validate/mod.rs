@@ -35,13 +35,21 @@ pub(super) fn check(object: &Object, scope: Scope<'_>, findings: &mut Findings) 
         Object::GatewayClass(object) => gateway::class(object, findings),
         Object::Gateway(object) => gateway::gateway(object, findings),
         Object::TcpRoute(object) => route::tcp_route(object, scope.version, findings),
+        Object::ListenerSet(_)
+        | Object::TlsRoute(_)
+        | Object::UdpRoute(_)
+        | Object::HttpRoute(_) => {}
         Object::ReferenceGrant(object) => route::grant(object, findings),
         Object::Service(object) => core::service(object, scope.mode, findings),
         Object::EndpointSlice(object) => core::endpoint_slice(object, findings),
         Object::IpAddressPool(object) => vipgate::pool(object, findings),
         Object::L2Advertisement(object) => vipgate::l2_advertisement(object, findings),
         Object::Backend(object) => vipgate::backend(object, findings),
-        Object::Namespace(_) | Object::Secret(_) => {}
+        Object::Namespace(_)
+        | Object::Secret(_)
+        | Object::VirtualIp(_)
+        | Object::Speaker(_)
+        | Object::Node(_) => {}
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::metadata::note;
 use super::{duplicates, length, names, port};
-use crate::gateway::{BackendRef, ParentReference, ReferenceGrant, TcpRoute};
+use crate::gateway::{BackendRef, ParentReference, ReferenceGrant, Route, RouteRule};
 use crate::manifest::problem::Findings;
 
 const MAX_WEIGHT: u32 = 1_000_000;
 
-pub(super) fn tcp_route(route: &TcpRoute, version: &str, findings: &mut Findings) {
+pub(super) fn tcp_route(route: &Route, version: &str, findings: &mut Findings) {
     parents(&route.spec.parent_refs, findings);
     let rules = &route.spec.rules;
     match (version, rules.len()) {
@@ -42,10 +42,9 @@ pub(super) fn tcp_route(route: &TcpRoute, version: &str, findings: &mut Findings
     duplicates_named(route, findings);
 }
 
-fn duplicates_named(route: &TcpRoute, findings: &mut Findings) {
+fn duplicates_named(route: &Route, findings: &mut Findings) {
     // Rules without a name are distinct by their place.
-    let name =
-        |(index, rule): (usize, &crate::gateway::TcpRouteRule)| rule.name.clone().ok_or(index);
+    let name = |(index, rule): (usize, &RouteRule)| rule.name.clone().ok_or(index);
     duplicates(route.spec.rules.iter().enumerate().map(name), |first, index| {
         let message = format!("is the name of spec.rules[{first}] too: choose another one");
         findings.error(format!("spec.rules[{index}].name"), message);

@@ -1,0 +1,101 @@
+//! Speaker: what one node really serves and announces.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ObjectRef;
+use crate::k8s::ObjectMeta;
+
+/// The status of one node. Cluster-scoped, named after the Node; its sole writer is the speaker of
+/// that node. At most one write per second, none when nothing changed, at most 256 KiB.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Speaker {
+    /// Standard object metadata.
+    pub metadata: ObjectMeta,
+    /// What is so.
+    #[serde(default)]
+    pub status: SpeakerStatus,
+}
+
+/// `Speaker.status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeakerStatus {
+    /// VIPs of the plan, by address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vips: Vec<SpeakerVip>,
+    /// The Gateways and ListenerSets that the plan was made from, each with the
+    /// `metadata.generation` that is served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<PlannedObject>,
+    /// Listeners that are in the plan but could not be bound; all others are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_listeners: Vec<FailedListener>,
+    /// Names of the speakers that this one sees, itself included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// What went wrong last, newest first; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// One VIP on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeakerVip {
+    /// The address.
+    pub address: IpAddr,
+    /// How far it has come.
+    pub state: SpeakerVipState,
+    /// Serving: interfaces that it is announced on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
+    /// Conflict, or serving and defended: the MAC of the other host that claims it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict_mac: Option<String>,
+    /// Failed: why, and what to check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// `Speaker.status.vips[].state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SpeakerVipState {
+    /// Asking the wire whether somebody has it.
+    Probing,
+    /// Somebody else has it.
+    Conflict,
+    /// On the host and announced.
+    Serving,
+    /// Could not be put on the host or announced.
+    Failed,
+}
+
+/// An object that the plan was made from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedObject {
+    /// Which: kind `Gateway` or `ListenerSet`.
+    #[serde(flatten)]
+    pub object: ObjectRef,
+    /// Its `metadata.generation`.
+    pub generation: i64,
+}
+
+/// A listener that could not be bound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedListener {
+    /// The Gateway.
+    pub gateway: crate::ObjectKey,
+    /// The ListenerSet that it comes from; absent for the Gateway's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener_set: Option<crate::ObjectKey>,
+    /// Its name.
+    pub name: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Why, and what to check.
+    pub message: String,
+}
