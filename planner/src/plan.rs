@@ -33,6 +33,7 @@ pub struct Vip {
     pub announce: Announce,
     /// Whether the kernel forwards (kube-proxy or the CNI, for a Service): it is held and announced
     /// without any listener of ours.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kernel: bool,
 }
 
