@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use vipgate_api::ObjectKey;
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
 use crate::admission::{Admission, AdmittedGateway};
 use crate::allocation::Allocation;
@@ -18,18 +18,23 @@ use crate::plan::{Announce, Listener, ListenerId, Plan, Service, Vip};
 use crate::resolution::{Resolution, VipSide};
 use crate::world::World;
 
-/// Puts the plan together.
+/// Puts the plan together; for no node in particular when there is none.
 pub fn assemble(
     world: &World,
     admission: &Admission,
     allocation: &Allocation,
     attachment: &Attachment,
     resolution: &Resolution,
-    node: &Node,
+    node: Option<&Node>,
 ) -> Plan {
     let mut plan = Plan::default();
     for (key, addresses) in &allocation.gateways {
         let Some(gateway) = admission.gateways.get(key) else { continue };
+        let stored = world.gateways.get(key);
+        if let Some(generation) = stored.and_then(|stored| stored.object.metadata.generation) {
+            let source = ObjectRef { kind: Kind::Gateway, key: key.clone() };
+            plan.sources.insert(source, generation);
+        }
         for address in &addresses.assigned {
             plan.vips.insert(*address, vip(*address, world, allocation, node));
             plan.listeners.extend(listeners(key, gateway, *address, attachment, resolution));
@@ -39,9 +44,12 @@ pub fn assemble(
     plan
 }
 
-fn vip(address: IpAddr, world: &World, allocation: &Allocation, node: &Node) -> Vip {
+fn vip(address: IpAddr, world: &World, allocation: &Allocation, node: Option<&Node>) -> Vip {
     let claim = allocation.claims.0.get(&address).expect("an assigned address has a claim");
-    let announce = announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node);
+    let announce = match node {
+        Some(node) => announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node),
+        None => Announce::ByNodes,
+    };
     let probe = !claim.published && announce != Announce::Loopback;
     Vip { address, probe, announce, kernel: false }
 }

@@ -22,6 +22,7 @@ pub mod node;
 pub mod plan;
 pub mod planner;
 mod refusal;
+pub mod report;
 pub mod resolution;
 pub mod status;
 pub mod world;
@@ -32,7 +33,8 @@ pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,
     Target, Vip,
 };
-pub use planner::{Outcome, Planner, Runs};
+pub use planner::{Outcome, Planner, Role, Runs};
 pub use refusal::Refusal;
+pub use report::Reports;
 pub use status::{Problem, Statuses};
 pub use world::World;

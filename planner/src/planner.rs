@@ -34,6 +34,7 @@ use crate::claim::{Claims, Foreign};
 use crate::layer::Layer;
 use crate::node::{Node, NodeReport};
 use crate::plan::Plan;
+use crate::report::Reports;
 use crate::resolution::{self, Resolution};
 use crate::status::{self, Layers, Statuses};
 use crate::world::World;
@@ -47,7 +48,10 @@ pub struct Planner {
     told: Claims,
     foreign: Foreign,
     node: Node,
-    report: NodeReport,
+    reports: Reports,
+    role: Role,
+    /// Addresses of other hosts of the cluster, which are never given out.
+    reserved: BTreeSet<IpAddr>,
     release: bool,
 
     admission: Layer<Admission>,
@@ -57,6 +61,19 @@ pub struct Planner {
     resolution: Layer<Resolution>,
     assembly: Layer<Plan>,
     status: Layer<Statuses>,
+}
+
+/// In whose place a planner decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// A host without a cluster: gives out addresses, serves them, and says what is so.
+    #[default]
+    Standalone,
+    /// The controller of a cluster: gives out addresses and says what is so. It is no node: where an
+    /// address is announced, the nodes decide and report.
+    Controller,
+    /// The speaker of a node: takes the claims as they are.
+    Speaker,
 }
 
 /// What follows from the inputs. An [`Arc`] is the same as in the last outcome when its content is.
@@ -95,6 +112,11 @@ impl Planner {
     /// complete ([`Self::set_release`]).
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A planner in another role.
+    pub fn in_role(role: Role) -> Self {
+        Self { role, ..Self::default() }
     }
 
     /// Adds or replaces an object; says whether anything changed.
@@ -152,14 +174,30 @@ impl Planner {
         }
         self.assembly.touch();
         self.status.touch();
+        if let Some(report) = self.reports.remove(&self.node.name) {
+            self.reports.insert(node.name.clone(), report);
+        }
         self.node = node;
     }
 
-    /// Says what this node does.
+    /// Says what this node does, where there is no other.
     pub fn set_report(&mut self, report: NodeReport) {
-        if report != self.report {
-            self.report = report;
+        self.set_reports([(self.node.name.clone(), report)].into());
+    }
+
+    /// Says what all nodes do.
+    pub fn set_reports(&mut self, reports: Reports) {
+        if reports != self.reports {
+            self.reports = reports;
             self.status.touch();
+        }
+    }
+
+    /// Replaces the addresses of the cluster's hosts, which are never given out.
+    pub fn set_reserved(&mut self, reserved: BTreeSet<IpAddr>) {
+        if reserved != self.reserved {
+            self.reserved = reserved;
+            self.allocation.touch();
         }
     }
 
@@ -265,12 +303,15 @@ impl Planner {
     fn run_allocation(&mut self) {
         let admission = self.admission.value();
         let changed = self.allocation.refresh(|| {
+            if self.role == Role::Speaker {
+                return allocation::follow(&self.claims);
+            }
             let claims = match self.release {
                 true => still_owned(&self.claims, admission),
                 false => self.claims.clone(),
             };
             let (pools, _) = self.pools.value().as_ref();
-            let node = addresses_of(&self.node);
+            let node = &addresses_of(&self.node) | &self.reserved;
             // The claims that end are gone already; those of a Gateway that is refused for now
             // are not among the wants, and stay.
             allocation::allocate(pools, &admission.wants, &claims, &self.foreign, &node, false)
@@ -309,7 +350,7 @@ impl Planner {
                 self.allocation.value(),
                 self.attachment.value(),
                 self.resolution.value(),
-                &self.node,
+                (self.role != Role::Controller).then_some(&self.node),
             )
         });
         if changed {
@@ -328,7 +369,7 @@ impl Planner {
                 resolution: self.resolution.value(),
                 plan: self.assembly.value(),
                 node: &self.node,
-                report: &self.report,
+                reports: &self.reports,
             })
         });
     }

@@ -15,6 +15,7 @@ use crate::allocation::{AddressProblem, Addresses};
 use crate::node::{ListenerState, VipState};
 use crate::plan::ListenerId;
 use crate::refusal::{Refusal, sum};
+use crate::report::{listener_state, vip_states};
 
 /// Everything about one Gateway.
 struct View<'a> {
@@ -39,8 +40,7 @@ pub(super) fn status(
         .iter()
         .filter_map(|address| {
             let vip = layers.plan.vips.get(address)?;
-            let state = layers.report.vips.get(address);
-            Some((*address, Standing::of(vip, state, &layers.node.name)))
+            Some((*address, Standing::of(vip, layers.reports, &layers.node.name)))
         })
         .collect();
     let view = View { layers, key, gateway, addresses, standings };
@@ -61,7 +61,9 @@ impl View<'_> {
             let claim = self.layers.allocation.claims.0.get(address);
             address.is_loopback()
                 || claim.is_some_and(|claim| claim.published)
-                || matches!(self.layers.report.vips.get(address), Some(VipState::Serving(_)))
+                || vip_states(self.layers.reports, *address)
+                    .iter()
+                    .any(|(_, state)| matches!(state, VipState::Serving(_)))
         };
         let addresses =
             self.standings.iter().map(|(address, _)| address).filter(|a| is_published(a));
@@ -170,9 +172,9 @@ impl View<'_> {
         })
     }
 
-    fn socket(&self, listener: &AdmittedListener, address: IpAddr) -> Option<&ListenerState> {
+    fn socket(&self, listener: &AdmittedListener, address: IpAddr) -> Option<ListenerState> {
         let (gateway, name) = (self.key.clone(), listener.name.clone());
-        self.layers.report.listeners.get(&ListenerId { gateway, set: None, name, address })
+        listener_state(self.layers.reports, &ListenerId { gateway, set: None, name, address })
     }
 
     fn listener(&self, index: usize, listener: &AdmittedListener) -> ListenerStatus {

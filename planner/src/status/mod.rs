@@ -20,9 +20,10 @@ pub use self::problem::Problem;
 use crate::admission::Admission;
 use crate::allocation::Allocation;
 use crate::attachment::Attachment;
-use crate::node::{Node, NodeReport};
+use crate::node::Node;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
+use crate::report::Reports;
 use crate::resolution::Resolution;
 use crate::world::Routes;
 
@@ -124,8 +125,8 @@ pub struct Layers<'a> {
     pub plan: &'a Plan,
     /// The node.
     pub node: &'a Node,
-    /// What the node does.
-    pub report: &'a NodeReport,
+    /// What each node does.
+    pub reports: &'a Reports,
 }
 
 /// Derives every status.

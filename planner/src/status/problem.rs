@@ -113,7 +113,7 @@ impl List {
 
     /// Addresses in use that another host claims as well. They stay: clients know them.
     fn contested(&mut self, layers: &Layers<'_>) {
-        for (address, mac) in &layers.report.contested {
+        for (address, mac) in layers.reports.values().flat_map(|report| &report.contested) {
             let Some(claim) = layers.allocation.claims.0.get(address) else { continue };
             let message = format!(
                 "{address} is claimed by {mac} too, and defended: take it from that host, or \
