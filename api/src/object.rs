@@ -431,6 +431,34 @@ impl Object {
         whole.into()
     }
 
+    /// Reads an object as an API server sends it, in any version that we read.
+    ///
+    /// # Errors
+    /// When it has not the form of its kind.
+    pub fn from_json(kind: Kind, json: serde_json::Value) -> Result<Self, serde_json::Error> {
+        use serde_json::from_value as read;
+        Ok(match kind {
+            Kind::GatewayClass => Self::GatewayClass(read(json)?),
+            Kind::Gateway => Self::Gateway(read(json)?),
+            Kind::ListenerSet => Self::ListenerSet(read(json)?),
+            Kind::TcpRoute => Self::TcpRoute(read(json)?),
+            Kind::TlsRoute => Self::TlsRoute(read(json)?),
+            Kind::UdpRoute => Self::UdpRoute(read(json)?),
+            Kind::HttpRoute => Self::HttpRoute(read(json)?),
+            Kind::ReferenceGrant => Self::ReferenceGrant(read(json)?),
+            Kind::Namespace => Self::Namespace(read(json)?),
+            Kind::Service => Self::Service(read(json)?),
+            Kind::EndpointSlice => Self::EndpointSlice(read(json)?),
+            Kind::Secret => Self::Secret(read(json)?),
+            Kind::IpAddressPool => Self::IpAddressPool(read(json)?),
+            Kind::L2Advertisement => Self::L2Advertisement(read(json)?),
+            Kind::Backend => Self::Backend(read(json)?),
+            Kind::VirtualIp => Self::VirtualIp(read(json)?),
+            Kind::Speaker => Self::Speaker(read(json)?),
+            Kind::Node => Self::Node(read(json)?),
+        })
+    }
+
     /// A route of this kind; `None` when it is no kind of route.
     pub fn route(kind: Kind, route: Route) -> Option<Self> {
         let route = Arc::new(route);
