@@ -36,6 +36,21 @@ impl Vips {
         virtual_ip_address(&key.name).is_some_and(|address| self.0.remove(&address).is_some())
     }
 
+    /// Takes in what was just written.
+    pub fn set(&mut self, spec: VirtualIpSpec) {
+        self.0.insert(spec.address, spec);
+    }
+
+    /// One of them.
+    pub fn get(&self, address: IpAddr) -> Option<&VirtualIpSpec> {
+        self.0.get(&address)
+    }
+
+    /// The addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.keys().copied()
+    }
+
     /// What the planner knows them as.
     pub fn claims(&self) -> Claims {
         Claims(self.0.iter().filter_map(|(address, spec)| Some((*address, claim(spec)?))).collect())

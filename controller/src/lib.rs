@@ -11,5 +11,12 @@
 pub mod certificates;
 pub mod claims;
 pub mod cluster;
+pub mod controller;
 pub mod discovery;
+pub mod fights;
+pub mod foreign;
+pub mod index;
+pub mod leader;
+pub mod merge;
 pub mod watch;
+pub mod writer;

@@ -10,7 +10,6 @@
 pub(crate) mod admin;
 mod board;
 mod engine;
-mod foreign;
 mod journal;
 pub(crate) mod paths;
 pub(crate) mod source;
@@ -101,6 +100,7 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn host_name() -> String {
+/// What this host calls itself.
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
