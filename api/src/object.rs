@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
@@ -12,7 +13,9 @@ use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service};
 use crate::vipgate::{Backend, IpAddressPool, L2Advertisement, Speaker, VirtualIp};
 
 /// Every kind that vipgate reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Kind {
     /// `gateway.networking.k8s.io` GatewayClass.
     GatewayClass,
@@ -187,7 +190,9 @@ impl fmt::Display for Kind {
 }
 
 /// Namespace and name. Orders by namespace, then name, which is also the last tie-break of age.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectKey {
     /// `""` for cluster-scoped objects.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -219,7 +224,9 @@ impl fmt::Display for ObjectKey {
 }
 
 /// An object, named: `Gateway default/web`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectRef {
     /// Kind.
     pub kind: Kind,

@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Controller(ControllerArgs),
     /// In a cluster: announce addresses from this node, and forward.
     Speaker(SpeakerArgs),
+    /// Print the CustomResourceDefinitions of vipgate, as YAML.
+    Crds,
     /// Show what a running vipgate serves and what is wrong; exit code 1 if anything is.
     Status(StatusArgs),
     /// Check a directory of manifests without serving it; exit code 1 on errors.

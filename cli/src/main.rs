@@ -2,6 +2,7 @@
 
 mod args;
 mod controller;
+mod crds;
 mod demo;
 mod lint;
 mod logging;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Controller(controller) => controller::run(&controller),
         Command::Speaker(speaker) => speaker::run(&speaker),
+        Command::Crds => crds::run(),
         Command::Status(status) => status::run(&status),
         Command::Lint(lint) => lint::run(&lint),
         Command::Demo(demo) => demo::run(&demo),
