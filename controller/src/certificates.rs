@@ -1,15 +1,15 @@
 //! Copies of certificates for the speakers (docs/decisions/0008).
 //!
-//! A Secret is copied when the plan terminates TLS with it: then a listener refers to it, a
-//! ReferenceGrant allows that where one is needed, and its certificate and key are good. Only the
-//! two entries that this takes are copied. A copy that the plan does not use is deleted.
+//! Copied is what the planner says is in use: a listener refers to it, a ReferenceGrant allows that
+//! where one is needed, and certificate and key are good. Only the two entries that this takes are
+//! copied. A copy out of use is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use vipgate_api::k8s::Secret;
 use vipgate_api::{Kind, ObjectKey, ObjectRef, Resource};
-use vipgate_planner::{Plan, Service, World};
+use vipgate_planner::World;
 
 use crate::change::Change;
 use crate::hash::short_hash;
@@ -25,10 +25,11 @@ const PREFIX: &str = "vipgate-tls-";
 const ENTRIES: [&str; 2] = ["tls.crt", "tls.key"];
 const TYPE: &str = "kubernetes.io/tls";
 
-/// What is to be changed in the namespace `install`.
-pub fn changes(world: &World, plan: &Plan, install: &str) -> Vec<Change> {
+/// What is to be changed in the namespace `install` so that it has copies of the Secrets in use
+/// ([`Planner::secrets_in_use`](vipgate_planner::Planner::secrets_in_use)).
+pub fn changes(world: &World, in_use: &BTreeSet<ObjectKey>, install: &str) -> Vec<Change> {
     let mut wanted: BTreeMap<ObjectKey, (&ObjectKey, &Secret)> = BTreeMap::new();
-    for source in used(plan) {
+    for source in in_use {
         if let Some(secret) = world.secrets.get(source) {
             wanted.insert(name_of_copy(source, install), (source, &secret.object));
         }
@@ -49,16 +50,6 @@ pub fn changes(world: &World, plan: &Plan, install: &str) -> Vec<Change> {
     }
     changes.extend(wanted.into_iter().map(|(key, (source, secret))| create(key, source, secret)));
     changes
-}
-
-/// The Secrets that the plan terminates TLS with.
-fn used(plan: &Plan) -> BTreeSet<&ObjectKey> {
-    let services = plan.listeners.iter().map(|listener| &listener.service);
-    let certificates = services.flat_map(|service| match service {
-        Service::Https(_, certificates) => certificates.as_slice(),
-        _ => &[],
-    });
-    certificates.map(|certificate| &certificate.secret).collect()
 }
 
 fn name_of_copy(source: &ObjectKey, install: &str) -> ObjectKey {

@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod companion;
 pub mod controller;
 pub mod discovery;
+pub mod events;
 pub mod fights;
 pub mod foreign;
 mod hash;

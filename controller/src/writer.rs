@@ -13,6 +13,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use vipgate_api::{Kind, ObjectRef};
 
+use crate::fights::rival;
 use crate::leader::Gate;
 
 /// Name of the field manager of everything that the controller writes.
@@ -61,7 +62,8 @@ impl Writer {
         }
     }
 
-    /// Replaces the fields of a status that are in `status`.
+    /// Replaces the status of an object. `status` has to be worked out from the version that is
+    /// named, so that what others wrote is in it.
     pub async fn status(
         &self,
         object: &ObjectRef,
@@ -72,11 +74,28 @@ impl Writer {
         if !self.gate.is_open() {
             return Written::Closed;
         }
-        let body = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
+        // As a patch that puts the old resourceVersion back: refused with 409 when it is not the
+        // present one. Unlike a PUT it needs nothing of the object but that.
+        let patch = json!([
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let patch = match serde_json::from_value(patch) {
+            Ok(patch) => Patch::<()>::Json(patch),
+            Err(error) => return Written::Failed(error.to_string()),
+        };
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         let api = self.api(object.kind, version, &object.key.namespace);
-        let outcome = api.patch_status(&object.key.name, &params, &Patch::Merge(&body)).await;
+        let outcome = api.patch_status(&object.key.name, &params, &patch).await;
         self.outcome(outcome, object, "update the status of")
+    }
+
+    /// Who else writes an object, if that can be learned.
+    pub async fn rival(&self, object: &ObjectRef, version: &str) -> Option<String> {
+        let api = self.api(object.kind, version, &object.key.namespace);
+        let now = api.get_metadata(&object.key.name).await.ok()?;
+        let managers = now.metadata.managed_fields.unwrap_or_default();
+        rival(&managers, MANAGER).map(str::to_owned)
     }
 
     /// Changes fields of an object, as a JSON merge patch (RFC 7396).

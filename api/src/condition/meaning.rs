@@ -30,6 +30,11 @@ impl Reason {
         Self::NotAllowedByListeners,
         Self::InvalidKind,
         Self::BackendNotFound,
+        Self::NotAllowed,
+        Self::ParentNotAccepted,
+        Self::ParentNotProgrammed,
+        Self::NoMatchingListenerHostname,
+        Self::UnsupportedVersion,
         Self::AddressRefused,
         Self::NoEndpoints,
         Self::OtherWriter,
@@ -111,6 +116,25 @@ impl Reason {
             Self::BackendNotFound => {
                 "A backendRef names an object or a port that does not exist; its share of the \
                  connections is reset."
+            }
+            Self::NotAllowed => {
+                "The Gateway takes no ListenerSets from this namespace: see its \
+                 `spec.allowedListeners`."
+            }
+            Self::ParentNotAccepted => {
+                "The Gateway of this ListenerSet is not accepted, or does not exist; look at the \
+                 conditions of the Gateway."
+            }
+            Self::ParentNotProgrammed => {
+                "The Gateway of this ListenerSet is not programmed yet; look at the conditions of \
+                 the Gateway."
+            }
+            Self::NoMatchingListenerHostname => {
+                "The route's hostnames and those of the listener have none in common."
+            }
+            Self::UnsupportedVersion => {
+                "The installed Gateway API is a release that vipgate does not know; what it can \
+                 read is served all the same."
             }
             Self::AddressRefused => {
                 "Every endpoint of a backendRef has an address that is never forwarded to \

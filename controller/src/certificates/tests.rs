@@ -1,7 +1,4 @@
-use std::sync::Arc;
-
 use vipgate_api::{Age, Object};
-use vipgate_planner::{ByName, Certificate, Listener, ListenerId};
 
 use super::*;
 
@@ -20,24 +17,8 @@ fn world(secrets: &[Value]) -> World {
     world
 }
 
-fn plan(secrets: &[ObjectKey]) -> Plan {
-    let address = "192.0.2.1".parse().unwrap();
-    let certificates = secrets.iter().map(|secret| {
-        Arc::new(Certificate {
-            secret: secret.clone(),
-            names: Vec::new(),
-            chain: Vec::new(),
-            key: Vec::new(),
-        })
-    });
-    let gateway = ObjectKey::new("web", "web");
-    let listener = Listener {
-        id: ListenerId { gateway, set: None, name: "a".to_owned(), address },
-        bind: (address, 443).into(),
-        service: Service::Https(ByName::default(), certificates.collect()),
-        attached: BTreeSet::new(),
-    };
-    Plan { listeners: vec![listener], ..Plan::default() }
+fn in_use(secrets: &[ObjectKey]) -> BTreeSet<ObjectKey> {
+    secrets.iter().cloned().collect()
 }
 
 fn created(changes: &[Change]) -> Value {
@@ -48,10 +29,10 @@ fn created(changes: &[Change]) -> Value {
 }
 
 #[test]
-fn what_the_plan_uses_is_copied_and_nothing_else() {
+fn what_is_in_use_is_copied_and_nothing_else() {
     let source = ObjectKey::new("web", "cert");
     let world_before = world(&[secret("web", "cert", "Yg=="), secret("web", "other", "eA==")]);
-    let body = created(&changes(&world_before, &plan(std::slice::from_ref(&source)), INSTALL));
+    let body = created(&changes(&world_before, &in_use(std::slice::from_ref(&source)), INSTALL));
     assert_eq!(body["data"], json!({"tls.crt": "YQ==", "tls.key": "Yg=="}));
     assert_eq!(body["metadata"]["annotations"][SOURCE_NAMESPACE], "web");
     assert_eq!(body["metadata"]["annotations"][SOURCE_NAME], "cert");
@@ -59,11 +40,11 @@ fn what_the_plan_uses_is_copied_and_nothing_else() {
 
     // Once it is there, nothing is to be done.
     let world_after = world(&[secret("web", "cert", "Yg=="), body.clone()]);
-    assert_eq!(changes(&world_after, &plan(&[source]), INSTALL), []);
+    assert_eq!(changes(&world_after, &in_use(&[source]), INSTALL), []);
     // Out of use, it goes; Secrets of others in that namespace stay.
     let theirs = secret(INSTALL, "vipgate-tls-mine", "eA==");
     let unused = world(&[secret("web", "cert", "Yg=="), body, theirs]);
-    let gone = changes(&unused, &plan(&[]), INSTALL);
+    let gone = changes(&unused, &in_use(&[]), INSTALL);
     assert!(matches!(gone.as_slice(), [Change::Delete(_)]), "{gone:?}");
 }
 
@@ -71,10 +52,10 @@ fn what_the_plan_uses_is_copied_and_nothing_else() {
 fn a_copy_follows_its_source_and_is_set_right() {
     let source = ObjectKey::new("web", "cert");
     let first = world(&[secret("web", "cert", "Yg==")]);
-    let mut copy = created(&changes(&first, &plan(std::slice::from_ref(&source)), INSTALL));
+    let mut copy = created(&changes(&first, &in_use(std::slice::from_ref(&source)), INSTALL));
     copy["data"]["more"] = json!("eA==");
     let renewed = world(&[secret("web", "cert", "bmV3"), copy]);
-    let changes = changes(&renewed, &plan(&[source]), INSTALL);
+    let changes = changes(&renewed, &in_use(&[source]), INSTALL);
     let [Change::Merge(_, change)] = changes.as_slice() else { panic!("{changes:?}") };
     assert_eq!(change["data"], json!({"tls.crt": "YQ==", "tls.key": "bmV3", "more": null}));
 }
