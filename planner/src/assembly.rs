@@ -28,7 +28,10 @@ pub fn assemble(
     node: Option<&Node>,
 ) -> Plan {
     let mut plan = Plan::default();
-    for (key, addresses) in &allocation.gateways {
+    for (ObjectRef { kind, key }, addresses) in &allocation.users {
+        if *kind != Kind::Gateway {
+            continue;
+        }
         let Some(gateway) = admission.gateways.get(key) else { continue };
         let stored = world.gateways.get(key);
         if let Some(generation) = stored.and_then(|stored| stored.object.metadata.generation) {

@@ -27,7 +27,7 @@ pub mod resolution;
 pub mod status;
 pub mod world;
 
-pub use claim::{Claim, Claims, Foreign, Origin};
+pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
 pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,

@@ -10,7 +10,8 @@ mod protocol;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vipgate_api::gateway::{Gateway, GatewayClass};
-use vipgate_api::{CONTROLLER_NAME, ObjectKey, Reason, Stored};
+use vipgate_api::vipgate::{PortUse, Transport};
+use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
 pub use self::listeners::AdmittedListener;
 use crate::allocation::{POOL_ANNOTATION, Want};
@@ -65,7 +66,7 @@ pub fn admit(classes: &Shelf<GatewayClass>, gateways: &Shelf<Gateway>) -> Admiss
         };
         let gateway = admit_gateway(&stored.object, name, refused.as_ref());
         if gateway.refused.is_none() {
-            admission.wants.push(want(key, stored));
+            admission.wants.push(want(key, stored, &gateway));
         }
         admission.gateways.insert(key.clone(), gateway);
     }
@@ -128,14 +129,24 @@ pub(crate) fn list_refused(listeners: &[AdmittedListener]) -> String {
     refused.collect::<Vec<_>>().join(", ")
 }
 
-fn want(key: &ObjectKey, stored: &Stored<Gateway>) -> Want {
+fn want(key: &ObjectKey, stored: &Stored<Gateway>, gateway: &AdmittedGateway) -> Want {
     let metadata = &stored.object.metadata;
     let annotations = metadata.annotations.as_ref();
     Want {
-        gateway: key.clone(),
+        user: ObjectRef::new(Kind::Gateway, key.clone()),
+        ports: ports(gateway),
         age: stored.age.clone(),
         labels: metadata.labels.clone().unwrap_or_default(),
         pool: annotations.and_then(|all| all.get(POOL_ANNOTATION).cloned()),
         addresses: stored.object.spec.addresses.clone(),
     }
+}
+
+/// What it serves on each address, each port once.
+fn ports(gateway: &AdmittedGateway) -> Vec<PortUse> {
+    let ports: BTreeSet<PortUse> = gateway
+        .served()
+        .map(|(_, listener)| PortUse { protocol: Transport::Tcp, port: listener.port })
+        .collect();
+    ports.into_iter().collect()
 }

@@ -34,7 +34,7 @@ pub(super) fn status(
     key: &ObjectKey,
     gateway: &AdmittedGateway,
 ) -> GatewayStatus {
-    let addresses = layers.allocation.gateways.get(key);
+    let addresses = layers.allocation.gateway(key);
     let assigned = addresses.map(|addresses| addresses.assigned.as_slice()).unwrap_or_default();
     let standings = assigned
         .iter()
