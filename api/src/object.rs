@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
@@ -12,7 +13,9 @@ use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service};
 use crate::vipgate::{Backend, IpAddressPool, L2Advertisement, Speaker, VirtualIp};
 
 /// Every kind that vipgate reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Kind {
     /// `gateway.networking.k8s.io` GatewayClass.
     GatewayClass,
@@ -187,7 +190,9 @@ impl fmt::Display for Kind {
 }
 
 /// Namespace and name. Orders by namespace, then name, which is also the last tie-break of age.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectKey {
     /// `""` for cluster-scoped objects.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -219,7 +224,9 @@ impl fmt::Display for ObjectKey {
 }
 
 /// An object, named: `Gateway default/web`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectRef {
     /// Kind.
     pub kind: Kind,
@@ -436,6 +443,34 @@ impl Object {
             whole.extend(body);
         }
         whole.into()
+    }
+
+    /// Reads an object as an API server sends it, in any version that we read.
+    ///
+    /// # Errors
+    /// When it has not the form of its kind.
+    pub fn from_json(kind: Kind, json: serde_json::Value) -> Result<Self, serde_json::Error> {
+        use serde_json::from_value as read;
+        Ok(match kind {
+            Kind::GatewayClass => Self::GatewayClass(read(json)?),
+            Kind::Gateway => Self::Gateway(read(json)?),
+            Kind::ListenerSet => Self::ListenerSet(read(json)?),
+            Kind::TcpRoute => Self::TcpRoute(read(json)?),
+            Kind::TlsRoute => Self::TlsRoute(read(json)?),
+            Kind::UdpRoute => Self::UdpRoute(read(json)?),
+            Kind::HttpRoute => Self::HttpRoute(read(json)?),
+            Kind::ReferenceGrant => Self::ReferenceGrant(read(json)?),
+            Kind::Namespace => Self::Namespace(read(json)?),
+            Kind::Service => Self::Service(read(json)?),
+            Kind::EndpointSlice => Self::EndpointSlice(read(json)?),
+            Kind::Secret => Self::Secret(read(json)?),
+            Kind::IpAddressPool => Self::IpAddressPool(read(json)?),
+            Kind::L2Advertisement => Self::L2Advertisement(read(json)?),
+            Kind::Backend => Self::Backend(read(json)?),
+            Kind::VirtualIp => Self::VirtualIp(read(json)?),
+            Kind::Speaker => Self::Speaker(read(json)?),
+            Kind::Node => Self::Node(read(json)?),
+        })
     }
 
     /// A route of this kind; `None` when it is no kind of route.

@@ -1,3 +1,22 @@
-//! The cluster side of vipgate: watches the API server, and writes statuses from the planner's outcome.
+//! The cluster side of vipgate: reads a cluster, and says what is so in it.
 //!
-//! Empty until the work on clusters begins; its place in the house is in `docs/architecture.md`.
+//! ```text
+//!   API server ──> discovery ──> watch ──> index ──> planner ──> desired ──> gate ──> API server
+//!                  (what is      (objects)  (what is  (pure)      (what is    (only the
+//!                   served)                  there)                to be)      leader writes)
+//! ```
+//!
+//! [`cluster`], [`discovery`] and [`watch`] serve the speaker too.
+
+pub mod certificates;
+pub mod claims;
+pub mod cluster;
+pub mod controller;
+pub mod discovery;
+pub mod fights;
+pub mod foreign;
+pub mod index;
+pub mod leader;
+pub mod merge;
+pub mod watch;
+pub mod writer;

@@ -1,5 +1,6 @@
 //! IPAddressPool: addresses that may be given out.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::k8s::{LabelSelector, ObjectMeta};
@@ -15,14 +16,18 @@ pub struct IpAddressPool {
 }
 
 /// `IPAddressPool.spec`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IpAddressPoolSpec {
     /// CIDRs (`192.0.2.0/24`, `2001:db8::/120`), ranges (`192.0.2.10-192.0.2.20`) or single
     /// addresses, of both families.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 95)))]
+    #[schemars(extend("x-kubernetes-validations" = crate::crd::ranges("spec.addresses")))]
     pub addresses: Vec<String>,
     /// Addresses of the above that are never given out, in the same forms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 95)))]
+    #[schemars(extend("x-kubernetes-validations" = crate::crd::ranges("spec.exclusions")))]
     pub exclusions: Vec<String>,
     /// Whether addresses may be chosen from this pool without naming it; `true` unless said.
     #[serde(default = "yes")]
@@ -36,7 +41,7 @@ pub struct IpAddressPoolSpec {
 }
 
 /// Who may have addresses of a pool. All that is given must match; an empty list asks nothing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAllocation {
     /// Order among pools that match: lower first, 0 (the default) last.
@@ -44,12 +49,15 @@ pub struct ServiceAllocation {
     pub priority: u32,
     /// Namespaces by name; together with `namespaceSelectors` one hit is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
     pub namespaces: Vec<String>,
     /// Namespaces by label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub namespace_selectors: Vec<LabelSelector>,
     /// Gateways by label; one hit is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub gateway_selectors: Vec<LabelSelector>,
 }
 

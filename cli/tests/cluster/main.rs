@@ -1,0 +1,11 @@
+//! vipgate in a cluster: the real binary as controller and speaker, against a real API server,
+//! everything asserted from outside: in the API, on the wire and through sockets.
+
+// Clippy takes the functions that tests share for product code.
+#![allow(clippy::unwrap_used)]
+
+mod controllers;
+mod crds;
+mod gateways;
+mod site;
+mod versions;

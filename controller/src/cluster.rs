@@ -1,0 +1,46 @@
+//! The way to the API server.
+
+use std::path::Path;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use thiserror::Error;
+
+/// Why there is no way to the API server.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The kubeconfig cannot be used.
+    #[error("{path}: {error}; check the file that --kubeconfig names")]
+    Kubeconfig {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: kube::config::KubeconfigError,
+    },
+    /// Neither a kubeconfig nor a cluster around us.
+    #[error("{0}; outside of a cluster name a kubeconfig: --kubeconfig FILE")]
+    NotInCluster(kube::config::InClusterError),
+    /// The client cannot be built.
+    #[error("no client for the API server: {0}")]
+    Client(Box<kube::Error>),
+}
+
+/// A client as a kubeconfig says, or as the service account of the pod around us. Does not talk to
+/// the server yet: that it is away is no reason not to start.
+///
+/// # Errors
+/// When there is no configuration, or an unusable one.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    // Fails only when somebody was faster, with the same provider: there is one in the tree.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let config = match kubeconfig {
+        Some(path) => {
+            let told = |error| ConnectError::Kubeconfig { path: path.display().to_string(), error };
+            let kubeconfig = Kubeconfig::read_from(path).map_err(told)?;
+            let options = KubeConfigOptions::default();
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(told)?
+        }
+        None => Config::incluster().map_err(ConnectError::NotInCluster)?,
+    };
+    Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
+}
