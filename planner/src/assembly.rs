@@ -32,7 +32,10 @@ pub fn assemble(
 ) -> Plan {
     let mut plan = Plan::default();
     let ground = Ground { world, attachment, resolution, certificates };
-    for (key, addresses) in &allocation.gateways {
+    for (ObjectRef { kind, key }, addresses) in &allocation.users {
+        if *kind != Kind::Gateway {
+            continue;
+        }
         let Some(gateway) = admission.gateways.get(key) else { continue };
         let stored = world.gateways.get(key);
         if let Some(generation) = stored.and_then(|stored| stored.object.metadata.generation) {

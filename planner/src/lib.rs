@@ -30,7 +30,7 @@ pub mod status;
 mod stream;
 pub mod world;
 
-pub use claim::{Claim, Claims, Foreign, Origin};
+pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
 pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,

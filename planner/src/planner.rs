@@ -33,7 +33,7 @@ use crate::allocation::{self, Allocation, Pools};
 use crate::assembly;
 use crate::attachment::{self, Attachment};
 use crate::certificates::{self, Certificates};
-use crate::claim::{Claims, Foreign};
+use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::layer::Layer;
 use crate::node::{Node, NodeReport};
 use crate::plan::Plan;
@@ -407,11 +407,16 @@ impl Planner {
 /// The claims whose Gateway is there. One that is refused for now, or has lost its class, keeps
 /// its address: a mistake in a manifest must not cost the address that clients know.
 fn still_owned(claims: &Claims, admission: &Admission) -> Claims {
-    let is_there = |gateway: &ObjectKey| {
-        admission.gateways.contains_key(gateway) || admission.classless.contains_key(gateway)
+    let is_there = |user: &VipUser| {
+        let VipUser { object: ObjectRef { kind, key }, .. } = user;
+        *kind == Kind::Gateway
+            && (admission.gateways.contains_key(key) || admission.classless.contains_key(key))
     };
-    let owned = claims.0.iter().filter(|(_, claim)| is_there(&claim.gateway));
-    Claims(owned.map(|(address, claim)| (*address, claim.clone())).collect())
+    let owned = claims.0.iter().map(|(address, claim)| {
+        let users = claim.users.iter().filter(|user| is_there(user)).cloned().collect();
+        (*address, Claim { users, ..claim.clone() })
+    });
+    Claims(owned.filter(|(_, claim)| !claim.users.is_empty()).collect())
 }
 
 fn addresses_of(node: &Node) -> BTreeSet<IpAddr> {

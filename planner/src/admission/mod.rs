@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vipgate_api::gateway::{Gateway, GatewayClass, ListenerSet};
 use vipgate_api::k8s::Namespace;
-use vipgate_api::{CONTROLLER_NAME, ObjectKey, Reason, Stored};
+use vipgate_api::vipgate::{PortUse, Transport};
+use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
 pub use self::listeners::AdmittedListener;
 pub use self::sets::AdmittedSet;
@@ -95,7 +96,7 @@ pub fn admit(
             admission.sets.insert((*set).clone(), admitted);
         }
         if gateway.refused.is_none() {
-            admission.wants.push(want(key, stored));
+            admission.wants.push(want(key, stored, &gateway));
         }
         admission.gateways.insert(key.clone(), gateway);
     }
@@ -160,14 +161,24 @@ pub(crate) fn list_refused<'a>(
     refused.collect::<Vec<_>>().join(", ")
 }
 
-fn want(key: &ObjectKey, stored: &Stored<Gateway>) -> Want {
+fn want(key: &ObjectKey, stored: &Stored<Gateway>, gateway: &AdmittedGateway) -> Want {
     let metadata = &stored.object.metadata;
     let annotations = metadata.annotations.as_ref();
     Want {
-        gateway: key.clone(),
+        user: ObjectRef::new(Kind::Gateway, key.clone()),
+        ports: ports(gateway),
         age: stored.age.clone(),
         labels: metadata.labels.clone().unwrap_or_default(),
         pool: annotations.and_then(|all| all.get(POOL_ANNOTATION).cloned()),
         addresses: stored.object.spec.addresses.clone(),
     }
+}
+
+/// What it serves on each address, each port once.
+fn ports(gateway: &AdmittedGateway) -> Vec<PortUse> {
+    let ports: BTreeSet<PortUse> = gateway
+        .served()
+        .map(|(_, listener)| PortUse { protocol: Transport::Tcp, port: listener.port })
+        .collect();
+    ports.into_iter().collect()
 }

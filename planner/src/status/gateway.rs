@@ -34,7 +34,7 @@ impl<'a> View<'a> {
         key: &'a ObjectKey,
         gateway: &'a AdmittedGateway,
     ) -> Self {
-        let addresses = layers.allocation.gateways.get(key);
+        let addresses = layers.allocation.gateway(key);
         let assigned = addresses.map(|addresses| addresses.assigned.as_slice()).unwrap_or_default();
         let standings = assigned
             .iter()

@@ -5,6 +5,7 @@ use serde::Serialize;
 use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 
 use super::{GatewayStatus, Layers, ListenerStatus, RouteStatus, SetStatus, Statuses, route};
+use crate::claim::VipUser;
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -134,7 +135,9 @@ impl List {
                 "{address} is claimed by {mac} too, and defended: take it from that host, or \
                  exclude it from the pool and write another one into spec.addresses"
             );
-            self.add(Kind::Gateway, &claim.gateway, Reason::AddressNotUsable, message);
+            for VipUser { object, .. } in &claim.users {
+                self.add(object.kind, &object.key, Reason::AddressNotUsable, message.clone());
+            }
         }
     }
 
