@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_api::Kind;
-use vipgate_controller::controller::Controller;
+use vipgate_controller::controller::{Controller, Settings};
 use vipgate_controller::leader::Candidate;
 use vipgate_controller::{cluster, watch};
 

@@ -5,6 +5,8 @@
 //!   since, nothing is written: the watch brings the newer one, and everything is worked out again.
 //! * The gate is asked right before each request.
 
+use std::time::Duration;
+
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
 };
@@ -18,6 +20,9 @@ use crate::leader::Gate;
 
 /// Name of the field manager of everything that the controller writes.
 pub const MANAGER: &str = "vipgate-controller";
+
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What became of a write.
 #[derive(Debug)]
@@ -86,8 +91,8 @@ impl Writer {
         };
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         let api = self.api(object.kind, version, &object.key.namespace);
-        let outcome = api.patch_status(&object.key.name, &params, &patch).await;
-        self.outcome(outcome, object, "update the status of")
+        let request = api.patch_status(&object.key.name, &params, &patch);
+        answer(request, object, "update the status of").await
     }
 
     /// Who else writes an object, if that can be learned.
@@ -112,8 +117,8 @@ impl Writer {
         change["metadata"]["resourceVersion"] = resource_version.into();
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         let api = self.api(object.kind, version, &object.key.namespace);
-        let outcome = api.patch(&object.key.name, &params, &Patch::Merge(&change)).await;
-        self.outcome(outcome, object, "patch")
+        let patch = Patch::Merge(&change);
+        answer(api.patch(&object.key.name, &params, &patch), object, "patch").await
     }
 
     /// Creates an object. That it exists is [`Written::Overtaken`].
@@ -123,11 +128,10 @@ impl Writer {
         }
         let api = self.api(object.kind, version, &object.key.namespace);
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
-        let outcome = match serde_json::from_value(body) {
-            Ok(body) => api.create(&params, &body).await,
-            Err(error) => return Written::Failed(error.to_string()),
-        };
-        self.outcome(outcome, object, "create")
+        match serde_json::from_value(body) {
+            Ok(body) => answer(api.create(&params, &body), object, "create").await,
+            Err(error) => Written::Failed(error.to_string()),
+        }
     }
 
     /// Deletes an object, if it is still the one that was seen.
@@ -144,32 +148,47 @@ impl Writer {
             Preconditions { resource_version: Some(resource_version.to_owned()), uid: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
         let api = self.api(object.kind, version, &object.key.namespace);
-        match api.delete(&object.key.name, &params).await {
-            Ok(_) => Written::Gone,
-            Err(kube::Error::Api(refusal)) if refusal.code == 404 => Written::Gone,
-            Err(error) => self.outcome(Err(error), object, "delete"),
-        }
+        let request = async {
+            match api.delete(&object.key.name, &params).await {
+                // The object as it was, or a word about it: nothing to remember.
+                Ok(_) => Ok(None),
+                Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        answer_or_nothing(request, object, "delete").await
     }
+}
 
-    fn outcome(
-        &self,
-        outcome: kube::Result<DynamicObject>,
-        object: &ObjectRef,
-        verb: &str,
-    ) -> Written {
-        match outcome {
-            Ok(object) => Written::Done(Box::new(object)),
-            Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => {
-                Written::Overtaken
-            }
-            Err(kube::Error::Api(refusal)) if refusal.code == 403 => Written::Failed(format!(
-                "may not {verb} {object}: give this ServiceAccount the right ({})",
-                refusal.message
-            )),
-            Err(kube::Error::Api(refusal)) => {
-                Written::Failed(format!("cannot {verb} {object}: {}", refusal.message))
-            }
-            Err(error) => Written::Failed(format!("cannot {verb} {object}: {error}")),
+async fn answer(
+    request: impl Future<Output = kube::Result<DynamicObject>>,
+    object: &ObjectRef,
+    verb: &str,
+) -> Written {
+    answer_or_nothing(async { request.await.map(Some) }, object, verb).await
+}
+
+/// What an answer means. One that does not come in time is a failure: the write may have been made
+/// or not, and the next one is worked out from what the watch tells.
+async fn answer_or_nothing(
+    request: impl Future<Output = kube::Result<Option<DynamicObject>>>,
+    object: &ObjectRef,
+    verb: &str,
+) -> Written {
+    let Ok(answer) = tokio::time::timeout(ANSWER, request).await else {
+        return Written::Failed(format!("cannot {verb} {object}: no answer from the API server"));
+    };
+    match answer {
+        Ok(Some(object)) => Written::Done(Box::new(object)),
+        Ok(None) => Written::Gone,
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Written::Overtaken,
+        Err(kube::Error::Api(refusal)) if refusal.code == 403 => Written::Failed(format!(
+            "may not {verb} {object}: give this ServiceAccount the right ({})",
+            refusal.message
+        )),
+        Err(kube::Error::Api(refusal)) => {
+            Written::Failed(format!("cannot {verb} {object}: {}", refusal.message))
         }
+        Err(error) => Written::Failed(format!("cannot {verb} {object}: {error}")),
     }
 }
