@@ -14,7 +14,6 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 
 use rustls::ServerConfig;
-use rustls::server::Acceptor;
 use vipgate_api::ObjectRef;
 use vipgate_planner::Service;
 
@@ -274,7 +273,7 @@ impl Worker {
         let hello = match accepting.entry.told_by {
             ToldBy::Nothing => None,
             ToldBy::Host => Some(Hello::Http),
-            ToldBy::ServerName => Some(Hello::Tls(Acceptor::default())),
+            ToldBy::ServerName => Some(Hello::Tls(Box::default())),
         };
         if let Some(hello) = hello {
             let greeting = Greeting::new(hello, self.now);

@@ -18,7 +18,7 @@ pub(super) enum Hello {
     /// The header of a request; it stays in the socket.
     Http,
     /// A ClientHello.
-    Tls(Acceptor),
+    Tls(Box<Acceptor>),
     /// A ClientHello that came, and waits for its certificate.
     Heard(Box<Accepted>),
 }
