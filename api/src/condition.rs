@@ -3,6 +3,8 @@
 //! A [`Condition`] has no times and no generation: the planner has no clock, so whoever writes a
 //! status adds `observedGeneration` and keeps `lastTransitionTime` while the status is the same.
 
+mod meaning;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +77,26 @@ pub enum ConditionType {
     PartiallyInvalid,
     /// The Gateway API version is one we support.
     SupportedVersion,
+    /// Ours: another controller kept overwriting this status (only ever True).
+    Contested,
+}
+
+impl ConditionType {
+    /// Every type.
+    pub const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Programmed,
+        Self::ResolvedRefs,
+        Self::Conflicted,
+        Self::PartiallyInvalid,
+        Self::SupportedVersion,
+        Self::Contested,
+    ];
+
+    /// Whether it is bad news when it holds.
+    pub fn is_negative(self) -> bool {
+        matches!(self, Self::Conflicted | Self::PartiallyInvalid | Self::Contested)
+    }
 }
 
 impl fmt::Display for ConditionType {
@@ -150,6 +172,8 @@ pub enum Reason {
     AddressRefused,
     /// Ours, in lists of problems only: a backendRef without an endpoint that is ready.
     NoEndpoints,
+    /// Ours: the status is overwritten by somebody else.
+    OtherWriter,
 }
 
 impl fmt::Display for Reason {
