@@ -5,7 +5,7 @@ pub use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointPort, EndpointSlice,
 };
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
-    LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,
+    Condition as MetaCondition, LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,
 };
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 

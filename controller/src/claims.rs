@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use vipgate_api::vipgate::{
-    VipUser, VirtualIp, VirtualIpSpec, virtual_ip_address, virtual_ip_name,
-};
-use vipgate_api::{Kind, ObjectKey, ObjectRef};
+use vipgate_api::ObjectKey;
+use vipgate_api::vipgate::{VirtualIp, VirtualIpSpec, virtual_ip_address, virtual_ip_name};
 use vipgate_planner::{Claim, Claims};
 
 /// The VirtualIPs of a cluster.
@@ -57,12 +55,13 @@ impl Vips {
     }
 }
 
-/// A claim as the planner knows it; `None` for one without a Gateway.
+/// A claim as the planner knows it; `None` for one that nobody has.
 pub fn claim(spec: &VirtualIpSpec) -> Option<Claim> {
-    let user = spec.users.iter().find(|user| user.object.kind == Kind::Gateway)?;
-    Some(Claim {
+    let mut users = spec.users.clone();
+    users.sort_unstable();
+    (!users.is_empty()).then(|| Claim {
         pool: spec.pool.clone(),
-        gateway: user.object.key.clone(),
+        users,
         origin: spec.origin,
         published: spec.published,
     })
@@ -70,12 +69,11 @@ pub fn claim(spec: &VirtualIpSpec) -> Option<Claim> {
 
 /// A claim as an object says it.
 pub fn spec(address: IpAddr, claim: &Claim) -> VirtualIpSpec {
-    let object = ObjectRef { kind: Kind::Gateway, key: claim.gateway.clone() };
     VirtualIpSpec {
         address,
         pool: claim.pool.clone(),
         origin: claim.origin,
         published: claim.published,
-        users: vec![VipUser { object, ports: Vec::new() }],
+        users: claim.users.clone(),
     }
 }
