@@ -71,6 +71,8 @@ pub struct Pools {
 pub(super) struct Pool {
     /// Name; what claims refer to.
     pub(super) name: String,
+    /// Where its object lives.
+    namespace: String,
     /// What is given out, except for what [`Self::avoids`].
     offered: Spans,
     /// What `exclusions` takes out of `addresses`.
@@ -146,6 +148,22 @@ impl Pools {
     pub(super) fn home(&self, address: IpAddr) -> Option<&Pool> {
         let offers = self.pools.iter().find(|pool| pool.offered.contains(address));
         offers.or_else(|| self.pools.iter().find(|pool| pool.excludes(address)))
+    }
+
+    /// Whether the object is one of the pools that are used; all others have a problem.
+    pub fn is_used(&self, key: &ObjectKey) -> bool {
+        self.named(&key.name).is_some_and(|pool| pool.namespace == key.namespace)
+    }
+
+    /// How many addresses of a family a pool gives out, taken or not; none when it is not used.
+    pub fn size(&self, key: &ObjectKey, family: Family) -> u128 {
+        let pool = self.named(&key.name).filter(|pool| pool.namespace == key.namespace);
+        pool.map_or(0, |pool| pool.size(family))
+    }
+
+    /// Whether the pool of this name gives out the address.
+    pub fn gives_out(&self, name: &str, address: IpAddr) -> bool {
+        self.named(name).is_some_and(|pool| pool.offers(address))
     }
 
     /// The pool of this name.
@@ -233,6 +251,7 @@ impl Pool {
         let exclusions = parse(&spec.exclusions, PoolError::Exclusion)?;
         let pool = Self {
             name: key.name.clone(),
+            namespace: key.namespace.clone(),
             offered: addresses.minus(&exclusions).minus(&NEVER.into_iter().collect()),
             excluded: addresses.and(&exclusions),
             avoid_buggy: spec.avoid_buggy_ips,
@@ -318,7 +337,7 @@ impl Pool {
     }
 
     /// How many addresses of a family it gives out, taken or not.
-    pub(super) fn size(&self, family: Family) -> u128 {
+    fn size(&self, family: Family) -> u128 {
         let avoided = if self.avoid_buggy { self.offered.ending_in_0_or_255() } else { 0 };
         let all = self.offered.len(family);
         if family == Family::V4 { all - avoided } else { all }
