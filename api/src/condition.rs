@@ -142,6 +142,16 @@ pub enum Reason {
     InvalidKind,
     /// A backendRef whose target or port does not exist.
     BackendNotFound,
+    /// A ListenerSet from a namespace that the Gateway takes none from.
+    NotAllowed,
+    /// A ListenerSet whose Gateway is not accepted.
+    ParentNotAccepted,
+    /// A ListenerSet whose Gateway is not programmed.
+    ParentNotProgrammed,
+    /// A route whose hostnames have none in common with the listener's.
+    NoMatchingListenerHostname,
+    /// The version of the Gateway API is none that we know.
+    UnsupportedVersion,
     /// Ours: every endpoint of a backendRef has an address that we refuse to forward to.
     AddressRefused,
     /// Ours, all is well (AddressAssigned).

@@ -51,29 +51,18 @@ impl Vips {
 
     /// What the planner knows them as.
     pub fn claims(&self) -> Claims {
-        Claims(self.0.iter().filter_map(|(address, spec)| Some((*address, claim(spec)?))).collect())
+        Claims(self.0.iter().map(|(address, spec)| (*address, claim(spec))).collect())
     }
 }
 
-/// A claim as the planner knows it; `None` for one that nobody has.
-pub fn claim(spec: &VirtualIpSpec) -> Option<Claim> {
-    let mut users = spec.users.clone();
-    users.sort_unstable();
-    (!users.is_empty()).then(|| Claim {
-        pool: spec.pool.clone(),
-        users,
-        origin: spec.origin,
-        published: spec.published,
-    })
+/// A claim as the planner knows it.
+pub fn claim(spec: &VirtualIpSpec) -> Claim {
+    let VirtualIpSpec { pool, users, origin, published, .. } = spec.clone();
+    Claim { pool, users, origin, published }
 }
 
 /// A claim as an object says it.
 pub fn spec(address: IpAddr, claim: &Claim) -> VirtualIpSpec {
-    VirtualIpSpec {
-        address,
-        pool: claim.pool.clone(),
-        origin: claim.origin,
-        published: claim.published,
-        users: claim.users.clone(),
-    }
+    let Claim { pool, users, origin, published } = claim.clone();
+    VirtualIpSpec { address, pool, origin, published, users }
 }

@@ -16,7 +16,9 @@ pub mod allocation;
 mod announce;
 pub mod assembly;
 pub mod attachment;
+pub mod certificates;
 pub mod claim;
+mod hostname;
 mod layer;
 pub mod node;
 pub mod plan;
@@ -26,6 +28,7 @@ pub mod report;
 pub mod resolution;
 pub mod services;
 pub mod status;
+mod stream;
 pub mod world;
 
 pub use claim::{Claim, Claims, Foreign, Origin, VipUser};

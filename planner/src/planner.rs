@@ -6,9 +6,11 @@
 //!   Gateway              x
 //!   Namespace                    x               x
 //!   IPAddressPool                x                                     x
-//!   TCPRoute                                     x          x                   x
+//!   ListenerSet              x                                                  x
+//!   routes                                       x          x                   x
 //!   Service                              x                  x
 //!   EndpointSlice, Backend, ReferenceGrant                  x
+//!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
 //!   claims, foreign                      x
 //!   node                                 x                             x        x
@@ -31,6 +33,7 @@ use crate::admission::{self, Admission};
 use crate::allocation::{self, Allocation, Pools, Want};
 use crate::assembly;
 use crate::attachment::{self, Attachment};
+use crate::certificates::{self, Certificates};
 use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::layer::Layer;
 use crate::node::{Node, NodeReport};
@@ -59,6 +62,7 @@ pub struct Planner {
 
     services: Layer<Services>,
     admission: Layer<Admission>,
+    certificates: Layer<Certificates>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
     allocation: Layer<Allocation>,
     attachment: Layer<Attachment>,
@@ -146,8 +150,12 @@ impl Planner {
 
     fn touch(&mut self, kind: Kind) {
         match kind {
-            Kind::GatewayClass | Kind::Gateway => self.admission.touch(),
+            Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet => self.admission.touch(),
             Kind::Namespace => {
+                // Only ListenerSets are admitted by namespace.
+                if !self.world.listener_sets.is_empty() {
+                    self.admission.touch();
+                }
                 self.pools.touch();
                 self.attachment.touch();
             }
@@ -167,12 +175,13 @@ impl Planner {
                 }
                 self.resolution.touch();
             }
-            Kind::EndpointSlice | Kind::Backend | Kind::ReferenceGrant => {
+            Kind::EndpointSlice | Kind::Backend => self.resolution.touch(),
+            Kind::ReferenceGrant => {
                 self.resolution.touch();
+                self.certificates.touch();
             }
+            Kind::Secret => self.certificates.touch(),
             Kind::L2Advertisement => self.assembly.touch(),
-            // TODO(issue 3): certificates and ListenerSets.
-            Kind::Secret | Kind::ListenerSet => {}
             Kind::VirtualIp | Kind::Speaker | Kind::Node => {}
         }
     }
@@ -271,6 +280,11 @@ impl Planner {
         &self.claims
     }
 
+    /// The Secrets that listeners have certificates from.
+    pub fn secrets_in_use(&self) -> BTreeSet<ObjectKey> {
+        self.certificates.value().secrets()
+    }
+
     /// How often each layer ran.
     pub fn runs(&self) -> Runs {
         Runs {
@@ -289,6 +303,7 @@ impl Planner {
     pub fn run(&mut self) -> Outcome {
         self.run_admission();
         self.run_services();
+        self.run_certificates();
         self.run_pools();
         self.run_allocation();
         self.run_attachment();
@@ -307,10 +322,21 @@ impl Planner {
     }
 
     fn run_admission(&mut self) {
-        let World { classes, gateways, .. } = &self.world;
-        if self.admission.refresh(|| admission::admit(classes, gateways)) {
+        let World { classes, gateways, listener_sets, namespaces, .. } = &self.world;
+        let admit = || admission::admit(classes, gateways, listener_sets, namespaces);
+        if self.admission.refresh(admit) {
             self.allocation.touch();
+            self.certificates.touch();
             self.attachment.touch();
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_certificates(&mut self) {
+        let World { secrets, grants, .. } = &self.world;
+        let admission = self.admission.value();
+        if self.certificates.refresh(|| certificates::resolve(admission, secrets, grants)) {
             self.assembly.touch();
             self.status.touch();
         }
@@ -388,6 +414,7 @@ impl Planner {
                 self.allocation.value(),
                 self.attachment.value(),
                 self.resolution.value(),
+                self.certificates.value(),
                 (self.role != Role::Controller).then_some(&self.node),
             )
         });
@@ -409,6 +436,8 @@ impl Planner {
                 allocation: self.allocation.value(),
                 attachment: self.attachment.value(),
                 resolution: self.resolution.value(),
+                certificates: self.certificates.value(),
+                sets: &self.world.listener_sets,
                 plan: self.assembly.value(),
                 node: &self.node,
                 reports: &self.reports,
