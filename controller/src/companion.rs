@@ -6,7 +6,7 @@
 //! it: it has no selector, and `ipMode: Proxy` keeps kube-proxy from capturing the addresses.
 //!
 //! What always holds:
-//! * A companion is known by its owner and by [`KEYS`], and a Service by its class ([`CLASS`]) too. A
+//! * A companion is known by its owner and by [`KEYS`], and a Service by its class ([`COMPANION_CLASS`]) too. A
 //!   Service of somebody else that has its name is left alone, and the companion takes another one.
 //! * Labels and annotations that others put on it stay. Which are the Gateway's stands in an
 //!   annotation ([`KEYS`]), so that they go when they are taken out of `spec.infrastructure`.
@@ -20,14 +20,13 @@ use serde_json::{Map, Value, json};
 use vipgate_api::gateway::Gateway;
 use vipgate_api::k8s::{ObjectMeta, Service, ServiceAccount};
 use vipgate_api::{Kind, ObjectKey, ObjectRef, Resource};
+use vipgate_planner::services::COMPANION_CLASS;
 use vipgate_planner::world::Shelf;
 use vipgate_planner::{Plan, Statuses, World};
 
 use crate::change::Change;
 use crate::hash::short_hash;
 
-/// `spec.loadBalancerClass` of companions.
-pub const CLASS: &str = "vipgate.dev/gateway";
 /// Label that names the Gateway (GEP-1762).
 pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Annotation: the labels and annotations that come from the Gateway, each with `l:` or `a:` before
@@ -132,7 +131,7 @@ fn gateways<'a>(
 fn services(world: &World) -> BTreeMap<&str, Vec<&Service>> {
     let class = |service: &Service| {
         let spec = service.spec.as_ref();
-        spec.is_some_and(|spec| spec.load_balancer_class.as_deref() == Some(CLASS))
+        spec.is_some_and(|spec| spec.load_balancer_class.as_deref() == Some(COMPANION_CLASS))
     };
     let mut all = of_gateways(&world.services);
     all.values_mut().for_each(|services| services.retain(|service| class(service)));

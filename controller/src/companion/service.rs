@@ -7,7 +7,9 @@ use vipgate_api::gateway::Gateway;
 use vipgate_api::k8s::Service;
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
-use super::{CLASS, Infrastructure, Ports, names, owner_reference, reference};
+use vipgate_planner::services::COMPANION_CLASS;
+
+use super::{Infrastructure, Ports, names, owner_reference, reference};
 use crate::change::Change;
 
 /// A new one; `None` when somebody else has all names that it may have.
@@ -36,7 +38,7 @@ pub(super) fn create(
         },
         "spec": {
             "type": "LoadBalancer",
-            "loadBalancerClass": CLASS,
+            "loadBalancerClass": COMPANION_CLASS,
             "allocateLoadBalancerNodePorts": false,
             "ports": port_list(ports),
         },

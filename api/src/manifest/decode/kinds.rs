@@ -182,7 +182,6 @@ pub(super) fn unserved_fields(kind: Kind) -> &'static [&'static str] {
         Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
             &["spec.useDefaultGateways"]
         }
-        Kind::IpAddressPool => &["spec.serviceAllocation.serviceSelectors"],
         Kind::L2Advertisement => &["spec.serviceSelectors", "spec.preferredNodeSelectors"],
         _ => &[],
     }
