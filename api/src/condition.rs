@@ -3,6 +3,8 @@
 //! A [`Condition`] has no times and no generation: the planner has no clock, so whoever writes a
 //! status adds `observedGeneration` and keeps `lastTransitionTime` while the status is the same.
 
+mod meaning;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +77,26 @@ pub enum ConditionType {
     PartiallyInvalid,
     /// The Gateway API version is one we support.
     SupportedVersion,
+    /// Ours: another controller kept overwriting this status (only ever True).
+    Contested,
+}
+
+impl ConditionType {
+    /// Every type.
+    pub const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Programmed,
+        Self::ResolvedRefs,
+        Self::Conflicted,
+        Self::PartiallyInvalid,
+        Self::SupportedVersion,
+        Self::Contested,
+    ];
+
+    /// Whether it is bad news when it holds.
+    pub fn is_negative(self) -> bool {
+        matches!(self, Self::Conflicted | Self::PartiallyInvalid | Self::Contested)
+    }
 }
 
 impl fmt::Display for ConditionType {
@@ -136,10 +158,22 @@ pub enum Reason {
     InvalidKind,
     /// A backendRef whose target or port does not exist.
     BackendNotFound,
+    /// A ListenerSet from a namespace that the Gateway takes none from.
+    NotAllowed,
+    /// A ListenerSet whose Gateway is not accepted.
+    ParentNotAccepted,
+    /// A ListenerSet whose Gateway is not programmed.
+    ParentNotProgrammed,
+    /// A route whose hostnames have none in common with the listener's.
+    NoMatchingListenerHostname,
+    /// The version of the Gateway API is none that we know.
+    UnsupportedVersion,
     /// Ours: every endpoint of a backendRef has an address that we refuse to forward to.
     AddressRefused,
     /// Ours, in lists of problems only: a backendRef without an endpoint that is ready.
     NoEndpoints,
+    /// Ours: the status is overwritten by somebody else.
+    OtherWriter,
 }
 
 impl fmt::Display for Reason {

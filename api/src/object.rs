@@ -235,6 +235,13 @@ pub struct ObjectRef {
     pub key: ObjectKey,
 }
 
+impl ObjectRef {
+    /// The object of this kind, namespace and name.
+    pub fn new(kind: Kind, key: ObjectKey) -> Self {
+        Self { kind, key }
+    }
+}
+
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.key)

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_api::Kind;
-use vipgate_controller::controller::Controller;
+use vipgate_controller::controller::{Controller, Settings};
 use vipgate_controller::leader::Candidate;
 use vipgate_controller::{cluster, watch};
 
@@ -51,7 +51,12 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     let scope = watch::Scope { kinds: KINDS.to_vec(), ..watch::Scope::default() };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
     let mut candidate = Candidate::new(client.clone(), &args.cluster.namespace, &identity);
-    let controller = Controller::new(client, candidate.gate(), &identity);
+    let settings = Settings {
+        identity: identity.clone(),
+        namespace: args.cluster.namespace.clone(),
+        companion: args.companion.into(),
+    };
+    let controller = Controller::new(client, candidate.gate(), settings);
     let leading = candidate.leading();
     tracing::info!(identity, "vipgate {} controls", env!("CARGO_PKG_VERSION"));
     tokio::select! {

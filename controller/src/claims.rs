@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use vipgate_api::vipgate::{
-    VipUser, VirtualIp, VirtualIpSpec, virtual_ip_address, virtual_ip_name,
-};
-use vipgate_api::{Kind, ObjectKey, ObjectRef};
+use vipgate_api::ObjectKey;
+use vipgate_api::vipgate::{VirtualIp, VirtualIpSpec, virtual_ip_address, virtual_ip_name};
 use vipgate_planner::{Claim, Claims};
 
 /// The VirtualIPs of a cluster.
@@ -53,29 +51,18 @@ impl Vips {
 
     /// What the planner knows them as.
     pub fn claims(&self) -> Claims {
-        Claims(self.0.iter().filter_map(|(address, spec)| Some((*address, claim(spec)?))).collect())
+        Claims(self.0.iter().map(|(address, spec)| (*address, claim(spec))).collect())
     }
 }
 
-/// A claim as the planner knows it; `None` for one without a Gateway.
-pub fn claim(spec: &VirtualIpSpec) -> Option<Claim> {
-    let user = spec.users.iter().find(|user| user.object.kind == Kind::Gateway)?;
-    Some(Claim {
-        pool: spec.pool.clone(),
-        gateway: user.object.key.clone(),
-        origin: spec.origin,
-        published: spec.published,
-    })
+/// A claim as the planner knows it.
+pub fn claim(spec: &VirtualIpSpec) -> Claim {
+    let VirtualIpSpec { pool, users, origin, published, .. } = spec.clone();
+    Claim { pool, users, origin, published }
 }
 
 /// A claim as an object says it.
 pub fn spec(address: IpAddr, claim: &Claim) -> VirtualIpSpec {
-    let object = ObjectRef { kind: Kind::Gateway, key: claim.gateway.clone() };
-    VirtualIpSpec {
-        address,
-        pool: claim.pool.clone(),
-        origin: claim.origin,
-        published: claim.published,
-        users: vec![VipUser { object, ports: Vec::new() }],
-    }
+    let Claim { pool, users, origin, published } = claim.clone();
+    VirtualIpSpec { address, pool, origin, published, users }
 }

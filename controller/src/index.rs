@@ -105,6 +105,27 @@ impl Index {
         self.awaited.as_ref().is_some_and(|awaited| awaited.is_subset(&self.complete))
     }
 
+    /// Whether all objects of these kinds are known, so that one that is not there is gone.
+    pub fn knows(&self, kinds: &[Kind]) -> bool {
+        self.awaited.as_ref().is_some_and(|awaited| {
+            kinds.iter().all(|kind| !awaited.contains(kind) || self.complete.contains(kind))
+        })
+    }
+
+    /// Whether the planner's world has an object as it was last seen or written: what is worked out
+    /// from an older one is not to be written.
+    pub fn is_current(&self, object: &ObjectRef) -> bool {
+        let world = self.planner.world();
+        let metadata = match object.kind {
+            Kind::GatewayClass => world.classes.get(&object.key).map(|s| &s.object.metadata),
+            Kind::Service => world.services.get(&object.key).map(|s| &s.object.metadata),
+            Kind::Secret => world.secrets.get(&object.key).map(|s| &s.object.metadata),
+            _ => return true,
+        };
+        let in_world = metadata.and_then(|metadata| metadata.resource_version.as_deref());
+        in_world == self.seen.get(object).map(|seen| seen.resource_version.as_str())
+    }
+
     /// `metadata.generation` of an object.
     pub fn generation(&self, object: &ObjectRef) -> Option<i64> {
         let world = self.planner.world();

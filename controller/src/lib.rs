@@ -10,12 +10,17 @@
 
 pub mod backoff;
 pub mod certificates;
+pub mod change;
 pub mod claims;
+pub mod class;
 pub mod cluster;
+pub mod companion;
 pub mod controller;
 pub mod discovery;
+pub mod events;
 pub mod fights;
 pub mod foreign;
+mod hash;
 pub mod index;
 pub mod leader;
 pub mod merge;

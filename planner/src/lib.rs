@@ -16,7 +16,9 @@ pub mod allocation;
 mod announce;
 pub mod assembly;
 pub mod attachment;
+pub mod certificates;
 pub mod claim;
+mod hostname;
 mod layer;
 pub mod node;
 pub mod plan;
@@ -25,9 +27,10 @@ mod refusal;
 pub mod report;
 pub mod resolution;
 pub mod status;
+mod stream;
 pub mod world;
 
-pub use claim::{Claim, Claims, Foreign, Origin};
+pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
 pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,

@@ -6,8 +6,10 @@
 //!   Gateway              x
 //!   Namespace                    x               x
 //!   IPAddressPool                x                                     x
-//!   TCPRoute                                     x          x                   x
+//!   ListenerSet              x                                                  x
+//!   routes                                       x          x                   x
 //!   Service, EndpointSlice, Backend, ReferenceGrant         x
+//!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
 //!   claims, foreign                      x
 //!   node                                 x                             x        x
@@ -30,7 +32,8 @@ use crate::admission::{self, Admission};
 use crate::allocation::{self, Allocation, Pools};
 use crate::assembly;
 use crate::attachment::{self, Attachment};
-use crate::claim::{Claims, Foreign};
+use crate::certificates::{self, Certificates};
+use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::layer::Layer;
 use crate::node::{Node, NodeReport};
 use crate::plan::Plan;
@@ -55,6 +58,7 @@ pub struct Planner {
     release: bool,
 
     admission: Layer<Admission>,
+    certificates: Layer<Certificates>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
     allocation: Layer<Allocation>,
     attachment: Layer<Attachment>,
@@ -140,8 +144,12 @@ impl Planner {
 
     fn touch(&mut self, kind: Kind) {
         match kind {
-            Kind::GatewayClass | Kind::Gateway => self.admission.touch(),
+            Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet => self.admission.touch(),
             Kind::Namespace => {
+                // Only ListenerSets are admitted by namespace.
+                if !self.world.listener_sets.is_empty() {
+                    self.admission.touch();
+                }
                 self.pools.touch();
                 self.attachment.touch();
             }
@@ -154,12 +162,13 @@ impl Planner {
                 self.resolution.touch();
                 self.status.touch();
             }
-            Kind::Service | Kind::EndpointSlice | Kind::Backend | Kind::ReferenceGrant => {
+            Kind::Service | Kind::EndpointSlice | Kind::Backend => self.resolution.touch(),
+            Kind::ReferenceGrant => {
                 self.resolution.touch();
+                self.certificates.touch();
             }
+            Kind::Secret => self.certificates.touch(),
             Kind::L2Advertisement => self.assembly.touch(),
-            // TODO(issue 3): certificates and ListenerSets.
-            Kind::Secret | Kind::ListenerSet => {}
             Kind::VirtualIp | Kind::Speaker | Kind::Node => {}
         }
     }
@@ -249,6 +258,11 @@ impl Planner {
         &self.claims
     }
 
+    /// The Secrets that listeners have certificates from.
+    pub fn secrets_in_use(&self) -> BTreeSet<ObjectKey> {
+        self.certificates.value().secrets()
+    }
+
     /// How often each layer ran.
     pub fn runs(&self) -> Runs {
         Runs {
@@ -265,6 +279,7 @@ impl Planner {
     /// Brings everything up to date.
     pub fn run(&mut self) -> Outcome {
         self.run_admission();
+        self.run_certificates();
         self.run_pools();
         self.run_allocation();
         self.run_attachment();
@@ -283,10 +298,21 @@ impl Planner {
     }
 
     fn run_admission(&mut self) {
-        let World { classes, gateways, .. } = &self.world;
-        if self.admission.refresh(|| admission::admit(classes, gateways)) {
+        let World { classes, gateways, listener_sets, namespaces, .. } = &self.world;
+        let admit = || admission::admit(classes, gateways, listener_sets, namespaces);
+        if self.admission.refresh(admit) {
             self.allocation.touch();
+            self.certificates.touch();
             self.attachment.touch();
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_certificates(&mut self) {
+        let World { secrets, grants, .. } = &self.world;
+        let admission = self.admission.value();
+        if self.certificates.refresh(|| certificates::resolve(admission, secrets, grants)) {
             self.assembly.touch();
             self.status.touch();
         }
@@ -350,6 +376,7 @@ impl Planner {
                 self.allocation.value(),
                 self.attachment.value(),
                 self.resolution.value(),
+                self.certificates.value(),
                 (self.role != Role::Controller).then_some(&self.node),
             )
         });
@@ -367,6 +394,8 @@ impl Planner {
                 allocation: self.allocation.value(),
                 attachment: self.attachment.value(),
                 resolution: self.resolution.value(),
+                certificates: self.certificates.value(),
+                sets: &self.world.listener_sets,
                 plan: self.assembly.value(),
                 node: &self.node,
                 reports: &self.reports,
@@ -378,11 +407,16 @@ impl Planner {
 /// The claims whose Gateway is there. One that is refused for now, or has lost its class, keeps
 /// its address: a mistake in a manifest must not cost the address that clients know.
 fn still_owned(claims: &Claims, admission: &Admission) -> Claims {
-    let is_there = |gateway: &ObjectKey| {
-        admission.gateways.contains_key(gateway) || admission.classless.contains_key(gateway)
+    let is_there = |user: &VipUser| {
+        let VipUser { object: ObjectRef { kind, key }, .. } = user;
+        *kind == Kind::Gateway
+            && (admission.gateways.contains_key(key) || admission.classless.contains_key(key))
     };
-    let owned = claims.0.iter().filter(|(_, claim)| is_there(&claim.gateway));
-    Claims(owned.map(|(address, claim)| (*address, claim.clone())).collect())
+    let owned = claims.0.iter().map(|(address, claim)| {
+        let users = claim.users.iter().filter(|user| is_there(user)).cloned().collect();
+        (*address, Claim { users, ..claim.clone() })
+    });
+    Claims(owned.filter(|(_, claim)| !claim.users.is_empty()).collect())
 }
 
 fn addresses_of(node: &Node) -> BTreeSet<IpAddr> {

@@ -12,7 +12,7 @@ use serde_json::json;
 use vipgate_api::{Age, Kind, ObjectKey, ObjectRef};
 use vipgate_planner::{
     Announce, Claim, Claims, Foreign, ListenerState, MacAddr, NodeReport, Origin, Outcome, Planner,
-    Runs,
+    Runs, VipUser,
 };
 
 const WORLD: &str = "
@@ -198,8 +198,9 @@ fn claims_are_told_once() {
 
 #[test]
 fn claims_of_absent_gateways_end_on_release_only() {
-    let gateway = ObjectKey::new("default", "gone");
-    let claim = Claim { pool: "lan".to_owned(), gateway, origin: Origin::Chosen, published: true };
+    let object = ObjectRef::new(Kind::Gateway, ObjectKey::new("default", "gone"));
+    let users = vec![VipUser { object, ports: Vec::new() }];
+    let claim = Claim { pool: "lan".to_owned(), users, origin: Origin::Chosen, published: true };
     let gone = address("10.0.0.109");
     let mut planner = Planner::new();
     planner.set_node(support::node());

@@ -15,7 +15,7 @@ use super::pool::Pool;
 use super::problem::{AddressProblem, Note};
 use super::span::Family;
 use super::{Addresses, Want};
-use crate::claim::{Claim, Origin};
+use crate::claim::{Claim, Origin, VipUser};
 
 /// One Gateway.
 pub(super) struct Draft<'a> {
@@ -151,15 +151,13 @@ impl<'a> Draft<'a> {
     fn hold(&mut self, address: IpAddr, claim: &Claim, origin: Origin, ledger: &mut Ledger<'_>) {
         let pool = self.ground.pools.pool_of(address).unwrap_or(&claim.pool).to_owned();
         if let Err(why) = self.ground.admits(self.want, address) {
-            self.notes.push(Note { address, gateway: self.want.gateway.clone(), why });
+            self.notes.push(Note { address, user: self.want.user.clone(), why });
         }
         match origin {
             Origin::Requested => self.requested.insert(address),
             Origin::Chosen => self.chosen.insert(address),
         };
-        ledger
-            .enter(address, Claim { pool, origin, ..claim.clone() })
-            .expect("one claim per address went in, and nothing was added yet");
+        ledger.hold(address, Claim { users: vec![self.user()], pool, origin, ..*claim });
     }
 
     /// One address per family of the pool that it has, or of the first that has something free.
@@ -215,8 +213,12 @@ impl<'a> Draft<'a> {
     }
 
     fn claim(&self, pool: &Pool, origin: Origin) -> Claim {
-        let gateway = self.want.gateway.clone();
-        Claim { pool: pool.name.clone(), gateway, origin, published: false }
+        let users = vec![self.user()];
+        Claim { pool: pool.name.clone(), users, origin, published: false }
+    }
+
+    fn user(&self) -> VipUser {
+        VipUser { object: self.want.user.clone(), ports: self.want.ports.clone() }
     }
 
     /// Families of the addresses that it has or asks for.

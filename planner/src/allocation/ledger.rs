@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
-use vipgate_api::ObjectKey;
+use vipgate_api::ObjectRef;
 
 use super::ground::Ground;
 use super::pool::Pool;
@@ -28,10 +28,22 @@ impl<'a> Ledger<'a> {
         Self { ground, claims: BTreeMap::new(), lowest: BTreeMap::new() }
     }
 
-    /// Enters a claim. An address that has one keeps it; the error says whose that is.
-    pub(super) fn enter(&mut self, address: IpAddr, claim: Claim) -> Result<(), ObjectKey> {
+    /// Enters what is left of a claim that went in; one that has other users gets these too.
+    pub(super) fn hold(&mut self, address: IpAddr, claim: Claim) {
         match self.claims.entry(address) {
-            Entry::Occupied(taken) => Err(taken.get().gateway.clone()),
+            Entry::Occupied(mut held) => {
+                let users = &mut held.get_mut().users;
+                users.extend(claim.users);
+                users.sort_unstable();
+            }
+            Entry::Vacant(free) => drop(free.insert(claim)),
+        }
+    }
+
+    /// Enters a claim. An address that has one keeps it; the error says whose that is.
+    pub(super) fn enter(&mut self, address: IpAddr, claim: Claim) -> Result<(), ObjectRef> {
+        match self.claims.entry(address) {
+            Entry::Occupied(taken) => Err(taken.get().users[0].object.clone()),
             Entry::Vacant(free) => {
                 free.insert(claim);
                 Ok(())

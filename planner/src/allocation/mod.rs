@@ -31,7 +31,8 @@ use std::net::IpAddr;
 
 use vipgate_api::gateway::GatewayAddress;
 use vipgate_api::selector::Labels;
-use vipgate_api::{Age, ObjectKey};
+use vipgate_api::vipgate::PortUse;
+use vipgate_api::{Age, Kind, ObjectKey, ObjectRef};
 
 use self::draft::Draft;
 use self::ground::Ground;
@@ -53,7 +54,9 @@ const ANNOUNCED: &[Family] = &[Family::V4];
 #[derive(Clone, Debug, PartialEq)]
 pub struct Want {
     /// The Gateway; one `Want` for each.
-    pub gateway: ObjectKey,
+    pub user: ObjectRef,
+    /// Ports that it serves on each of its addresses; sorted.
+    pub ports: Vec<PortUse>,
     /// The oldest goes first where two new ones ask for the same.
     pub age: Age,
     /// Its labels, for `gatewaySelectors`.
@@ -78,10 +81,17 @@ impl Want {
 pub struct Allocation {
     /// All claims, to be remembered for the next time.
     pub claims: Claims,
-    /// The addresses of every Gateway that wants some.
-    pub gateways: BTreeMap<ObjectKey, Addresses>,
+    /// The addresses of everybody who wants some.
+    pub users: BTreeMap<ObjectRef, Addresses>,
     /// Published addresses that are kept against today's rules, by Gateway and address.
     pub notes: Vec<Note>,
+}
+
+impl Allocation {
+    /// The addresses of a Gateway that wants some.
+    pub fn gateway(&self, key: &ObjectKey) -> Option<&Addresses> {
+        self.users.get(&ObjectRef::new(Kind::Gateway, key.clone()))
+    }
 }
 
 /// What one Gateway has.
@@ -115,11 +125,13 @@ pub fn allocate(
 
 /// Addresses as the claims say, in the order of their bytes: for whoever does not decide.
 pub fn follow(claims: &Claims) -> Allocation {
-    let mut gateways: BTreeMap<ObjectKey, Addresses> = BTreeMap::new();
+    let mut users: BTreeMap<ObjectRef, Addresses> = BTreeMap::new();
     for (address, claim) in &claims.0 {
-        gateways.entry(claim.gateway.clone()).or_default().assigned.push(*address);
+        for user in &claim.users {
+            users.entry(user.object.clone()).or_default().assigned.push(*address);
+        }
     }
-    Allocation { claims: claims.clone(), gateways, notes: Vec::new() }
+    Allocation { claims: claims.clone(), users, notes: Vec::new() }
 }
 
 fn run<'a>(
@@ -129,33 +141,36 @@ fn run<'a>(
     release: bool,
 ) -> Allocation {
     let mut ledger = Ledger::new(ground);
-    let mut by_gateway: BTreeMap<&ObjectKey, Vec<(IpAddr, &Claim)>> = BTreeMap::new();
+    let mut by_user: BTreeMap<&ObjectRef, Vec<(IpAddr, &Claim)>> = BTreeMap::new();
     for (address, claim) in &claims.0 {
-        by_gateway.entry(&claim.gateway).or_default().push((*address, claim));
+        for user in &claim.users {
+            by_user.entry(&user.object).or_default().push((*address, claim));
+        }
     }
     let mut wants: Vec<_> = wants.iter().collect();
-    wants.sort_by_key(|want| (&want.age, &want.gateway));
+    wants.sort_by_key(|want| (&want.age, &want.user));
 
     let mut drafts: Vec<_> = wants.iter().map(|want| Draft::new(ground, want)).collect();
     for (draft, want) in drafts.iter_mut().zip(&wants) {
-        draft.keep(by_gateway.remove(&want.gateway).unwrap_or_default(), &mut ledger);
+        draft.keep(by_user.remove(&want.user).unwrap_or_default(), &mut ledger);
     }
     if !release {
-        for (address, claim) in by_gateway.into_values().flatten() {
-            ledger
-                .enter(address, claim.clone())
-                .expect("one claim per address went in, and nothing was added yet");
+        for (object, claims) in by_user {
+            for (address, claim) in claims {
+                let users = claim.users.iter().filter(|user| user.object == *object).cloned();
+                ledger.hold(address, Claim { users: users.collect(), ..claim.clone() });
+            }
         }
     }
     drafts.iter_mut().for_each(|draft| draft.request(&mut ledger));
     drafts.iter_mut().for_each(|draft| draft.choose(&mut ledger));
 
-    let (mut gateways, mut notes) = (BTreeMap::new(), Vec::new());
+    let (mut users, mut notes) = (BTreeMap::new(), Vec::new());
     for (draft, want) in drafts.into_iter().zip(wants) {
         let (addresses, its_notes) = draft.finish();
-        gateways.insert(want.gateway.clone(), addresses);
+        users.insert(want.user.clone(), addresses);
         notes.extend(its_notes);
     }
-    notes.sort_by(|a, b| (&a.gateway, a.address).cmp(&(&b.gateway, b.address)));
-    Allocation { claims: ledger.finish(), gateways, notes }
+    notes.sort_by(|a, b| (&a.user, a.address).cmp(&(&b.user, b.address)));
+    Allocation { claims: ledger.finish(), users, notes }
 }

@@ -178,7 +178,7 @@ impl Pools {
     /// Why a Gateway may not have addresses of a pool, if it may not.
     pub(super) fn refusal(&self, pool: &Pool, want: &Want) -> Option<String> {
         let rule = &pool.restriction;
-        let namespace = &want.gateway.namespace;
+        let namespace = &want.user.key.namespace;
         let anywhere = rule.namespaces.is_empty() && rule.namespace_selectors.is_empty();
         if !anywhere
             && !rule.namespaces.contains(namespace)

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use vipgate_api::{ObjectKey, Reason};
+use vipgate_api::{ObjectRef, Reason};
 
 use super::span::Family;
 use crate::node::MacAddr;
@@ -65,14 +65,14 @@ pub enum AddressProblem {
     },
     /// A requested address that another Gateway has.
     #[error(
-        "{address} belongs to Gateway {by}: request another address, or put the listeners of both \
+        "{address} belongs to {by}: request another address, or put the listeners of both \
          into one Gateway"
     )]
     InUse {
         /// The address.
         address: IpAddr,
         /// Who has it.
-        by: ObjectKey,
+        by: ObjectRef,
     },
     /// Somebody outside the group answers for the address.
     #[error(
@@ -164,12 +164,12 @@ impl AddressProblem {
 /// An address that a Gateway keeps because it is published, although it would not be given to it
 /// today. Nothing is wrong with the data path; somebody may want to know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Gateway {gateway} keeps {address}, which is in use, although {why}")]
+#[error("{user} keeps {address}, which is in use, although {why}")]
 pub struct Note {
     /// The address.
     pub address: IpAddr,
     /// Who has it.
-    pub gateway: ObjectKey,
+    pub user: ObjectRef,
     /// Why it would not be given out today.
     pub why: Outside,
 }

@@ -11,7 +11,8 @@ impl Statuses {
     pub fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         let classes = self.classes.keys().map(|key| (Kind::GatewayClass, key));
         let gateways = self.gateways.keys().map(|key| (Kind::Gateway, key));
-        let all = classes.chain(gateways);
+        let sets = self.sets.keys().map(|key| (Kind::ListenerSet, key));
+        let all = classes.chain(gateways).chain(sets);
         let all = all.map(|(kind, key)| ObjectRef { kind, key: key.clone() });
         all.chain(self.routes.keys().cloned())
     }
@@ -24,6 +25,7 @@ impl Statuses {
         let mut status = match object.kind {
             Kind::GatewayClass => to_value(self.classes.get(key)?),
             Kind::Gateway => to_value(self.gateways.get(key)?),
+            Kind::ListenerSet => to_value(self.sets.get(key)?),
             kind if kind.is_route() => to_value(self.routes.get(object)?),
             _ => return None,
         };

@@ -6,6 +6,8 @@
 
 mod gateway;
 mod json;
+mod listener;
+mod listener_set;
 mod problem;
 mod route;
 mod standing;
@@ -13,23 +15,30 @@ mod standing;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vipgate_api::gateway::{GatewayAddress, ParentReference, RouteGroupKind};
+use vipgate_api::gateway::{GatewayAddress, ListenerSet, ParentReference, RouteGroupKind};
 use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
 
 pub use self::problem::Problem;
 use crate::admission::Admission;
 use crate::allocation::Allocation;
 use crate::attachment::Attachment;
+use crate::certificates::Certificates;
 use crate::node::Node;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::report::Reports;
 use crate::resolution::Resolution;
-use crate::world::Routes;
+use crate::world::{Routes, Shelf};
 
 /// Gateway API features that are served, by name.
-const SUPPORTED_FEATURES: [&str; 5] =
-    ["Gateway", "GatewayAddressEmpty", "GatewayStaticAddresses", "ReferenceGrant", "TCPRoute"];
+const SUPPORTED_FEATURES: [&str; 6] = [
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayStaticAddresses",
+    "ListenerSet",
+    "ReferenceGrant",
+    "TCPRoute",
+];
 
 /// Status of every object that we write one for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +47,8 @@ pub struct Statuses {
     pub classes: BTreeMap<ObjectKey, ClassStatus>,
     /// Gateways of our classes.
     pub gateways: BTreeMap<ObjectKey, GatewayStatus>,
+    /// ListenerSets that name one of these Gateways.
+    pub sets: BTreeMap<ObjectKey, SetStatus>,
     /// Routes with a parentRef to one of these Gateways.
     pub routes: BTreeMap<ObjectRef, RouteStatus>,
     /// What is wrong, broken things first.
@@ -65,9 +76,22 @@ pub struct Feature {
 
 /// `Gateway.status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
     /// Addresses that clients may use.
     pub addresses: Vec<GatewayAddress>,
+    /// Accepted, Programmed.
+    pub conditions: Vec<Condition>,
+    /// Every listener of its own, in the order of the spec.
+    pub listeners: Vec<ListenerStatus>,
+    /// How many ListenerSets add listeners; absent where none names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<u32>,
+}
+
+/// `ListenerSet.status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SetStatus {
     /// Accepted, Programmed.
     pub conditions: Vec<Condition>,
     /// Every listener, in the order of the spec.
@@ -121,6 +145,10 @@ pub struct Layers<'a> {
     pub attachment: &'a Attachment,
     /// Endpoints of routes.
     pub resolution: &'a Resolution,
+    /// Certificates of listeners.
+    pub certificates: &'a Certificates,
+    /// The ListenerSets themselves.
+    pub sets: &'a Shelf<ListenerSet>,
     /// What the node is asked to do.
     pub plan: &'a Plan,
     /// The node.
@@ -139,7 +167,12 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
         statuses.classes.insert(key.clone(), class(refused.as_ref()));
     }
     for (key, gateway) in &layers.admission.gateways {
-        statuses.gateways.insert(key.clone(), gateway::status(layers, key, gateway));
+        let view = gateway::View::new(layers, key, gateway);
+        statuses.gateways.insert(key.clone(), view.status());
+        for (set, admitted) in layers.admission.sets.iter().filter(|(_, s)| s.gateway == *key) {
+            let status = listener_set::status(&view, set, admitted);
+            statuses.sets.insert(set.clone(), status);
+        }
     }
     for (key, parents) in &layers.attachment.routes {
         let Some(stored) = layers.routes.get(key) else { continue };

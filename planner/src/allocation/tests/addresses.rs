@@ -20,8 +20,12 @@ fn one_address_per_family_that_the_pool_has() {
 #[test]
 fn new_claims_name_pool_origin_and_are_not_published() {
     let claims = Setup::new().pool("a", &["10.0.0.1"]).want(gateway("x")).run().claims;
-    let claim =
-        Claim { pool: "a".to_owned(), gateway: key("x"), origin: Origin::Chosen, published: false };
+    let claim = Claim {
+        pool: "a".to_owned(),
+        users: vec![vip_user("x")],
+        origin: Origin::Chosen,
+        published: false,
+    };
     assert_eq!(claims.0, BTreeMap::from([(ip("10.0.0.1"), claim)]));
     let claims =
         Setup::new().pool("a", &["10.0.0.1"]).want(asking("x", &["10.0.0.1"])).run().claims;
@@ -124,7 +128,7 @@ fn requests_go_before_choices_and_older_requests_first() {
     assert_eq!(assigned(&allocation, "chooses"), ["10.0.0.1"]);
     assert_eq!(
         problem(&allocation, "younger"),
-        &AddressProblem::InUse { address: ip("10.0.0.0"), by: key("older") }
+        &AddressProblem::InUse { address: ip("10.0.0.0"), by: user("older") }
     );
 }
 

@@ -16,8 +16,9 @@ pub(super) fn universe() -> Vec<IpAddr> {
 /// Gateways that a want may come from; claims also come from two more.
 const GATEWAYS: usize = 8;
 
-fn name(index: usize) -> ObjectKey {
-    ObjectKey::new(["n0", "n1"][index % 2], format!("g{index}"))
+fn name(index: usize) -> ObjectRef {
+    let key = ObjectKey::new(["n0", "n1"][index % 2], format!("g{index}"));
+    ObjectRef::new(Kind::Gateway, key)
 }
 
 fn range() -> impl Strategy<Value = String> {
@@ -84,7 +85,8 @@ fn want(index: usize) -> impl Strategy<Value = Want> {
     let entries = prop_oneof![Just(vec![]), prop::collection::vec(entry(), 1..4)];
     (0..3usize, any::<bool>(), prop::option::weighted(0.2, named), entries).prop_map(
         move |(place, web, pool, addresses)| Want {
-            gateway: name(index),
+            user: name(index),
+            ports: Vec::new(),
             age: age(place),
             labels: if web { labels(&[("app", "web")]) } else { Labels::new() },
             pool,
@@ -106,7 +108,7 @@ pub(super) fn claims() -> impl Strategy<Value = Claims> {
     let claim = (0..GATEWAYS + 2, select(vec!["a", "b", "gone"]), any::<[bool; 2]>());
     let claim = claim.prop_map(|(gateway, pool, [requested, published])| Claim {
         pool: pool.to_owned(),
-        gateway: name(gateway),
+        users: vec![VipUser { object: name(gateway), ports: Vec::new() }],
         origin: if requested { Origin::Requested } else { Origin::Chosen },
         published,
     });

@@ -45,7 +45,7 @@ fn a_pool_that_shrank_or_vanished_moves_nothing_that_is_in_use() {
         .want(gateway("hosts"));
     let allocation = setup.run();
     assert_eq!(allocation.claims, setup.claims);
-    assert!(allocation.gateways.values().all(|addresses| addresses.problems.is_empty()));
+    assert!(allocation.users.values().all(|addresses| addresses.problems.is_empty()));
     assert_eq!(
         texts(&allocation.notes),
         [
@@ -93,7 +93,7 @@ fn a_request_holds_its_claim_before_older_gateways_that_come_later() {
     assert_eq!(assigned(&allocation, "younger"), ["10.0.0.4"]);
     assert_eq!(
         problem(&allocation, "older"),
-        &AddressProblem::InUse { address: ip("10.0.0.4"), by: key("younger") }
+        &AddressProblem::InUse { address: ip("10.0.0.4"), by: user("younger") }
     );
 }
 
@@ -216,7 +216,7 @@ fn a_requested_or_published_address_that_somebody_answers_for_waits() {
         assert_eq!(assigned(&allocation, "x"), ["10.0.0.2"]);
         let expected = AddressProblem::Foreign { address: ip("10.0.0.2"), mac: MAC };
         assert_eq!(problem(&allocation, "x"), &expected);
-        assert_eq!(allocation.claims.0[&ip("10.0.0.2")].gateway, key("x"));
+        assert_eq!(allocation.claims.0[&ip("10.0.0.2")].users, [vip_user("x")]);
     }
 }
 
@@ -232,7 +232,7 @@ fn unknown_gateways_keep_their_claims_until_the_input_is_complete() {
     assert_eq!(assigned(&kept, "x"), ["10.0.0.1"]);
     assert_eq!(
         problem(&kept, "y"),
-        &AddressProblem::InUse { address: ip("10.0.0.0"), by: key("unknown") }
+        &AddressProblem::InUse { address: ip("10.0.0.0"), by: user("unknown") }
     );
     for (address, claim) in &setup.claims.0 {
         assert_eq!(kept.claims.0.get(address), Some(claim));

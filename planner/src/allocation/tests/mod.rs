@@ -17,12 +17,12 @@ use vipgate_api::gateway::{AddressType, GatewayAddress};
 use vipgate_api::k8s::{LabelSelector, Namespace, ObjectMeta};
 use vipgate_api::selector::Labels;
 use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolSpec, ServiceAllocation};
-use vipgate_api::{Age, ObjectKey, Stored};
+use vipgate_api::{Age, Kind, ObjectKey, ObjectRef, Stored};
 
 use super::{
     ANNOUNCED, AddressProblem, Addresses, Allocation, Family, Foreign, Ground, Pools, Want, run,
 };
-use crate::claim::{Claim, Claims, Origin};
+use crate::claim::{Claim, Claims, Origin, VipUser};
 use crate::node::MacAddr;
 use crate::world::Shelf;
 
@@ -40,6 +40,14 @@ fn key(name: &str) -> ObjectKey {
         Some((namespace, name)) => ObjectKey::new(namespace, name),
         None => ObjectKey::new("default", name),
     }
+}
+
+fn user(name: &str) -> ObjectRef {
+    ObjectRef::new(Kind::Gateway, key(name))
+}
+
+fn vip_user(name: &str) -> VipUser {
+    VipUser { object: user(name), ports: Vec::new() }
 }
 
 fn age(place: usize) -> Age {
@@ -61,7 +69,8 @@ fn strings(texts: &[&str]) -> Vec<String> {
 /// A Gateway that asks for nothing in particular; `name` or `namespace/name`.
 fn gateway(name: &str) -> Want {
     Want {
-        gateway: key(name),
+        user: user(name),
+        ports: Vec::new(),
         age: Age::default(),
         labels: Labels::new(),
         pool: None,
@@ -147,8 +156,8 @@ impl Setup {
     }
 
     fn claim(mut self, address: &str, pool: &str, gateway: &str, origin: Origin) -> Self {
-        let (pool, gateway) = (pool.to_owned(), key(gateway));
-        self.claims.0.insert(ip(address), Claim { pool, gateway, origin, published: false });
+        let (pool, users) = (pool.to_owned(), vec![vip_user(gateway)]);
+        self.claims.0.insert(ip(address), Claim { pool, users, origin, published: false });
         self
     }
 
@@ -200,7 +209,7 @@ impl Setup {
 }
 
 fn of<'a>(allocation: &'a Allocation, gateway: &str) -> &'a Addresses {
-    &allocation.gateways[&key(gateway)]
+    &allocation.users[&user(gateway)]
 }
 
 fn assigned(allocation: &Allocation, gateway: &str) -> Vec<String> {

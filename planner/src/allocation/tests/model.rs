@@ -71,7 +71,7 @@ impl<'a> Model<'a> {
             return false;
         }
         let Some(rule) = &pool.spec.service_allocation else { return true };
-        let namespace = &want.gateway.namespace;
+        let namespace = &want.user.key.namespace;
         let stored = self.setup.namespaces.get(&ObjectKey::new("", namespace.clone()));
         let of_namespace =
             stored.and_then(|stored| stored.object.metadata.labels.clone()).unwrap_or_default();
@@ -103,11 +103,11 @@ impl<'a> Model<'a> {
     }
 
     /// What every Gateway gets when nobody has anything yet.
-    fn allocate(&self) -> BTreeMap<ObjectKey, Vec<IpAddr>> {
+    fn allocate(&self) -> BTreeMap<ObjectRef, Vec<IpAddr>> {
         let mut wants: Vec<_> = self.setup.wants.iter().collect();
-        wants.sort_by_key(|want| (&want.age, &want.gateway));
+        wants.sort_by_key(|want| (&want.age, &want.user));
         let mut taken: BTreeSet<IpAddr> = BTreeSet::new();
-        let mut got: BTreeMap<ObjectKey, Vec<Option<IpAddr>>> = BTreeMap::new();
+        let mut got: BTreeMap<ObjectRef, Vec<Option<IpAddr>>> = BTreeMap::new();
         for want in &wants {
             let mut asked = BTreeSet::new();
             let mut slots = Vec::new();
@@ -128,10 +128,10 @@ impl<'a> Model<'a> {
                     }
                 }
             }
-            got.insert(want.gateway.clone(), slots);
+            got.insert(want.user.clone(), slots);
         }
         for want in wants {
-            let slots = got.get_mut(&want.gateway).unwrap();
+            let slots = got.get_mut(&want.user).unwrap();
             let chosen = self.choose(want, slots, &mut taken);
             let mut chosen = chosen.into_iter();
             if want.addresses.is_empty() {
@@ -225,7 +225,7 @@ proptest! {
         let setup = Setup { wants, ..surroundings };
         let allocation = setup.run();
         let got: BTreeMap<_, _> = allocation
-            .gateways
+            .users
             .into_iter()
             .map(|(gateway, addresses)| (gateway, addresses.assigned))
             .collect();
