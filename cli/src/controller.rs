@@ -54,7 +54,7 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     if companion == Companion::ServiceAccount {
         kinds.push(Kind::ServiceAccount);
     }
-    let scope = watch::Scope { kinds, secrets_in: None };
+    let scope = watch::Scope { kinds, ..watch::Scope::default() };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
     let mut candidate = Candidate::new(client.clone(), &args.cluster.namespace, &identity);
     let settings = Settings {
