@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
 
 /// Gives Gateways an address that works: allocates virtual IPs, announces them, and forwards TCP.
@@ -85,6 +86,30 @@ pub(crate) struct ControllerArgs {
     /// spec.infrastructure.
     #[arg(long, value_enum, default_value_t = CompanionArg::Service, env = "VIPGATE_COMPANION")]
     pub(crate) companion: CompanionArg,
+    /// What becomes of Services of type LoadBalancer without loadBalancerClass.
+    #[arg(long, value_enum, default_value_t = ClasslessArg::Auto, env = "VIPGATE_CLASSLESS")]
+    pub(crate) classless: ClasslessArg,
+}
+
+/// `--classless` of `vipgate controller`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClasslessArg {
+    /// They get addresses of vipgate, unless another LoadBalancer controller shows itself.
+    Auto,
+    /// They get addresses of vipgate.
+    Take,
+    /// They are left alone.
+    Leave,
+}
+
+impl From<ClasslessArg> for Setting {
+    fn from(arg: ClasslessArg) -> Self {
+        match arg {
+            ClasslessArg::Auto => Self::Auto,
+            ClasslessArg::Take => Self::Take,
+            ClasslessArg::Leave => Self::Leave,
+        }
+    }
 }
 
 /// `--companion` of `vipgate controller`.

@@ -61,6 +61,7 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
         identity: identity.clone(),
         namespace: args.cluster.namespace.clone(),
         companion,
+        classless: args.classless.into(),
     };
     let controller = Controller::new(client, candidate.gate(), settings);
     let leading = candidate.leading();

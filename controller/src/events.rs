@@ -130,6 +130,6 @@ mod tests {
         assert!(is_warning("Programmed", "False", "AddressNotAssigned"));
         assert!(is_warning("Accepted", "True", "ListenersNotValid"));
         assert!(is_warning("PartiallyInvalid", "True", "UnsupportedValue"));
-        assert!(is_warning("Contested", "True", "OtherWriter"));
+        assert!(is_warning("vipgate.dev/Contested", "True", "OtherWriter"));
     }
 }

@@ -13,6 +13,7 @@ pub mod certificates;
 pub mod change;
 pub mod claims;
 pub mod class;
+pub mod classless;
 pub mod cluster;
 pub mod companion;
 pub mod controller;

@@ -5,6 +5,7 @@
 //!   since, nothing is written: the watch brings the newer one, and everything is worked out again.
 //! * The gate is asked right before each request.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::api::{
@@ -93,6 +94,15 @@ impl Writer {
         let api = self.api(object.kind, version, &object.key.namespace);
         let request = api.patch_status(&object.key.name, &params, &patch);
         answer(request, object, "update the status of").await
+    }
+
+    /// The API groups that are served.
+    ///
+    /// # Errors
+    /// When the API server does not tell.
+    pub async fn groups(&self) -> kube::Result<BTreeSet<String>> {
+        let list = self.client.list_api_groups().await?;
+        Ok(list.groups.into_iter().map(|group| group.name).collect())
     }
 
     /// Who else writes an object, if that can be learned.

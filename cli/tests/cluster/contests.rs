@@ -30,7 +30,7 @@ fn a_fight_ends_with_the_name_of_the_other_and_news_are_said_all_the_same() {
         site.condition("gateway", "web", "Accepted", "True/Accepted");
     }
     // The last word.
-    let web = site.condition("gateway", "web", "Contested", "True/OtherWriter");
+    let web = site.condition("gateway", "web", "vipgate.dev/Contested", "True/OtherWriter");
     let text = web["status"]["conditions"].to_string();
     assert!(text.contains("\\\"rival\\\""), "{text}");
     controller.wait_for_line("a fight over a status", SOON).unwrap();
@@ -42,7 +42,7 @@ fn a_fight_ends_with_the_name_of_the_other_and_news_are_said_all_the_same() {
     // Something new to say.
     site.apply(&gateway("web", &[("tcp", 80), ("more", 81)]));
     let web = site.condition("gateway", "web", "Accepted", "True/Accepted");
-    assert_eq!(said(&web["status"]["conditions"], "Contested"), None);
+    assert_eq!(said(&web["status"]["conditions"], "vipgate.dev/Contested"), None);
     eventually(SOON, || {
         let events = site.cluster.get(["events.events.k8s.io"])?;
         let all = events["items"].as_array().context("a list")?;

@@ -16,7 +16,7 @@ mod changes;
 mod claims;
 mod statuses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,10 @@ use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as channel};
 use vipgate_api::{Age, Kind, Object, ObjectRef};
+use vipgate_planner::services::Classless;
 use vipgate_planner::{NodeReport, Outcome, Reports, VipState};
 
+use crate::classless::{self, Setting};
 use crate::companion::Companion;
 use crate::events::{Messenger, Teller, teller};
 use crate::fights::Fights;
@@ -57,6 +59,8 @@ pub struct Settings {
     pub namespace: String,
     /// What shows `spec.infrastructure` of a Gateway.
     pub companion: Companion,
+    /// Whose Services without a class are.
+    pub classless: Setting,
 }
 
 /// Decides and writes.
@@ -77,6 +81,10 @@ pub struct Controller {
     keeps_ip_mode: bool,
     /// The claims were read since this replica leads.
     claims_are_fresh: bool,
+    /// The API groups that are served; read again when what is served of our kinds changed, and when
+    /// this replica begins to lead.
+    groups: Option<BTreeSet<String>>,
+    classless: Classless,
     /// When something has to be tried again.
     again: Option<Instant>,
     said: BTreeMap<ObjectRef, String>,
@@ -98,6 +106,8 @@ impl Controller {
             altered: BTreeMap::new(),
             keeps_ip_mode: true,
             claims_are_fresh: false,
+            groups: None,
+            classless: Classless::Take,
             again: None,
             said: BTreeMap::new(),
         }
@@ -141,22 +151,28 @@ impl Controller {
                         return;
                     }
                     self.claims_are_fresh = false;
+                    self.groups = None;
                 }
                 () = until(due) => {}
             }
             self.again = None;
-            if self.index.is_complete() && self.writer.is_open() && self.read_claims().await {
+            let may = self.index.is_complete() && self.writer.is_open();
+            if may && self.read_claims().await && self.read_groups().await {
                 self.round().await;
             }
         }
     }
 
     fn take(&mut self, event: Event) {
-        if let Event::Deleted(object) = &event {
-            self.fights.forget(object);
-            self.other_fights.forget(object);
-            self.altered.remove(object);
-            self.said.remove(object);
+        match &event {
+            Event::Deleted(object) => {
+                self.fights.forget(object);
+                self.other_fights.forget(object);
+                self.altered.remove(object);
+                self.said.remove(object);
+            }
+            Event::Served(_) => self.groups = None,
+            _ => {}
         }
         self.index.take(event);
     }
@@ -184,6 +200,7 @@ impl Controller {
         let now = Instant::now();
         self.findings.forget(now);
         self.index.planner.set_release(self.index.knows(&OWNERS));
+        self.decide_on_classless();
         self.index.planner.set_claims(self.index.vips.claims());
         let plan = self.index.planner.run().plan;
         let reports: Reports = (self.index.speakers.iter())
@@ -218,7 +235,7 @@ impl Controller {
             }
         };
         for object in list.items {
-            let seen = seen(&object, version);
+            let seen = Seen::of(&object, version);
             let read = serde_json::to_value(object).and_then(|json| Object::from_json(kind, json));
             match read {
                 Ok(object) => self.take(Event::Applied(object, Age::default(), Arc::new(seen))),
@@ -229,9 +246,42 @@ impl Controller {
         true
     }
 
+    /// Reads which API groups are served, when that may have changed. Says whether they are known.
+    async fn read_groups(&mut self) -> bool {
+        if self.groups.is_some() || self.settings.classless != Setting::Auto {
+            return true;
+        }
+        match self.writer.groups().await {
+            Ok(groups) => self.groups = Some(groups),
+            Err(error) => {
+                tracing::warn!(%error, "the API groups cannot be read; nothing is written before");
+                self.later();
+            }
+        }
+        self.groups.is_some()
+    }
+
+    fn decide_on_classless(&mut self) {
+        let none = BTreeSet::new();
+        let groups = self.groups.as_ref().unwrap_or(&none);
+        let seen = &self.index.seen;
+        let world = self.index.planner.world();
+        let classless = classless::decide(self.settings.classless, groups, world, |service| {
+            seen.get(service)?.balancer.as_deref()
+        });
+        if classless != self.classless {
+            match &classless {
+                Classless::Take => tracing::info!("Services without loadBalancerClass are ours"),
+                Classless::Leave(why) => tracing::info!(why, "Services without loadBalancerClass"),
+            }
+            self.classless.clone_from(&classless);
+        }
+        self.index.planner.set_classless(classless);
+    }
+
     /// Remembers an object as it came back from a write.
     fn note(&mut self, object: &ObjectRef, now: &DynamicObject, version: &'static str) {
-        self.index.seen.insert(object.clone(), Arc::new(seen(now, version)));
+        self.index.seen.insert(object.clone(), Arc::new(Seen::of(now, version)));
         self.said.remove(object);
     }
 
@@ -244,14 +294,6 @@ impl Controller {
 
     fn later(&mut self) {
         self.again.get_or_insert(Instant::now() + AGAIN);
-    }
-}
-
-fn seen(object: &DynamicObject, version: &'static str) -> Seen {
-    Seen {
-        version,
-        resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-        status: object.data.get("status").filter(|status| !status.is_null()).cloned(),
     }
 }
 

@@ -179,16 +179,12 @@ impl KindWatch {
     }
 
     fn read(&self, object: DynamicObject) -> Result<(Object, Age, Seen), String> {
+        let mut seen = Seen::of(&object, self.version);
+        // It is part of the object itself.
+        seen.status.take_if(|_| self.kind == Kind::Speaker);
         let DynamicObject { mut metadata, mut data, .. } = object;
         // Who wrote which field says nothing here, and is half of what an object weighs.
         metadata.managed_fields = None;
-        let status = data.get("status").filter(|status| !status.is_null());
-        let seen = Seen {
-            version: self.version,
-            resource_version: metadata.resource_version.clone().unwrap_or_default(),
-            // A Speaker's is part of the object itself.
-            status: status.filter(|_| self.kind != Kind::Speaker).cloned(),
-        };
         let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
         let age = Age { created, place: (String::new(), 0) };
         let metadata = serde_json::to_value(metadata).map_err(|error| error.to_string())?;

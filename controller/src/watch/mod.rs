@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 
+use crate::classless::writer_of_addresses;
 use crate::discovery::{Follower, Picture, Served};
 use kind::KindWatch;
 
@@ -74,6 +75,22 @@ pub struct Seen {
     pub resource_version: String,
     /// `status`, as it is.
     pub status: Option<Value>,
+    /// Of a Service: the other field manager that wrote its addresses.
+    pub balancer: Option<String>,
+}
+
+impl Seen {
+    /// Of an object as it came in this version.
+    pub fn of(object: &DynamicObject, version: &'static str) -> Self {
+        let managers = object.metadata.managed_fields.as_deref().unwrap_or_default();
+        let status = object.data.get("status").filter(|status| !status.is_null());
+        Self {
+            version,
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            status: status.cloned(),
+            balancer: writer_of_addresses(managers).map(str::to_owned),
+        }
+    }
 }
 
 /// What to watch.

@@ -171,7 +171,7 @@ fn ports(spec: &ServiceSpec) -> Vec<PortUse> {
 }
 
 /// The addresses that its status shows.
-pub(crate) fn status_addresses(service: &Service) -> Vec<IpAddr> {
+pub fn status_addresses(service: &Service) -> Vec<IpAddr> {
     let balancer = service.status.iter().filter_map(|status| status.load_balancer.as_ref());
     let ingress = balancer.flat_map(|balancer| balancer.ingress.iter().flatten());
     ingress.filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect()

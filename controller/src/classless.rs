@@ -1,0 +1,172 @@
+//! Services of type LoadBalancer without a class: ours, or another program's?
+//!
+//! By default they are ours, unless another LoadBalancer controller shows itself:
+//!
+//! * The API server serves the API group of one ([`RIVALS`]), so it is installed, or was.
+//! * A Service without a class has an address that none of our pools has, and another field manager
+//!   wrote it there. (An address that a pool of ours has is no evidence: it may be left from a
+//!   controller that vipgate replaces, and is taken over.)
+//!
+//! Both are what the API says; whether such a controller runs is not looked for. Who knows better
+//! says so: `--classless take` or `leave`.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use vipgate_api::vipgate::AddressRange;
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
+use vipgate_planner::World;
+use vipgate_planner::services::{Classless, status_addresses};
+
+use crate::writer::MANAGER;
+
+/// API groups of programs that serve Services without a class, and nothing else.
+pub const RIVALS: [(&str, &str); 3] =
+    [("metallb.io", "MetalLB"), ("purelb.io", "PureLB"), ("network.openelb.io", "OpenELB")];
+
+/// What is wanted of Services without a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Setting {
+    /// They are ours unless another controller shows itself.
+    #[default]
+    Auto,
+    /// They are ours.
+    Take,
+    /// They are not ours.
+    Leave,
+}
+
+/// What becomes of Services without a class. `groups` are the API groups that are served; `writer`
+/// says which other field manager wrote the addresses of a Service, if one did.
+pub fn decide<'a>(
+    setting: Setting,
+    groups: &BTreeSet<String>,
+    world: &World,
+    writer: impl Fn(&ObjectRef) -> Option<&'a str>,
+) -> Classless {
+    let evidence = match setting {
+        Setting::Take => return Classless::Take,
+        Setting::Leave => {
+            return Classless::Leave(
+                "the controller runs with --classless leave: write spec.loadBalancerClass: \
+                 vipgate.dev/service to have an address of vipgate"
+                    .to_owned(),
+            );
+        }
+        Setting::Auto => installed(groups).or_else(|| at_work(world, writer)),
+    };
+    match evidence {
+        None => Classless::Take,
+        Some(evidence) => Classless::Leave(format!(
+            "left to another LoadBalancer controller: {evidence}. Write spec.loadBalancerClass: \
+             vipgate.dev/service to have an address of vipgate, or start its controller with \
+             --classless take to have one for every Service without a class"
+        )),
+    }
+}
+
+fn installed(groups: &BTreeSet<String>) -> Option<String> {
+    let (group, name) = RIVALS.iter().find(|(group, _)| groups.contains(*group))?;
+    Some(format!("{name} is installed (the API group {group} is served)"))
+}
+
+fn at_work<'a>(world: &World, writer: impl Fn(&ObjectRef) -> Option<&'a str>) -> Option<String> {
+    let ranges = world.pools.values().flat_map(|pool| &pool.object.spec.addresses);
+    let ranges: Vec<AddressRange> = ranges.filter_map(|text| text.parse().ok()).collect();
+    world.services.iter().find_map(|(key, stored)| {
+        let spec = stored.object.spec.as_ref()?;
+        let is_classless =
+            spec.type_.as_deref() == Some("LoadBalancer") && spec.load_balancer_class.is_none();
+        let address = status_addresses(&stored.object)
+            .into_iter()
+            .find(|address| is_classless && !ranges.iter().any(|range| range.contains(*address)))?;
+        let object = ObjectRef { kind: Kind::Service, key: ObjectKey::clone(key) };
+        let manager = writer(&object)?;
+        Some(format!("field manager {manager:?} gave {object} the address {address}, of no pool"))
+    })
+}
+
+/// Which other field manager wrote `status.loadBalancer` of a Service.
+pub fn writer_of_addresses(managers: &[ManagedFieldsEntry]) -> Option<&str> {
+    let others = managers.iter().filter(|entry| entry.manager.as_deref() != Some(MANAGER));
+    let wrote = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0["f:status"]["f:loadBalancer"]);
+        fields.is_some_and(|fields| !fields.is_null())
+    };
+    others.filter(wrote).find_map(|entry| entry.manager.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use vipgate_api::{Age, Object};
+
+    use super::*;
+
+    fn world(address: &str, class: Option<&str>) -> World {
+        let mut world = World::default();
+        let service = json!({"metadata": {"name": "web", "namespace": "default"},
+            "spec": {"type": "LoadBalancer", "loadBalancerClass": class},
+            "status": {"loadBalancer": {"ingress": [{"ip": address}]}}});
+        let pool = json!({"metadata": {"name": "pool", "namespace": "vipgate-system"},
+            "spec": {"addresses": ["192.0.2.0/24"]}});
+        world.apply(Object::from_json(Kind::Service, service).unwrap(), Age::default());
+        world.apply(Object::from_json(Kind::IpAddressPool, pool).unwrap(), Age::default());
+        world
+    }
+
+    fn decided(setting: Setting, groups: &[&str], world: &World) -> Classless {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        decide(setting, &groups, world, |_| Some("kube-vip"))
+    }
+
+    fn text(classless: Classless) -> String {
+        match classless {
+            Classless::Leave(text) => text,
+            Classless::Take => "taken".to_owned(),
+        }
+    }
+
+    #[test]
+    fn without_evidence_they_are_ours() {
+        let auto = |world: &World| decided(Setting::Auto, &["apps"], world);
+        assert_eq!(auto(&World::default()), Classless::Take);
+        // Left behind by whom we replace.
+        assert_eq!(auto(&world("192.0.2.7", None)), Classless::Take);
+        assert_eq!(auto(&world("198.51.100.7", Some("example.com/lb"))), Classless::Take);
+        // Written by ourselves.
+        let ours = decide(Setting::Auto, &BTreeSet::new(), &world("198.51.100.7", None), |_| None);
+        assert_eq!(ours, Classless::Take);
+    }
+
+    #[test]
+    fn evidence_is_named_with_what_to_write() {
+        let installed = text(decided(Setting::Auto, &["metallb.io"], &World::default()));
+        assert!(installed.contains("MetalLB is installed"), "{installed}");
+        let at_work = text(decided(Setting::Auto, &[], &world("198.51.100.7", None)));
+        assert!(at_work.contains("\"kube-vip\" gave Service default/web"), "{at_work}");
+        for text in [installed, at_work] {
+            assert!(text.contains("vipgate.dev/service") && text.contains("--classless take"));
+        }
+    }
+
+    #[test]
+    fn a_setting_decides() {
+        let world = world("198.51.100.7", None);
+        assert_eq!(decided(Setting::Take, &["metallb.io"], &world), Classless::Take);
+        let left = text(decided(Setting::Leave, &[], &World::default()));
+        assert!(left.contains("vipgate.dev/service"), "{left}");
+    }
+
+    #[test]
+    fn the_writer_of_addresses_is_who_has_that_field() {
+        let entry = |manager: &str, fields: serde_json::Value| -> ManagedFieldsEntry {
+            serde_json::from_value(json!({"manager": manager, "fieldsV1": fields})).unwrap()
+        };
+        let addresses = json!({"f:status": {"f:loadBalancer": {"f:ingress": {}}}});
+        let conditions = json!({"f:status": {"f:conditions": {}}});
+        let managers = [entry(MANAGER, addresses.clone()), entry("other", conditions)];
+        assert_eq!(writer_of_addresses(&managers), None);
+        assert_eq!(writer_of_addresses(&[entry("controller", addresses)]), Some("controller"));
+    }
+}
