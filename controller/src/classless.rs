@@ -7,8 +7,9 @@
 //!   wrote it there. (An address that a pool of ours has is no evidence: it may be left from a
 //!   controller that vipgate replaces, and is taken over.)
 //!
-//! Both are what the API says; whether such a controller runs is not looked for. Who knows better
-//! says so: `--classless take` or `leave`.
+//! Both are what the API says; whether such a controller runs is not looked for. Once an address was
+//! seen, that stays the evidence for as long as this process runs: what it stood on may be ours by
+//! now. Who knows better says so: `--classless take` or `leave`.
 
 use std::collections::BTreeSet;
 
@@ -36,14 +37,9 @@ pub enum Setting {
     Leave,
 }
 
-/// What becomes of Services without a class. `groups` are the API groups that are served; `writer`
-/// says which other field manager wrote the addresses of a Service, if one did.
-pub fn decide<'a>(
-    setting: Setting,
-    groups: &BTreeSet<String>,
-    world: &World,
-    writer: impl Fn(&ObjectRef) -> Option<&'a str>,
-) -> Classless {
+/// What becomes of Services without a class. `groups` are the API groups that are served;
+/// `at_work` is what [`at_work`] found, now or before.
+pub fn decide(setting: Setting, groups: &BTreeSet<String>, at_work: Option<&str>) -> Classless {
     let evidence = match setting {
         Setting::Take => return Classless::Take,
         Setting::Leave => {
@@ -53,7 +49,7 @@ pub fn decide<'a>(
                     .to_owned(),
             );
         }
-        Setting::Auto => installed(groups).or_else(|| at_work(world, writer)),
+        Setting::Auto => installed(groups).or_else(|| at_work.map(str::to_owned)),
     };
     match evidence {
         None => Classless::Take,
@@ -70,7 +66,12 @@ fn installed(groups: &BTreeSet<String>) -> Option<String> {
     Some(format!("{name} is installed (the API group {group} is served)"))
 }
 
-fn at_work<'a>(world: &World, writer: impl Fn(&ObjectRef) -> Option<&'a str>) -> Option<String> {
+/// Evidence that another controller gives addresses to Services without a class. `writer` says which
+/// other field manager wrote the addresses of a Service, if one did.
+pub fn at_work<'a>(
+    world: &World,
+    writer: impl Fn(&ObjectRef) -> Option<&'a str>,
+) -> Option<String> {
     let ranges = world.pools.values().flat_map(|pool| &pool.object.spec.addresses);
     let ranges: Vec<AddressRange> = ranges.filter_map(|text| text.parse().ok()).collect();
     world.services.iter().find_map(|(key, stored)| {
@@ -117,7 +118,7 @@ mod tests {
 
     fn decided(setting: Setting, groups: &[&str], world: &World) -> Classless {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        decide(setting, &groups, world, |_| Some("kube-vip"))
+        decide(setting, &groups, at_work(world, |_| Some("kube-vip")).as_deref())
     }
 
     fn text(classless: Classless) -> String {
@@ -135,8 +136,7 @@ mod tests {
         assert_eq!(auto(&world("192.0.2.7", None)), Classless::Take);
         assert_eq!(auto(&world("198.51.100.7", Some("example.com/lb"))), Classless::Take);
         // Written by ourselves.
-        let ours = decide(Setting::Auto, &BTreeSet::new(), &world("198.51.100.7", None), |_| None);
-        assert_eq!(ours, Classless::Take);
+        assert_eq!(at_work(&world("198.51.100.7", None), |_| None), None);
     }
 
     #[test]

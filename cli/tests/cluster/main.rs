@@ -12,5 +12,6 @@ mod crds;
 mod gateways;
 mod interrupted;
 mod rights;
+mod services;
 mod site;
 mod versions;

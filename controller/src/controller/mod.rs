@@ -85,6 +85,8 @@ pub struct Controller {
     /// this replica begins to lead.
     groups: Option<BTreeSet<String>>,
     classless: Classless,
+    /// Evidence that another controller serves Services without a class.
+    rival: Option<String>,
     /// When something has to be tried again.
     again: Option<Instant>,
     said: BTreeMap<ObjectRef, String>,
@@ -108,6 +110,7 @@ impl Controller {
             claims_are_fresh: false,
             groups: None,
             classless: Classless::Take,
+            rival: None,
             again: None,
             said: BTreeMap::new(),
         }
@@ -262,13 +265,15 @@ impl Controller {
     }
 
     fn decide_on_classless(&mut self) {
-        let none = BTreeSet::new();
-        let groups = self.groups.as_ref().unwrap_or(&none);
         let seen = &self.index.seen;
         let world = self.index.planner.world();
-        let classless = classless::decide(self.settings.classless, groups, world, |service| {
-            seen.get(service)?.balancer.as_deref()
-        });
+        if self.rival.is_none() && self.settings.classless == Setting::Auto {
+            let writer = |service: &ObjectRef| seen.get(service)?.balancer.as_deref();
+            self.rival = classless::at_work(world, writer);
+        }
+        let none = BTreeSet::new();
+        let groups = self.groups.as_ref().unwrap_or(&none);
+        let classless = classless::decide(self.settings.classless, groups, self.rival.as_deref());
         if classless != self.classless {
             match &classless {
                 Classless::Take => tracing::info!("Services without loadBalancerClass are ours"),
