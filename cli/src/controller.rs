@@ -48,7 +48,7 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     let client = cluster::connect(args.cluster.kubeconfig.as_deref()).await?;
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
-    let scope = watch::Scope { kinds: KINDS.to_vec(), secrets_in: None };
+    let scope = watch::Scope { kinds: KINDS.to_vec(), ..watch::Scope::default() };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
     let mut candidate = Candidate::new(client.clone(), &args.cluster.namespace, &identity);
     let settings = Settings {

@@ -83,11 +83,12 @@ impl Index {
                 self.troubled.remove(&kind);
             }
             Event::Trouble(kind, _) => drop(self.troubled.insert(kind)),
+            Event::Well(kind) => drop(self.troubled.remove(&kind)),
             Event::Served(served) => {
                 self.complete.retain(|kind| served.versions.contains_key(kind));
                 self.awaited = Some(served.versions.keys().copied().collect());
             }
-            Event::Unreadable(..) => {}
+            Event::Unreadable(..) | Event::Away(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@
 //!
 //! [`cluster`], [`discovery`] and [`watch`] serve the speaker too.
 
+pub mod backoff;
 pub mod certificates;
 pub mod change;
 pub mod claims;
@@ -24,4 +25,5 @@ pub mod index;
 pub mod leader;
 pub mod merge;
 pub mod watch;
+mod words;
 pub mod writer;
