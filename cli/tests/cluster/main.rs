@@ -11,6 +11,8 @@ mod controllers;
 mod crds;
 mod gateways;
 mod interrupted;
+mod names;
 mod rights;
+mod services;
 mod site;
 mod versions;
