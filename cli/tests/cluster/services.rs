@@ -1,4 +1,4 @@
-//! Services of type LoadBalancer. What the nodes do is told by Speaker objects that the test writes.
+//! Services of type LoadBalancer: addresses that the kernel forwards for.
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -6,103 +6,58 @@ use vipgate_lab::eventually;
 
 use crate::site::{SOON, Site, VIP};
 
-const ASSIGNED: &str = "vipgate.dev/AddressAssigned";
-
-fn service(name: &str, class: &str) -> String {
+fn service(name: &str, more: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
-         spec: {{type: LoadBalancer, {class}selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
+         spec: {{type: LoadBalancer, selector: {{app: {name}}}, \
+         ports: [{{port: 80, protocol: TCP}}]{more}}}\n"
     )
 }
 
-fn ingress(site: &Site, name: &str) -> anyhow::Result<Value> {
-    Ok(site.get("service", name)?["status"]["loadBalancer"]["ingress"].clone())
-}
-
-fn has(site: &Site, name: &str, expected: &Value) {
+/// Waits until a Service shows these addresses.
+fn shows(site: &Site, name: &str, ingress: &Value) {
     eventually(SOON, || {
-        let found = ingress(site, name)?;
-        ensure!(found == *expected, "{name}: {found}");
+        let service = site.get("service", name)?;
+        let found = &service["status"]["loadBalancer"]["ingress"];
+        ensure!(found == ingress, "{name}: {}", service["status"]);
         Ok(())
     })
     .unwrap();
 }
 
-fn serving(addresses: &[&str]) -> Value {
-    let vips = addresses.iter();
-    vips.map(|a| json!({"address": a, "state": "Serving", "interfaces": ["eth0"]})).collect()
-}
-
+/// MetalLB: "should preserve the same external ip after controller restart", "removes the ip from a
+/// service and assigns it to a free one when: changing type to ClusterIP / deleting the service", "a
+/// service with another loadbalancer class should not get an ip".
 #[test]
-fn a_service_has_an_address_when_a_node_has_it_and_until_it_is_deleted() {
+fn a_service_has_its_address_until_it_is_none_any_more() {
     let site = Site::new("services");
     site.apply_pool();
-    let mut one = site.controller("one");
-    let ours = "loadBalancerClass: vipgate.dev/service, ";
-    site.apply(&service("web", ours));
-    site.condition("service", "web", ASSIGNED, "False/Pending");
-    eventually(SOON, || site.get("vip", VIP)).unwrap();
-    assert_eq!(ingress(&site, "web").unwrap(), Value::Null);
-    site.says("worker", serving(&[VIP]));
-    let shown = json!([{"ip": VIP, "ipMode": "VIP"}]);
-    has(&site, "web", &shown);
-    site.condition("service", "web", ASSIGNED, "True/AddressAssigned");
-    eventually(SOON, || {
-        let pool = site.cluster.get(["ipaddresspool", "pool", "--namespace=vipgate-system"])?;
-        ensure!(pool["status"]["assignedIPv4"] == 1, "{}", pool["status"]);
-        Ok(())
-    })
-    .unwrap();
+    let mut controller = site.controller("one");
+    let _speaker = site.speaker();
+    site.apply(&service("web", ", loadBalancerClass: vipgate.dev/service"));
+    let first = json!([{"ip": VIP, "ipMode": "VIP"}]);
+    shows(&site, "web", &first);
+    // It is announced, although no listener of ours is behind it.
+    site.client.run("arping", ["-c1", "-w5", "-I", "eth0", VIP]).unwrap();
+    let pool = site.cluster.get(["ipaddresspool", "pool", "--namespace=vipgate-system"]).unwrap();
+    assert_eq!(pool["status"]["assignedIPv4"], 1, "{pool}");
 
-    // One without a class, a second address; after a restart both have what they had.
-    site.apply(&service("plain", ""));
-    site.says("worker", serving(&[VIP, "10.77.0.201"]));
-    let second = json!([{"ip": "10.77.0.201", "ipMode": "VIP"}]);
-    has(&site, "plain", &second);
-    one.kill();
-    let two = site.controller("two");
-    two.wait_for_line("leads", SOON).unwrap();
+    site.apply(&service("other", ", loadBalancerClass: example.com/lb"));
+    controller.kill();
+    let _controller = site.controller("two");
+    site.apply(&service("next", ", loadBalancerClass: vipgate.dev/service"));
+    shows(&site, "next", &json!([{"ip": "10.77.0.201", "ipMode": "VIP"}]));
+    shows(&site, "web", &first);
+    shows(&site, "other", &Value::Null);
+
     site.cluster.kubectl(["delete", "service", "web"]).unwrap();
+    site.apply(&service("heir", ", loadBalancerClass: vipgate.dev/service"));
+    shows(&site, "heir", &first);
+    let patch = r#"{"spec": {"type": "ClusterIP", "loadBalancerClass": null}}"#;
+    site.cluster.kubectl(["patch", "service", "heir", "--type=merge", "-p", patch]).unwrap();
     eventually(SOON, || {
         ensure!(site.get("vip", VIP).is_err(), "the claim is still there");
         Ok(())
     })
     .unwrap();
-    has(&site, "plain", &second);
-    // A Service that wants no address any more gives it back.
-    let to = r#"{"spec": {"type": "ClusterIP"}}"#;
-    site.cluster.kubectl(["patch", "service", "plain", "--patch", to]).unwrap();
-    eventually(SOON, || {
-        ensure!(site.cluster.get(["vips"])?["items"] == json!([]), "the claim is still there");
-        let plain = site.get("service", "plain")?;
-        ensure!(plain["status"]["loadBalancer"] == json!({}), "{}", plain["status"]);
-        let conditions = plain["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        ensure!(conditions.is_empty(), "{conditions:?}");
-        Ok(())
-    })
-    .unwrap();
-}
-
-#[test]
-fn services_without_a_class_are_left_to_another_controller_that_shows_itself() {
-    let site = Site::new("classless");
-    site.apply_pool();
-    let _controller = site.controller("one");
-    site.apply(&service("theirs", ""));
-    site.condition("service", "theirs", ASSIGNED, "False/Pending");
-    // It was ours until somebody else gives it an address that we do not have.
-    let status = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}}"#;
-    site.apply(&service("new", ""));
-    let patch = ["patch", "service", "new", "--subresource=status", "--type=merge", "--patch"];
-    eventually(SOON, || {
-        site.cluster.kubectl(patch.into_iter().chain([status, "--field-manager=other-lb"]))
-    })
-    .unwrap();
-    site.apply(&service("later", ""));
-    let later = site.condition("service", "later", ASSIGNED, "False/OtherController");
-    let said = later["status"]["conditions"].to_string();
-    assert!(said.contains("other-lb") && said.contains("--classless take"), "{said}");
-    // Those of our class are ours.
-    site.apply(&service("ours", "loadBalancerClass: vipgate.dev/service, "));
-    site.condition("service", "ours", ASSIGNED, "False/Pending");
 }
