@@ -11,10 +11,20 @@ use vipgate_api::k8s::ServiceAccount;
 use vipgate_api::vipgate::SpeakerStatus;
 use vipgate_api::{Kind, Object, ObjectKey, ObjectRef, Resource, Stored};
 use vipgate_planner::world::Shelf;
-use vipgate_planner::{Planner, Role};
+use vipgate_planner::{Environment, Planner, Role};
 
 use crate::claims::Vips;
 use crate::watch::{Event, Seen};
+
+/// Kinds of the Gateway API that people may miss.
+const OPTIONAL: [Kind; 6] = [
+    Kind::ListenerSet,
+    Kind::TcpRoute,
+    Kind::TlsRoute,
+    Kind::UdpRoute,
+    Kind::HttpRoute,
+    Kind::ReferenceGrant,
+];
 
 /// See the module.
 #[derive(Debug)]
@@ -30,6 +40,7 @@ pub struct Index {
     /// ServiceAccounts, where they are watched.
     pub accounts: Shelf<ServiceAccount>,
     hosts: BTreeMap<String, Vec<IpAddr>>,
+    environment: Environment,
     awaited: Option<BTreeSet<Kind>>,
     complete: BTreeSet<Kind>,
     troubled: BTreeSet<Kind>,
@@ -44,6 +55,7 @@ impl Default for Index {
             speakers: BTreeMap::new(),
             accounts: Shelf::new(),
             hosts: BTreeMap::new(),
+            environment: Environment::default(),
             awaited: None,
             complete: BTreeSet::new(),
             troubled: BTreeSet::new(),
@@ -92,10 +104,22 @@ impl Index {
                 self.complete.insert(kind);
                 self.troubled.remove(&kind);
             }
-            Event::Trouble(kind, _) => drop(self.troubled.insert(kind)),
-            Event::Well(kind) => drop(self.troubled.remove(&kind)),
+            Event::Trouble(kind, why) => {
+                self.troubled.insert(kind);
+                self.environment.unread.insert(kind, why);
+                self.planner.set_environment(self.environment.clone());
+            }
+            Event::Well(kind) => {
+                self.troubled.remove(&kind);
+                self.environment.unread.remove(&kind);
+                self.planner.set_environment(self.environment.clone());
+            }
             Event::Served(served) => {
                 self.complete.retain(|kind| served.versions.contains_key(kind));
+                let is_absent = |kind: &Kind| !served.versions.contains_key(kind);
+                self.environment.absent = OPTIONAL.into_iter().filter(is_absent).collect();
+                self.environment.bundle = served.bundle;
+                self.planner.set_environment(self.environment.clone());
                 self.awaited = Some(served.versions.keys().copied().collect());
             }
             Event::Unreadable(..) | Event::Away(_) => {}

@@ -18,6 +18,7 @@ pub mod assembly;
 pub mod attachment;
 pub mod certificates;
 pub mod claim;
+pub mod environment;
 mod hostname;
 mod layer;
 pub mod node;
@@ -32,6 +33,7 @@ mod stream;
 pub mod world;
 
 pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
+pub use environment::Environment;
 pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
 pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,

@@ -35,6 +35,7 @@ use crate::assembly;
 use crate::attachment::{self, Attachment};
 use crate::certificates::{self, Certificates};
 use crate::claim::{Claim, Claims, Foreign, VipUser};
+use crate::environment::Environment;
 use crate::layer::Layer;
 use crate::node::{Node, NodeReport};
 use crate::plan::Plan;
@@ -59,6 +60,7 @@ pub struct Planner {
     reserved: BTreeSet<IpAddr>,
     release: bool,
     classless: Classless,
+    environment: Environment,
 
     services: Layer<Services>,
     admission: Layer<Admission>,
@@ -270,6 +272,14 @@ impl Planner {
         }
     }
 
+    /// Says what the cluster around us has.
+    pub fn set_environment(&mut self, environment: Environment) {
+        if environment != self.environment {
+            self.environment = environment;
+            self.status.touch();
+        }
+    }
+
     /// The objects.
     pub fn world(&self) -> &World {
         &self.world
@@ -430,6 +440,7 @@ impl Planner {
                 admission: self.admission.value(),
                 services: self.services.value(),
                 classless: &self.classless,
+                environment: &self.environment,
                 pool_objects: &self.world.pools,
                 pools: &self.pools.value().0,
                 pool_problems: &self.pools.value().1,

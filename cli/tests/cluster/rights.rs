@@ -53,6 +53,15 @@ fn a_kind_that_may_not_be_read_is_named_and_the_others_go_on() {
     controller.wait_for_line("may not list TCPRoute: give this ServiceAccount", SOON).unwrap();
     site.condition("gateway", "web", "Accepted", "True/Accepted");
     eventually(SOON, || site.get("vip", VIP)).unwrap();
+    let class_says = |what: &str| -> anyhow::Result<bool> {
+        let class = site.get("gatewayclass", "vipgate")?;
+        Ok(class["status"]["conditions"].to_string().contains(what))
+    };
+    eventually(SOON, || {
+        ensure!(class_says("may not list TCPRoute")?, "the condition does not say it");
+        Ok(())
+    })
+    .unwrap();
     // Claims end, although one kind is not known: no address belongs to a route.
     site.cluster.kubectl(["delete", "gateway", "web"]).unwrap();
     eventually(SOON, || {
@@ -68,6 +77,11 @@ fn a_kind_that_may_not_be_read_is_named_and_the_others_go_on() {
         let route = site.get("tcproute", "web")?;
         let accepted = said(&route["status"]["parents"][0]["conditions"], "Accepted");
         ensure!(accepted.as_deref() == Some("True/Accepted"), "{route}");
+        Ok(())
+    })
+    .unwrap();
+    eventually(SOON, || {
+        ensure!(!class_says("may not list TCPRoute")?, "the condition still says it");
         Ok(())
     })
     .unwrap();

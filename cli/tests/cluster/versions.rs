@@ -53,4 +53,12 @@ fn kinds_are_followed_as_their_crds_come_and_go() {
     })
     .unwrap();
     site.condition("gateway", "web", "Programmed", "True/Programmed");
+    eventually(SOON, || {
+        let class = site.get("gatewayclass", "vipgate")?;
+        let said = class["status"]["conditions"].to_string();
+        ensure!(said.contains("v1.6.1 is installed; not served"), "{said}");
+        ensure!(said.contains("TCPRoute"), "{said}");
+        Ok(())
+    })
+    .unwrap();
 }

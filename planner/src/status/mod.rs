@@ -27,6 +27,7 @@ use crate::admission::Admission;
 use crate::allocation::{Allocation, Pools};
 use crate::attachment::Attachment;
 use crate::certificates::Certificates;
+use crate::environment::Environment;
 use crate::node::Node;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
@@ -154,6 +155,8 @@ pub struct Layers<'a> {
     pub pool_objects: &'a Shelf<IpAddressPool>,
     /// Those that are used.
     pub pools: &'a Pools,
+    /// What the cluster has.
+    pub environment: &'a Environment,
     /// Pools that cannot be used as written.
     pub pool_problems: &'a BTreeMap<ObjectKey, String>,
     /// Addresses.
@@ -181,7 +184,7 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
         ..Statuses::default()
     };
     for (key, refused) in &layers.admission.classes {
-        statuses.classes.insert(key.clone(), class(refused.as_ref()));
+        statuses.classes.insert(key.clone(), class(refused.as_ref(), layers.environment));
     }
     for (key, gateway) in &layers.admission.gateways {
         let view = gateway::View::new(layers, key, gateway);
@@ -208,20 +211,16 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
     statuses
 }
 
-fn class(refused: Option<&Refusal>) -> ClassStatus {
+fn class(refused: Option<&Refusal>, environment: &Environment) -> ClassStatus {
     let accepted = match refused {
         Some(refusal) => refusal.condition(ConditionType::Accepted),
         None => Condition::holds(
             ConditionType::Accepted,
             Reason::Accepted,
-            "Gateways of this class are served by vipgate",
+            format!("Gateways of this class are served by vipgate{}", environment.unread()),
         ),
     };
-    let version = Condition::holds(
-        ConditionType::SupportedVersion,
-        Reason::SupportedVersion,
-        "objects are read as Gateway API v1.6 defines them",
-    );
+    let version = environment.supported_version();
     ClassStatus {
         conditions: vec![accepted, version],
         supported_features: SUPPORTED_FEATURES.map(|name| Feature { name }).to_vec(),
