@@ -37,9 +37,10 @@ use crate::services::{Classless, Services};
 use crate::world::{Routes, Shelf};
 
 /// Gateway API features that are served, by name.
-const SUPPORTED_FEATURES: [&str; 6] = [
+const SUPPORTED_FEATURES: [&str; 7] = [
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayInfrastructurePropagation",
     "GatewayStaticAddresses",
     "ListenerSet",
     "ReferenceGrant",
