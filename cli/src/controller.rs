@@ -56,7 +56,7 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     }
     let scope = watch::Scope { kinds, ..watch::Scope::default() };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
-    let mut candidate = Candidate::new(client.clone(), &args.cluster.namespace, &identity);
+    let mut candidate = Candidate::new(client.clone(), &args.cluster.namespace, &holder(&identity));
     let settings = Settings {
         identity: identity.clone(),
         namespace: args.cluster.namespace.clone(),
@@ -66,16 +66,35 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     let controller = Controller::new(client, candidate.gate(), settings);
     let leading = candidate.leading();
     tracing::info!(identity, "vipgate {} controls", env!("CARGO_PKG_VERSION"));
-    tokio::select! {
-        () = controller.run(events, leading) => {}
-        () = candidate.run() => {}
-        () = signals.end() => {}
+    // On a task of its own: whatever it works out, the lease is renewed meanwhile.
+    let mut deciding = tracker.spawn(controller.run(events, leading));
+    let code = tokio::select! {
+        ended = &mut deciding => {
+            tracing::error!(?ended, "the controller does not decide any more");
+            ExitCode::FAILURE
+        }
+        () = candidate.run() => ExitCode::FAILURE,
+        () = signals.end() => ExitCode::SUCCESS,
+    };
+    if !deciding.is_finished() {
+        deciding.abort();
+        // Gone when this returns, so nothing is written after the lease is given back.
+        drop(deciding.await);
     }
-    // The controller is gone by now, so nothing is written after the lease is given back.
     candidate.resign().await;
     stopped.cancel();
     tracker.close();
     tracker.wait().await;
     tracing::info!("ended");
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// The name in the lease: that of the replica, and something that no other process has. Two of one
+/// name, or one after another, would take each other's lease for their own.
+fn holder(identity: &str) -> String {
+    let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    match unique.trim().split('-').next() {
+        Some(unique) if !unique.is_empty() => format!("{identity}_{unique}"),
+        _ => format!("{identity}_{}", std::process::id()),
+    }
 }
