@@ -25,5 +25,5 @@ pub mod index;
 pub mod leader;
 pub mod merge;
 pub mod watch;
-mod words;
+pub mod words;
 pub mod writer;

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! State: the last plan, and what the wire said about each new address. What always holds:
-//! * a VIP is announced only while it is on the host and one of its listeners is bound;
+//! * a VIP is announced only while it is on the host and one of its listeners is bound, or the kernel
+//!   forwards what comes for it;
 //! * withdrawing goes the other way round: silence first, then the sockets, then the address;
 //! * the task never decides who owns what; it only says what it found.
 
@@ -277,7 +278,8 @@ impl Executor {
     /// Whether a VIP can be held, or what stands in the way.
     fn readiness(&self, vip: &Vip, report: &NodeReport) -> Readiness {
         let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
-        if !listeners.any(|(_, state)| *state == ListenerState::Bound) {
+        // Behind one that the kernel forwards there is nothing of ours.
+        if !vip.kernel && !listeners.any(|(_, state)| *state == ListenerState::Bound) {
             let why = "none of its listeners could be bound, so it is not announced";
             return Readiness::Report(VipState::Failed(why.to_owned()));
         }
