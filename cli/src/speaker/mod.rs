@@ -79,7 +79,10 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
         config.proxy.workers = workers;
     }
     let admin = paths::admin_socket(args.admin.socket.as_deref());
-    let socket = AdminSocket::bind(&admin)?;
+    // Serving does not hang on whether somebody can ask.
+    let socket = AdminSocket::bind(&admin)
+        .inspect_err(|error| tracing::warn!("vipgate status finds no answer here: {error}"))
+        .ok();
     let speaker = Arc::new(Speaker::start(config).await?);
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
     let scope = watch::Scope {
@@ -93,7 +96,9 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
     let engine = Engine::new(&args.node, Arc::clone(&speaker), Arc::clone(&board));
     let (statuses, found) = (engine.statuses(), engine.found());
-    socket.serve(board, &tracker, stopped.clone());
+    if let Some(socket) = socket {
+        socket.serve(board, &tracker, stopped.clone());
+    }
     tracing::info!(node = args.node, admin = %admin.display(), "vipgate {} serves",
         env!("CARGO_PKG_VERSION"));
     tokio::select! {

@@ -13,4 +13,5 @@ mod gateways;
 mod interrupted;
 mod rights;
 mod site;
+mod speakers;
 mod versions;
