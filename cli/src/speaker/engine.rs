@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use vipgate_api::vipgate::{SpeakerStatus, VirtualIp, virtual_ip_name};
 use vipgate_api::{Kind, Object, ObjectRef};
 use vipgate_controller::claims::Vips;
@@ -21,6 +23,8 @@ use crate::status::report::Problem;
 
 /// Events taken in before the next plan.
 const TOGETHER: usize = 4096;
+/// How long the first plan waits for kinds that neither come nor are refused, once claims are known.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Owns the planner and feeds it.
 pub(super) struct Engine {
@@ -47,16 +51,24 @@ struct Knowledge {
     complete: BTreeSet<Kind>,
     /// Kinds that may not be read: nothing to wait for.
     refused: BTreeSet<Kind>,
+    /// When claims have been known for long enough.
+    until: Option<Instant>,
 }
 
 impl Knowledge {
-    /// Whether everything is known that can be known: half a world would be served half. Claims
-    /// have to be among it.
-    fn is_enough(&self) -> bool {
+    fn complete(&mut self, kind: Kind, now: Instant) {
+        self.complete.insert(kind);
+        if kind == Kind::VirtualIp {
+            self.until.get_or_insert(now + PATIENCE);
+        }
+    }
+
+    /// Whether everything is known that can be known, so that serving may begin: half a world would
+    /// be served half. Nothing goes without claims, and no other kind holds it up for ever.
+    fn is_enough(&self, now: Instant) -> bool {
         let known = |kind: &Kind| self.complete.contains(kind) || self.refused.contains(kind);
-        let served = self.served.as_ref();
-        served.is_some_and(|served| served.contains(&Kind::VirtualIp) && served.iter().all(known))
-            && self.complete.contains(&Kind::VirtualIp)
+        let all = self.served.as_ref().is_some_and(|served| served.iter().all(known));
+        self.until.is_some_and(|until| all || until <= now)
     }
 }
 
@@ -105,6 +117,7 @@ impl Engine {
                 }
                 Ok(()) = links.changed() => self.follow_links(&mut links),
                 Ok(()) = reports.changed() => {}
+                () = until(self.known.until), if self.outcome.is_none() => {}
             }
             let report = reports.borrow_and_update().clone();
             self.settle(report);
@@ -133,7 +146,11 @@ impl Engine {
                         self.found.send_replace(Found { status, version });
                     }
                     Object::Secret(secret) => {
-                        if let Some(original) = self.copies.original(&secret) {
+                        let (gone, original) = self.copies.apply(&secret);
+                        if let Some(gone) = gone {
+                            self.planner.delete(&gone);
+                        }
+                        if let Some(original) = original {
                             self.planner.apply(Object::Secret(original), age);
                         }
                     }
@@ -145,7 +162,7 @@ impl Engine {
                 self.known.served = Some(served.versions.into_keys().collect());
             }
             Event::Synced(kind) => {
-                self.known.complete.insert(kind);
+                self.known.complete(kind, Instant::now());
                 if kind == Kind::Node {
                     self.look_for_node();
                 }
@@ -217,7 +234,8 @@ impl Engine {
 
     /// Plans, once enough is known, and says what is so.
     fn settle(&mut self, report: NodeReport) {
-        if self.known.is_enough() {
+        // Later, a kind that comes is empty until it is known, as it was before.
+        if self.outcome.is_some() || self.known.is_enough(Instant::now()) {
             self.planner.set_report(report.clone());
             let outcome = self.planner.run();
             self.speaker.apply(Arc::clone(&outcome.plan));
@@ -261,5 +279,36 @@ impl Engine {
             }
             changed
         });
+    }
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serving_begins_with_everything_or_without_what_does_not_come() {
+        let now = Instant::now();
+        let kinds = || Some([Kind::VirtualIp, Kind::Gateway, Kind::TcpRoute].into());
+        let mut known = Knowledge { served: kinds(), ..Knowledge::default() };
+        known.complete(Kind::Gateway, now);
+        known.refused.insert(Kind::TcpRoute);
+        assert!(!known.is_enough(now + PATIENCE * 10), "claims are not known");
+        known.complete(Kind::VirtualIp, now);
+        assert!(known.is_enough(now));
+
+        let mut known = Knowledge { served: kinds(), ..Knowledge::default() };
+        known.complete(Kind::VirtualIp, now);
+        known.complete(Kind::Gateway, now);
+        assert!(!known.is_enough(now + PATIENCE / 2), "TCPRoutes may come");
+        assert!(known.is_enough(now + PATIENCE));
     }
 }
