@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::Kind;
 use crate::vipgate::{
-    BackendSpec, IpAddressPoolSpec, L2AdvertisementSpec, SpeakerStatus, VirtualIpSpec,
+    BackendSpec, IpAddressPoolSpec, IpAddressPoolStatus, L2AdvertisementSpec, SpeakerStatus,
+    VirtualIpSpec,
 };
 
 /// A printer column: name, type, JSONPath.
@@ -44,11 +45,12 @@ fn definitions() -> [Definition; 5] {
                 enough for a working address: one that no L2Advertisement selects is announced by ARP.",
             short_names: &["pool", "pools"],
             spec: Some(schema::<IpAddressPoolSpec>()),
-            status: None,
+            status: Some(schema::<IpAddressPoolStatus>()),
             columns: &[
                 ("Auto Assign", "boolean", ".spec.autoAssign"),
                 ("Avoid Buggy IPs", "boolean", ".spec.avoidBuggyIPs"),
                 ("Addresses", "string", ".spec.addresses"),
+                ("Free IPv4", "integer", ".status.availableIPv4"),
                 AGE,
             ],
             rules: &[],

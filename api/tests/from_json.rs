@@ -85,6 +85,7 @@ fn body(kind: Kind) -> Value {
             "spec": {"podCIDR": "10.0.0.0/24"},
             "status": {"addresses": [{"type": "InternalIP", "address": "192.168.1.1"}]},
         }),
+        Kind::ServiceAccount => json!({}),
     }
 }
 

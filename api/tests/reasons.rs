@@ -1,6 +1,5 @@
 //! `docs/reasons.md` says what every reason means, and is made from the code.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use vipgate_api::{ConditionType, Reason};
@@ -17,9 +16,8 @@ fn page() -> String {
         change between releases). How conditions belong together is in [status.md](status.md).\n\n\
         | reason | meaning |\n|---|---|\n"
         .to_owned();
-    for reason in Reason::ALL {
-        writeln!(page, "| `{reason}` | {} |", reason.meaning()).unwrap();
-    }
+    let rows = Reason::ALL.iter().map(|reason| format!("| `{reason}` | {} |\n", reason.meaning()));
+    page.extend(rows);
     page
 }
 

@@ -6,29 +6,35 @@
 //! it: it has no selector, and `ipMode: Proxy` keeps kube-proxy from capturing the addresses.
 //!
 //! What always holds:
-//! * A companion is known by its class ([`CLASS`]) and its owner; a Service of somebody else that has
-//!   its name is left alone, and the companion takes another name.
+//! * A companion is known by its owner and by [`KEYS`], and a Service by its class ([`COMPANION_CLASS`]) too. A
+//!   Service of somebody else that has its name is left alone, and the companion takes another one.
 //! * Labels and annotations that others put on it stay. Which are the Gateway's stands in an
 //!   annotation ([`KEYS`]), so that they go when they are taken out of `spec.infrastructure`.
+
+mod account;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use vipgate_api::gateway::Gateway;
-use vipgate_api::k8s::{ObjectMeta, Service};
+use vipgate_api::k8s::{ObjectMeta, Service, ServiceAccount};
 use vipgate_api::{Kind, ObjectKey, ObjectRef, Resource};
+use vipgate_planner::services::COMPANION_CLASS;
+use vipgate_planner::world::Shelf;
 use vipgate_planner::{Plan, Statuses, World};
 
 use crate::change::Change;
 use crate::hash::short_hash;
 
-/// `spec.loadBalancerClass` of companions.
-pub const CLASS: &str = "vipgate.dev/gateway";
 /// Label that names the Gateway (GEP-1762).
 pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Annotation: the labels and annotations that come from the Gateway, each with `l:` or `a:` before
 /// it, sorted, with commas between them.
 pub const KEYS: &str = "vipgate.dev/infrastructure-keys";
+
+/// Protocol and number of each port.
+type Ports = BTreeSet<(&'static str, u16)>;
 
 /// Longest name of a Service, and longest value of a label.
 const LONGEST: usize = 63;
@@ -49,36 +55,39 @@ pub enum Companion {
 /// Nothing is deleted unless `complete`: what is not known may be there.
 pub fn changes(
     world: &World,
+    accounts: &Shelf<ServiceAccount>,
     statuses: &Statuses,
     plan: &Plan,
     companion: Companion,
     complete: bool,
 ) -> Vec<Change> {
-    let mut there = companions(world);
+    let (mut services, mut accounts) = (services(world), of_gateways(accounts));
     let mut changes = Vec::new();
-    if companion == Companion::Service {
-        for (key, gateway) in gateways(world, statuses) {
-            let Some(uid) = gateway.metadata.uid.as_deref() else { continue };
-            let ports = ports(key, gateway, plan);
-            if ports.is_empty() {
-                continue;
-            }
-            match there.remove(uid).unwrap_or_default().split_first() {
-                Some((service, surplus)) => {
-                    let object = reference(service);
-                    if let Some(change) = correction(service, gateway, &ports) {
-                        changes.push(Change::Merge(object, change));
-                    }
-                    changes
-                        .extend(surplus.iter().map(|service| Change::Delete(reference(service))));
+    for (key, gateway) in gateways(world, statuses) {
+        let Some(uid) = gateway.metadata.uid.as_deref() else { continue };
+        match companion {
+            Companion::Service => {
+                let ports = ports(key, gateway, plan);
+                if ports.is_empty() {
+                    continue;
                 }
-                None => changes.extend(create(key, gateway, &ports, world)),
+                let taken = |key: &ObjectKey| world.services.contains_key(key);
+                match services.remove(uid) {
+                    Some(there) => changes.extend(service::corrections(&there, gateway, &ports)),
+                    None => changes.extend(service::create(key, gateway, &ports, taken)),
+                }
             }
+            Companion::ServiceAccount => match accounts.remove(uid) {
+                Some(there) => changes.extend(account::corrections(&there, gateway)),
+                None => changes.push(account::create(key, gateway)),
+            },
+            Companion::None => {}
         }
     }
     if complete {
-        let surplus = there.into_values().flatten();
-        changes.extend(surplus.map(|service| Change::Delete(reference(service))));
+        let services = services.into_values().flatten().map(reference);
+        let accounts = accounts.into_values().flatten().map(reference);
+        changes.extend(services.chain(accounts).map(Change::Delete));
     }
     changes
 }
@@ -90,7 +99,7 @@ pub fn statuses(
     statuses: &Statuses,
     keeps_ip_mode: bool,
 ) -> Vec<(ObjectRef, Value)> {
-    let mut there = companions(world);
+    let mut there = services(world);
     let ours = gateways(world, statuses);
     ours.filter_map(|(key, gateway)| {
         let service = *there.remove(gateway.metadata.uid.as_deref()?)?.first()?;
@@ -118,13 +127,25 @@ fn gateways<'a>(
     })
 }
 
-/// Companions by the uid of the Gateway that owns them.
-fn companions(world: &World) -> BTreeMap<&str, Vec<&Service>> {
-    let mut all: BTreeMap<&str, Vec<&Service>> = BTreeMap::new();
-    for stored in world.services.values() {
-        let class =
-            stored.object.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref());
-        if let Some(uid) = owner(&stored.object.metadata).filter(|_| class == Some(CLASS)) {
+/// Services that are companions, by the uid of the Gateway that owns them.
+fn services(world: &World) -> BTreeMap<&str, Vec<&Service>> {
+    let class = |service: &Service| {
+        let spec = service.spec.as_ref();
+        spec.is_some_and(|spec| spec.load_balancer_class.as_deref() == Some(COMPANION_CLASS))
+    };
+    let mut all = of_gateways(&world.services);
+    all.values_mut().for_each(|services| services.retain(|service| class(service)));
+    all.retain(|_, services| !services.is_empty());
+    all
+}
+
+/// Objects that belong to a Gateway and carry what it says ([`KEYS`]), by its uid.
+fn of_gateways<T: Resource>(shelf: &Shelf<T>) -> BTreeMap<&str, Vec<&T>> {
+    let mut all: BTreeMap<&str, Vec<&T>> = BTreeMap::new();
+    for stored in shelf.values() {
+        let metadata = stored.object.metadata();
+        let is_ours = metadata.annotations.as_ref().is_some_and(|all| all.contains_key(KEYS));
+        if let Some(uid) = owner(metadata).filter(|_| is_ours) {
             all.entry(uid).or_default().push(&stored.object);
         }
     }
@@ -139,12 +160,12 @@ fn owner(metadata: &ObjectMeta) -> Option<&str> {
     gateways.next().map(|owner| owner.uid.as_str())
 }
 
-fn reference(service: &Service) -> ObjectRef {
-    ObjectRef { kind: Kind::Service, key: service.key() }
+fn reference<T: Resource>(object: &T) -> ObjectRef {
+    ObjectRef { kind: T::KIND, key: object.key() }
 }
 
 /// Ports of the Gateway's listeners, and of those that ListenerSets add.
-fn ports(key: &ObjectKey, gateway: &Gateway, plan: &Plan) -> BTreeSet<(&'static str, u16)> {
+fn ports(key: &ObjectKey, gateway: &Gateway, plan: &Plan) -> Ports {
     let own = gateway.spec.listeners.iter().map(|listener| match listener.protocol.as_str() {
         "UDP" => ("UDP", listener.port),
         _ => ("TCP", listener.port),
@@ -152,14 +173,6 @@ fn ports(key: &ObjectKey, gateway: &Gateway, plan: &Plan) -> BTreeSet<(&'static 
     let added = plan.listeners.iter().filter(|listener| listener.id.gateway == *key);
     let added = added.filter(|listener| listener.id.set.is_some());
     own.chain(added.map(|listener| ("TCP", listener.bind.port()))).collect()
-}
-
-fn port_list(ports: &BTreeSet<(&'static str, u16)>) -> Value {
-    let name = |protocol: &str, port: u16| format!("{}-{port}", protocol.to_ascii_lowercase());
-    let list = ports.iter().map(|(protocol, port)| {
-        json!({"name": name(protocol, *port), "protocol": protocol, "port": port})
-    });
-    Value::Array(list.collect())
 }
 
 /// What a Gateway wants on its companion.
@@ -201,39 +214,6 @@ fn owner_reference(gateway: &Gateway) -> Value {
     })
 }
 
-fn create(
-    key: &ObjectKey,
-    gateway: &Gateway,
-    ports: &BTreeSet<(&'static str, u16)>,
-    world: &World,
-) -> Option<Change> {
-    let uid = gateway.metadata.uid.as_deref().unwrap_or_default();
-    let key = names(&key.name, uid)
-        .into_iter()
-        .flatten()
-        .map(|name| ObjectKey::new(&key.namespace, name))
-        .find(|key| !world.services.contains_key(key))?;
-    let Infrastructure { labels, annotations } = Infrastructure::of(gateway);
-    let body = json!({
-        "apiVersion": Kind::Service.api_version(),
-        "kind": Kind::Service.name(),
-        "metadata": {
-            "name": key.name,
-            "namespace": key.namespace,
-            "labels": labels,
-            "annotations": annotations,
-            "ownerReferences": [owner_reference(gateway)],
-        },
-        "spec": {
-            "type": "LoadBalancer",
-            "loadBalancerClass": CLASS,
-            "allocateLoadBalancerNodePorts": false,
-            "ports": port_list(ports),
-        },
-    });
-    Some(Change::Create(ObjectRef { kind: Kind::Service, key }, body))
-}
-
 /// Names that a companion may have, the plain one first. Names of Services are shorter than those of
 /// Gateways and have no dots.
 fn names(gateway: &str, uid: &str) -> [Option<String>; 2] {
@@ -243,38 +223,6 @@ fn names(gateway: &str, uid: &str) -> [Option<String>; 2] {
     let hashed = format!("{}-{}", stem.trim_end_matches('-'), short_hash([gateway, uid], 8));
     let fits = plain.len() <= LONGEST && !plain.contains('.');
     [fits.then_some(plain), Some(hashed)]
-}
-
-/// The fields of a companion that are not as they are to be.
-fn correction(
-    service: &Service,
-    gateway: &Gateway,
-    ports: &BTreeSet<(&'static str, u16)>,
-) -> Option<Value> {
-    let mut change = Map::new();
-    let has = service.spec.clone().unwrap_or_default();
-    let mut spec = Map::new();
-    let kind = has.type_.as_deref();
-    if kind != Some("LoadBalancer") {
-        spec.insert("type".to_owned(), "LoadBalancer".into());
-    }
-    if has.allocate_load_balancer_node_ports != Some(false) {
-        spec.insert("allocateLoadBalancerNodePorts".to_owned(), false.into());
-    }
-    let has_ports: BTreeSet<(&str, i32)> = (has.ports.iter().flatten())
-        .map(|port| (port.protocol.as_deref().unwrap_or("TCP"), port.port))
-        .collect();
-    if !ports.iter().map(|(protocol, port)| (*protocol, i32::from(*port))).eq(has_ports) {
-        spec.insert("ports".to_owned(), port_list(ports));
-    }
-    if !spec.is_empty() {
-        change.insert("spec".to_owned(), spec.into());
-    }
-    let metadata = metadata(&service.metadata, &Infrastructure::of(gateway));
-    if !metadata.is_empty() {
-        change.insert("metadata".to_owned(), metadata.into());
-    }
-    (!change.is_empty()).then(|| change.into())
 }
 
 fn metadata(has: &ObjectMeta, wanted: &Infrastructure) -> Map<String, Value> {

@@ -33,7 +33,10 @@ pub fn assemble(
     let mut plan = Plan::default();
     let ground = Ground { world, attachment, resolution, certificates };
     for (ObjectRef { kind, key }, addresses) in &allocation.users {
-        if *kind != Kind::Gateway {
+        if *kind == Kind::Service {
+            for address in &addresses.assigned {
+                plan.vips.insert(*address, vip(*address, world, allocation, node));
+            }
             continue;
         }
         let Some(gateway) = admission.gateways.get(key) else { continue };
@@ -65,7 +68,8 @@ fn vip(address: IpAddr, world: &World, allocation: &Allocation, node: Option<&No
         None => Announce::ByNodes,
     };
     let probe = !claim.published && announce != Announce::Loopback;
-    Vip { address, probe, announce, kernel: false }
+    let kernel = claim.users.iter().all(|user| user.object.kind == Kind::Service);
+    Vip { address, probe, announce, kernel }
 }
 
 /// What listeners are made from.

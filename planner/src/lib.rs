@@ -26,6 +26,7 @@ pub mod planner;
 mod refusal;
 pub mod report;
 pub mod resolution;
+pub mod services;
 pub mod status;
 mod stream;
 pub mod world;
@@ -39,5 +40,6 @@ pub use plan::{
 pub use planner::{Outcome, Planner, Role, Runs};
 pub use refusal::Refusal;
 pub use report::Reports;
-pub use status::{Problem, Statuses};
+pub use services::Classless;
+pub use status::{Problem, ServiceStatus, Statuses};
 pub use world::World;

@@ -8,7 +8,8 @@
 //!   IPAddressPool                x                                     x
 //!   ListenerSet              x                                                  x
 //!   routes                                       x          x                   x
-//!   Service, EndpointSlice, Backend, ReferenceGrant         x
+//!   Service                              x                  x
+//!   EndpointSlice, Backend, ReferenceGrant                  x
 //!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
 //!   claims, foreign                      x
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 
 use crate::admission::{self, Admission};
-use crate::allocation::{self, Allocation, Pools};
+use crate::allocation::{self, Allocation, Pools, Want};
 use crate::assembly;
 use crate::attachment::{self, Attachment};
 use crate::certificates::{self, Certificates};
@@ -39,6 +40,7 @@ use crate::node::{Node, NodeReport};
 use crate::plan::Plan;
 use crate::report::Reports;
 use crate::resolution::{self, Resolution};
+use crate::services::{self, Classless, Services};
 use crate::status::{self, Layers, Statuses};
 use crate::world::World;
 
@@ -56,7 +58,9 @@ pub struct Planner {
     /// Addresses of other hosts of the cluster, which are never given out.
     reserved: BTreeSet<IpAddr>,
     release: bool,
+    classless: Classless,
 
+    services: Layer<Services>,
     admission: Layer<Admission>,
     certificates: Layer<Certificates>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
@@ -95,6 +99,8 @@ pub struct Outcome {
 /// How often each layer ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
+    /// Services of type LoadBalancer.
+    pub services: u64,
     /// Classes, Gateways, listeners.
     pub admission: u64,
     /// Reading of pools.
@@ -156,20 +162,27 @@ impl Planner {
             Kind::IpAddressPool => {
                 self.pools.touch();
                 self.assembly.touch();
+                self.status.touch();
             }
             Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
                 self.attachment.touch();
                 self.resolution.touch();
                 self.status.touch();
             }
-            Kind::Service | Kind::EndpointSlice | Kind::Backend => self.resolution.touch(),
+            Kind::Service => {
+                if self.role == Role::Controller {
+                    self.services.touch();
+                }
+                self.resolution.touch();
+            }
+            Kind::EndpointSlice | Kind::Backend => self.resolution.touch(),
             Kind::ReferenceGrant => {
                 self.resolution.touch();
                 self.certificates.touch();
             }
             Kind::Secret => self.certificates.touch(),
             Kind::L2Advertisement => self.assembly.touch(),
-            Kind::VirtualIp | Kind::Speaker | Kind::Node => {}
+            Kind::VirtualIp | Kind::Speaker | Kind::Node | Kind::ServiceAccount => {}
         }
     }
 
@@ -248,6 +261,15 @@ impl Planner {
         }
     }
 
+    /// Says what becomes of Services without a loadBalancerClass.
+    pub fn set_classless(&mut self, classless: Classless) {
+        if classless != self.classless {
+            self.classless = classless;
+            self.allocation.touch();
+            self.status.touch();
+        }
+    }
+
     /// The objects.
     pub fn world(&self) -> &World {
         &self.world
@@ -266,6 +288,7 @@ impl Planner {
     /// How often each layer ran.
     pub fn runs(&self) -> Runs {
         Runs {
+            services: self.services.runs(),
             admission: self.admission.runs(),
             pools: self.pools.runs(),
             allocation: self.allocation.runs(),
@@ -279,6 +302,7 @@ impl Planner {
     /// Brings everything up to date.
     pub fn run(&mut self) -> Outcome {
         self.run_admission();
+        self.run_services();
         self.run_certificates();
         self.run_pools();
         self.run_allocation();
@@ -318,6 +342,18 @@ impl Planner {
         }
     }
 
+    /// Without a cluster nobody forwards for a Service, and a speaker takes the claims as they are.
+    fn run_services(&mut self) {
+        let refreshed = self.services.refresh(|| match self.role {
+            Role::Controller => services::admit(&self.world.services),
+            Role::Standalone | Role::Speaker => Services::default(),
+        });
+        if refreshed {
+            self.allocation.touch();
+            self.status.touch();
+        }
+    }
+
     fn run_pools(&mut self) {
         let World { pools, namespaces, .. } = &self.world;
         if self.pools.refresh(|| Pools::new(pools, namespaces)) {
@@ -332,15 +368,17 @@ impl Planner {
             if self.role == Role::Speaker {
                 return allocation::follow(&self.claims);
             }
+            let services = self.services.value();
             let claims = match self.release {
-                true => still_owned(&self.claims, admission),
+                true => still_owned(&self.claims, admission, services),
                 false => self.claims.clone(),
             };
             let (pools, _) = self.pools.value().as_ref();
             let node = &addresses_of(&self.node) | &self.reserved;
             // The claims that end are gone already; those of a Gateway that is refused for now
             // are not among the wants, and stay.
-            allocation::allocate(pools, &admission.wants, &claims, &self.foreign, &node, false)
+            let wants = wants(admission, services, &self.classless, &claims);
+            allocation::allocate(pools, &wants, &claims, &self.foreign, &node, false)
         });
         self.claims.clone_from(&self.allocation.value().claims);
         if changed {
@@ -390,6 +428,10 @@ impl Planner {
             status::derive(&Layers {
                 routes: &self.world.routes,
                 admission: self.admission.value(),
+                services: self.services.value(),
+                classless: &self.classless,
+                pool_objects: &self.world.pools,
+                pools: &self.pools.value().0,
                 pool_problems: &self.pools.value().1,
                 allocation: self.allocation.value(),
                 attachment: self.attachment.value(),
@@ -406,17 +448,36 @@ impl Planner {
 
 /// The claims whose Gateway is there. One that is refused for now, or has lost its class, keeps
 /// its address: a mistake in a manifest must not cost the address that clients know.
-fn still_owned(claims: &Claims, admission: &Admission) -> Claims {
+fn still_owned(claims: &Claims, admission: &Admission, services: &Services) -> Claims {
     let is_there = |user: &VipUser| {
         let VipUser { object: ObjectRef { kind, key }, .. } = user;
-        *kind == Kind::Gateway
-            && (admission.gateways.contains_key(key) || admission.classless.contains_key(key))
+        match kind {
+            Kind::Service => services.wants.contains_key(key),
+            _ => admission.gateways.contains_key(key) || admission.classless.contains_key(key),
+        }
     };
     let owned = claims.0.iter().map(|(address, claim)| {
         let users = claim.users.iter().filter(|user| is_there(user)).cloned().collect();
         (*address, Claim { users, ..claim.clone() })
     });
     Claims(owned.filter(|(_, claim)| !claim.users.is_empty()).collect())
+}
+
+/// Everybody who needs addresses. A Service without a class that is left to another program is among
+/// them only if it has an address of ours.
+fn wants(
+    admission: &Admission,
+    services: &Services,
+    classless: &Classless,
+    claims: &Claims,
+) -> Vec<Want> {
+    let users = claims.0.values().flat_map(|claim| &claim.users);
+    let have: BTreeSet<&ObjectRef> = users.map(|user| &user.object).collect();
+    let of_services = services.wants.values().filter(|service| {
+        !service.classless || *classless == Classless::Take || have.contains(&service.want.user)
+    });
+    let of_services = of_services.map(|service| &service.want);
+    admission.wants.iter().chain(of_services).cloned().collect()
 }
 
 fn addresses_of(node: &Node) -> BTreeSet<IpAddr> {

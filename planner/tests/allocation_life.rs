@@ -8,7 +8,9 @@ use std::sync::Arc;
 use vipgate_api::gateway::Gateway;
 use vipgate_api::vipgate::IpAddressPool;
 use vipgate_api::{Age, Kind, ObjectKey, ObjectRef, Reason, Resource, Stored};
-use vipgate_planner::allocation::{Allocation, POOL_ANNOTATION, Pools, Want, allocate};
+use vipgate_planner::allocation::{
+    Allocation, Asks, POOL_ANNOTATION, PoolChoice, Pools, Want, allocate,
+};
 use vipgate_planner::{Claims, Foreign, MacAddr};
 
 const POOL: &str = "
@@ -58,8 +60,13 @@ fn want(yaml: &str) -> Want {
         ports: Vec::new(),
         age: Age::default(),
         labels: gateway.metadata.labels.clone().unwrap_or_default(),
-        pool: annotations.get(POOL_ANNOTATION).cloned(),
-        addresses: gateway.spec.addresses,
+        pool: annotations.get(POOL_ANNOTATION).map(|names| PoolChoice {
+            annotation: POOL_ANNOTATION.to_owned(),
+            names: names.clone(),
+        }),
+        asks: Asks::Entries(gateway.spec.addresses),
+        sharing: None,
+        adopt: Vec::new(),
     }
 }
 

@@ -73,6 +73,7 @@ fn ran(planner: &mut Planner, change: impl FnOnce(&mut Planner)) -> (Runs, Outco
     let outcome = planner.run();
     let after = planner.runs();
     let runs = Runs {
+        services: after.services - before.services,
         admission: after.admission - before.admission,
         pools: after.pools - before.pools,
         allocation: after.allocation - before.allocation,

@@ -36,6 +36,20 @@ impl Reason {
         Self::NoMatchingListenerHostname,
         Self::UnsupportedVersion,
         Self::AddressRefused,
+        Self::AddressAssigned,
+        Self::Overlapping,
+        Self::InvalidAddress,
+        Self::FamilyMismatch,
+        Self::AddressNotInPool,
+        Self::AddressReserved,
+        Self::AddressInUse,
+        Self::AddressConflict,
+        Self::PoolNotAllowed,
+        Self::PoolExhausted,
+        Self::PoolNotFound,
+        Self::NoPool,
+        Self::NoAddressOfFamily,
+        Self::OtherController,
         Self::NoEndpoints,
         Self::OtherWriter,
     ];
@@ -139,6 +153,56 @@ impl Reason {
             Self::AddressRefused => {
                 "Every endpoint of a backendRef has an address that is never forwarded to \
                  (loopback, link-local, metadata, a VIP)."
+            }
+            Self::AddressAssigned => "The Service has every address that it asks for.",
+            Self::Overlapping => {
+                "An IPAddressPool has addresses that another one has too; take them out of one of \
+                 them."
+            }
+            Self::InvalidAddress => {
+                "What the Service names (`spec.loadBalancerIP` or an annotation) is no IP address."
+            }
+            Self::FamilyMismatch => {
+                "The Service asks for an address of a family that is not among its `spec.ipFamilies`."
+            }
+            Self::AddressNotInPool => {
+                "No IPAddressPool has the address that the Service asks for: add it to one, or ask for \
+                 another."
+            }
+            Self::AddressReserved => {
+                "The address that the Service asks for is never given out: it is a node's, excluded, or \
+                 no address of a host."
+            }
+            Self::AddressInUse => {
+                "The address that the Service asks for is somebody else's, and they do not share it; \
+                 the message names who."
+            }
+            Self::AddressConflict => {
+                "A host outside of the cluster answers for the address; the message names its MAC. Take \
+                 the address from that host, or exclude it from the pool."
+            }
+            Self::PoolNotAllowed => {
+                "The IPAddressPool that is asked for does not take this Service: see its \
+                 `spec.serviceAllocation`."
+            }
+            Self::PoolExhausted => {
+                "Every address of the pools that take this Service is in use: add addresses."
+            }
+            Self::PoolNotFound => {
+                "The Service's annotation names an IPAddressPool that does not exist."
+            }
+            Self::NoPool => {
+                "There is no IPAddressPool that an address could be chosen from: create one, or let one \
+                 take this Service (`autoAssign`, `serviceAllocation`)."
+            }
+            Self::NoAddressOfFamily => {
+                "The pools have no address of a family that the Service needs: add some, or change its \
+                 `spec.ipFamilyPolicy`."
+            }
+            Self::OtherController => {
+                "Another program serves Services without `loadBalancerClass`, so this one is left to it: \
+                 write `loadBalancerClass: vipgate.dev/service`, or start the controller with \
+                 `--classless take`."
             }
             Self::NoEndpoints => {
                 "A backendRef has no endpoint that is ready; its share of the connections is reset."

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Condition;
 use crate::k8s::{LabelSelector, ObjectMeta};
 
 /// A set of addresses, and to whom they may be given. A pool is enough for a working address: one
@@ -35,12 +36,19 @@ pub struct IpAddressPoolSpec {
     /// Never give out IPv4 addresses that end in `.0` or `.255`; `false` unless said.
     #[serde(default, rename = "avoidBuggyIPs")]
     pub avoid_buggy_ips: bool,
+    /// Whether an address that is in use is taken back when this pool no longer has it (by
+    /// `addresses`, `exclusions` or `avoidBuggyIPs`); `false`, unless said: its users keep it. A pool
+    /// that is deleted never takes anything back.
+    #[serde(default)]
+    pub reclaim: bool,
     /// Who may have addresses of this pool; everybody when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_allocation: Option<ServiceAllocation>,
 }
 
-/// Who may have addresses of a pool. All that is given must match; an empty list asks nothing.
+/// Who may have addresses of a pool. All that is given must match. Where one kind of object is
+/// selected by label (`serviceSelectors`, `gatewaySelectors`), the other kind may have addresses only
+/// if it is selected too.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAllocation {
@@ -55,10 +63,37 @@ pub struct ServiceAllocation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub namespace_selectors: Vec<LabelSelector>,
+    /// Services by label; one hit is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub service_selectors: Vec<LabelSelector>,
     /// Gateways by label; one hit is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub gateway_selectors: Vec<LabelSelector>,
+}
+
+/// `IPAddressPool.status`, as the planner has it: conditions without times. An address in use counts as assigned in the pool that it came from, also
+/// when that no longer has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IpAddressPoolStatus {
+    /// IPv4 addresses that are given out.
+    #[serde(default, rename = "assignedIPv4")]
+    pub assigned_ipv4: i64,
+    /// IPv6 addresses that are given out.
+    #[serde(default, rename = "assignedIPv6")]
+    pub assigned_ipv6: i64,
+    /// IPv4 addresses that are left.
+    #[serde(default, rename = "availableIPv4")]
+    pub available_ipv4: i64,
+    /// IPv6 addresses that are left; no more than 2⁶³ - 1.
+    #[serde(default, rename = "availableIPv6")]
+    pub available_ipv6: i64,
+    /// Accepted: whether the pool is used as it is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<crate::k8s::MetaCondition>")]
+    pub conditions: Vec<Condition>,
 }
 
 fn yes() -> bool {

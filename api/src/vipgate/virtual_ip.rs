@@ -93,6 +93,22 @@ pub enum Transport {
     Sctp,
 }
 
+impl Transport {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+
+    /// The protocol of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|protocol| protocol.name() == name)
+    }
+}
+
 /// The one name of an address: IPv4 dotted (`192.0.2.10`), IPv6 as all eight groups of four hex
 /// digits joined by `-` (`2001-0db8-0000-0000-0000-0000-0000-0001`).
 pub fn virtual_ip_name(address: IpAddr) -> String {

@@ -47,7 +47,7 @@ fn copies(site: &Site) -> anyhow::Result<Vec<Value>> {
 
 #[test]
 fn a_granted_certificate_is_copied_followed_and_withdrawn_within_a_second() {
-    let site = Site::new("certificates");
+    let site = Site::new("certs");
     site.apply_pool();
     site.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: certs}\n");
     secret(&site, "certs", "web");

@@ -1,4 +1,6 @@
-use vipgate_api::{Age, Object};
+use std::sync::Arc;
+
+use vipgate_api::{Age, Object, Stored};
 use vipgate_planner::{Outcome, Planner, Role};
 
 use super::*;
@@ -6,19 +8,24 @@ use super::*;
 struct Site {
     planner: Planner,
     outcome: Outcome,
+    accounts: Vec<Arc<ServiceAccount>>,
 }
 
 impl Site {
     fn new(objects: &[(Kind, Value)]) -> Self {
         let mut planner = Planner::in_role(Role::Controller);
+        let mut accounts = Vec::new();
         let class = json!({"metadata": {"name": "vipgate"},
             "spec": {"controllerName": vipgate_api::CONTROLLER_NAME}});
         let class = (Kind::GatewayClass, class);
         for (kind, json) in std::iter::once(&class).chain(objects) {
-            planner.apply(Object::from_json(*kind, json.clone()).unwrap(), Age::default());
+            match Object::from_json(*kind, json.clone()).unwrap() {
+                Object::ServiceAccount(account) => accounts.push(account),
+                object => drop(planner.apply(object, Age::default())),
+            }
         }
         let outcome = planner.run();
-        Self { planner, outcome }
+        Self { planner, outcome, accounts }
     }
 
     fn changes(&self) -> Vec<Change> {
@@ -27,7 +34,12 @@ impl Site {
 
     fn changes_for(&self, companion: Companion, complete: bool) -> Vec<Change> {
         let Outcome { plan, statuses, .. } = &self.outcome;
-        changes(self.planner.world(), statuses, plan, companion, complete)
+        let mut accounts = Shelf::new();
+        for account in &self.accounts {
+            let stored = Stored { object: Arc::clone(account), age: Age::default() };
+            accounts.insert(account.key(), stored);
+        }
+        changes(self.planner.world(), &accounts, statuses, plan, companion, complete)
     }
 
     fn created(&self) -> Value {
@@ -132,9 +144,29 @@ fn the_status_shows_the_addresses_unless_kube_proxy_would_take_them() {
     let mut all = Statuses::clone(&site.outcome.statuses);
     let status = all.gateways.get_mut(&ObjectKey::new("games", "web")).unwrap();
     status.addresses = serde_json::from_value(json!([{"value": "192.0.2.7"}])).unwrap();
-    site.outcome.statuses = std::sync::Arc::new(all);
+    site.outcome.statuses = Arc::new(all);
     let shown = |keeps| statuses(site.planner.world(), &site.outcome.statuses, keeps)[0].1.clone();
     let ingress = json!([{"ip": "192.0.2.7", "ipMode": "Proxy"}]);
     assert_eq!(shown(true), json!({"loadBalancer": {"ingress": ingress}}));
     assert_eq!(shown(false), json!({"loadBalancer": {}}));
+}
+
+#[test]
+fn a_service_account_carries_the_labels_where_that_is_wanted() {
+    let mode = Companion::ServiceAccount;
+    let site = Site::new(&[(Kind::Gateway, gateway("web"))]);
+    let changes = site.changes_for(mode, true);
+    let [Change::Create(object, body)] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!(object.kind, Kind::ServiceAccount);
+    assert_eq!(body["metadata"]["labels"]["team"], "red");
+    let account = (Kind::ServiceAccount, body.clone());
+    let site = Site::new(&[(Kind::Gateway, gateway("web")), account.clone()]);
+    assert_eq!(site.changes_for(mode, true), []);
+    let site = Site::new(&[account]);
+    assert!(matches!(site.changes_for(mode, true).as_slice(), [Change::Delete(_)]));
+    // A Service from before goes.
+    let service = Site::new(&[(Kind::Gateway, gateway("web"))]).created();
+    let account = (Kind::ServiceAccount, body.clone());
+    let site = Site::new(&[(Kind::Gateway, gateway("web")), (Kind::Service, service), account]);
+    assert!(matches!(site.changes_for(mode, true).as_slice(), [Change::Delete(_)]));
 }

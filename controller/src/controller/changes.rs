@@ -14,7 +14,8 @@ use crate::writer::{Writer, Written};
 use crate::{certificates, class, companion};
 
 /// Kinds that a companion follows from.
-const OF_COMPANIONS: [Kind; 3] = [Kind::GatewayClass, Kind::Gateway, Kind::Service];
+const OF_COMPANIONS: [Kind; 4] =
+    [Kind::GatewayClass, Kind::Gateway, Kind::Service, Kind::ServiceAccount];
 /// Kinds that a copy of a certificate follows from.
 const OF_COPIES: [Kind; 5] =
     [Kind::GatewayClass, Kind::Gateway, Kind::ListenerSet, Kind::ReferenceGrant, Kind::Secret];
@@ -75,8 +76,9 @@ impl Controller {
             all.extend(certificates::changes(world, &in_use, &self.settings.namespace));
         }
         let knows = self.index.knows(&OF_COMPANIONS);
-        let (companion, plan) = (self.settings.companion, &outcome.plan);
-        all.extend(companion::changes(world, statuses, plan, companion, knows));
+        let (companion, accounts) = (self.settings.companion, &self.index.accounts);
+        let plan = &outcome.plan;
+        all.extend(companion::changes(world, accounts, statuses, plan, companion, knows));
         if self.index.knows(&[Kind::Gateway]) {
             all.extend(class::changes(world, statuses));
         }

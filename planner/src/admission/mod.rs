@@ -17,7 +17,7 @@ use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
 pub use self::listeners::AdmittedListener;
 pub use self::sets::AdmittedSet;
-use crate::allocation::{POOL_ANNOTATION, Want};
+use crate::allocation::{Asks, POOL_ANNOTATION, PoolChoice, SHARE_ANNOTATION, Sharing, Want};
 use crate::refusal::Refusal;
 use crate::world::Shelf;
 
@@ -163,14 +163,20 @@ pub(crate) fn list_refused<'a>(
 
 fn want(key: &ObjectKey, stored: &Stored<Gateway>, gateway: &AdmittedGateway) -> Want {
     let metadata = &stored.object.metadata;
-    let annotations = metadata.annotations.as_ref();
+    let annotation = |name: &str| {
+        let value = metadata.annotations.as_ref()?.get(name)?;
+        (!value.is_empty()).then(|| value.clone())
+    };
     Want {
         user: ObjectRef::new(Kind::Gateway, key.clone()),
         ports: ports(gateway),
         age: stored.age.clone(),
         labels: metadata.labels.clone().unwrap_or_default(),
-        pool: annotations.and_then(|all| all.get(POOL_ANNOTATION).cloned()),
-        addresses: stored.object.spec.addresses.clone(),
+        pool: annotation(POOL_ANNOTATION)
+            .map(|names| PoolChoice { annotation: POOL_ANNOTATION.to_owned(), names }),
+        asks: Asks::Entries(stored.object.spec.addresses.clone()),
+        sharing: annotation(SHARE_ANNOTATION).map(|key| Sharing { key, traffic: None }),
+        adopt: stored.object.status_addresses(),
     }
 }
 

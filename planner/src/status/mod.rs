@@ -8,19 +8,23 @@ mod gateway;
 mod json;
 mod listener;
 mod listener_set;
+mod pool;
 mod problem;
 mod route;
+mod service;
 mod standing;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use vipgate_api::gateway::{GatewayAddress, ListenerSet, ParentReference, RouteGroupKind};
+use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolStatus};
 use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
 
 pub use self::problem::Problem;
+pub use self::service::{Ingress, LoadBalancer, ServiceStatus};
 use crate::admission::Admission;
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, Pools};
 use crate::attachment::Attachment;
 use crate::certificates::Certificates;
 use crate::node::Node;
@@ -28,6 +32,7 @@ use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::report::Reports;
 use crate::resolution::Resolution;
+use crate::services::{Classless, Services};
 use crate::world::{Routes, Shelf};
 
 /// Gateway API features that are served, by name.
@@ -51,6 +56,10 @@ pub struct Statuses {
     pub sets: BTreeMap<ObjectKey, SetStatus>,
     /// Routes with a parentRef to one of these Gateways.
     pub routes: BTreeMap<ObjectRef, RouteStatus>,
+    /// Services of type LoadBalancer that are ours, or were.
+    pub services: BTreeMap<ObjectKey, ServiceStatus>,
+    /// IPAddressPools.
+    pub pools: BTreeMap<ObjectKey, IpAddressPoolStatus>,
     /// What is wrong, broken things first.
     pub problems: Vec<Problem>,
     /// What is well but worth knowing, such as an address in use that its pool no longer has.
@@ -137,6 +146,14 @@ pub struct Layers<'a> {
     pub routes: &'a Routes,
     /// Classes, Gateways and listeners.
     pub admission: &'a Admission,
+    /// Services of type LoadBalancer.
+    pub services: &'a Services,
+    /// What becomes of those without a class.
+    pub classless: &'a Classless,
+    /// Every pool.
+    pub pool_objects: &'a Shelf<IpAddressPool>,
+    /// Those that are used.
+    pub pools: &'a Pools,
     /// Pools that cannot be used as written.
     pub pool_problems: &'a BTreeMap<ObjectKey, String>,
     /// Addresses.
@@ -179,6 +196,14 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
         let status = route::status(layers, key, parents, &stored.object);
         statuses.routes.insert(key.clone(), status);
     }
+    for (key, want) in &layers.services.wants {
+        statuses.services.insert(key.clone(), service::status(layers, key, want));
+        statuses.notes.extend(want.notes.iter().cloned());
+    }
+    for (key, clear) in &layers.services.former {
+        statuses.services.insert(key.clone(), service::former(*clear));
+    }
+    statuses.pools = pool::statuses(layers);
     statuses.problems = problem::problems(&statuses, layers);
     statuses
 }

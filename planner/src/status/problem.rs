@@ -33,6 +33,9 @@ pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem>
     for (key, status) in &statuses.routes {
         list.route(key, status);
     }
+    for (key, status) in &statuses.services {
+        list.false_ones(Kind::Service, key, &status.conditions);
+    }
     list.absent(layers);
     list.starved(layers);
     list.contested(layers);

@@ -38,6 +38,7 @@ fn rule() -> impl Strategy<Value = ServiceAllocation> {
                 true => vec![selector("tier", "front")],
                 false => vec![],
             },
+            service_selectors: vec![],
             gateway_selectors: if for_web { vec![selector("app", "web")] } else { vec![] },
         },
     )
@@ -58,6 +59,7 @@ fn pool() -> impl Strategy<Value = IpAddressPoolSpec> {
                     exclusions,
                     auto_assign,
                     avoid_buggy_ips,
+                    reclaim: false,
                     service_allocation,
                 }
             },
@@ -84,13 +86,15 @@ fn want(index: usize) -> impl Strategy<Value = Want> {
     let named = select(vec!["a", "b,c", "d,missing", "missing"]).prop_map(str::to_owned);
     let entries = prop_oneof![Just(vec![]), prop::collection::vec(entry(), 1..4)];
     (0..3usize, any::<bool>(), prop::option::weighted(0.2, named), entries).prop_map(
-        move |(place, web, pool, addresses)| Want {
+        move |(place, web, names, entries)| Want {
             user: name(index),
             ports: Vec::new(),
             age: age(place),
             labels: if web { labels(&[("app", "web")]) } else { Labels::new() },
-            pool,
-            addresses,
+            pool: names.map(|names| PoolChoice { annotation: POOL_ANNOTATION.to_owned(), names }),
+            asks: Asks::Entries(entries),
+            sharing: None,
+            adopt: Vec::new(),
         },
     )
 }

@@ -20,7 +20,8 @@ use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolSpec, ServiceAllocation};
 use vipgate_api::{Age, Kind, ObjectKey, ObjectRef, Stored};
 
 use super::{
-    ANNOUNCED, AddressProblem, Addresses, Allocation, Family, Foreign, Ground, Pools, Want, run,
+    ANNOUNCED, AddressProblem, Addresses, Allocation, Asks, Family, Foreign, Ground,
+    POOL_ANNOTATION, PoolChoice, Pools, Unshared, Want, run,
 };
 use crate::claim::{Claim, Claims, Origin, VipUser};
 use crate::node::MacAddr;
@@ -74,7 +75,9 @@ fn gateway(name: &str) -> Want {
         age: Age::default(),
         labels: Labels::new(),
         pool: None,
-        addresses: Vec::new(),
+        asks: Asks::Entries(Vec::new()),
+        sharing: None,
+        adopt: Vec::new(),
     }
 }
 
@@ -84,7 +87,21 @@ fn asking(name: &str, values: &[&str]) -> Want {
         kind: AddressType::IpAddress,
         value: (!value.is_empty()).then(|| (*value).to_owned()),
     };
-    Want { addresses: values.iter().map(entry).collect(), ..gateway(name) }
+    Want { asks: Asks::Entries(values.iter().map(entry).collect()), ..gateway(name) }
+}
+
+/// Names pools, comma separated.
+fn naming(want: Want, names: &str) -> Want {
+    let annotation = POOL_ANNOTATION.to_owned();
+    Want { pool: Some(PoolChoice { annotation, names: names.to_owned() }), ..want }
+}
+
+/// `spec.addresses` of a Gateway.
+fn entries(want: &Want) -> &[GatewayAddress] {
+    match &want.asks {
+        Asks::Entries(entries) => entries,
+        Asks::Service(_) => panic!("a Service has no entries"),
+    }
 }
 
 /// All inputs of one allocation.
@@ -129,6 +146,7 @@ impl Setup {
             exclusions: Vec::new(),
             auto_assign: true,
             avoid_buggy_ips: false,
+            reclaim: false,
             service_allocation: None,
         };
         change(&mut spec);

@@ -17,9 +17,10 @@ pub(super) struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    fn rank(&self) -> (u32, &str) {
-        let priority = self.spec.service_allocation.as_ref().map_or(0, |rule| rule.priority);
-        (if priority == 0 { u32::MAX } else { priority }, self.name)
+    fn rank(&self) -> (u32, bool, &str) {
+        let rule = self.spec.service_allocation.clone().unwrap_or_default();
+        let everybody = ServiceAllocation { priority: rule.priority, ..Default::default() } == rule;
+        (if rule.priority == 0 { u32::MAX } else { rule.priority }, everybody, self.name)
     }
 
     fn has(&self, family: Family) -> bool {
@@ -111,7 +112,7 @@ impl<'a> Model<'a> {
         for want in &wants {
             let mut asked = BTreeSet::new();
             let mut slots = Vec::new();
-            for entry in &want.addresses {
+            for entry in entries(want) {
                 match entry.value.as_deref().unwrap_or_default() {
                     "nonsense" => {}
                     "" => slots.push(None),
@@ -134,7 +135,7 @@ impl<'a> Model<'a> {
             let slots = got.get_mut(&want.user).unwrap();
             let chosen = self.choose(want, slots, &mut taken);
             let mut chosen = chosen.into_iter();
-            if want.addresses.is_empty() {
+            if entries(want).is_empty() {
                 *slots = chosen.map(Some).collect();
             } else {
                 slots.iter_mut().for_each(|slot| *slot = slot.or_else(|| chosen.next()));
@@ -152,7 +153,7 @@ impl<'a> Model<'a> {
     ) -> BTreeSet<IpAddr> {
         let usable = self.usable(want);
         let mut chosen: BTreeSet<IpAddr> = BTreeSet::new();
-        if want.addresses.is_empty() {
+        if entries(want).is_empty() {
             let families = |pool: &Listed<'_>| {
                 BOTH.iter().copied().filter(|f| pool.has(*f)).collect::<Vec<_>>()
             };
@@ -173,8 +174,7 @@ impl<'a> Model<'a> {
             }
             return chosen;
         }
-        let mut covered: BTreeSet<Family> = want
-            .addresses
+        let mut covered: BTreeSet<Family> = entries(want)
             .iter()
             .filter_map(|entry| entry.value.as_deref()?.parse().ok())
             .map(Family::of)

@@ -9,7 +9,7 @@ use super::*;
 
 /// What a Gateway asks for by value.
 fn requests(want: &Want) -> BTreeSet<IpAddr> {
-    want.addresses.iter().filter_map(|entry| entry.value.as_deref()?.parse().ok()).collect()
+    entries(want).iter().filter_map(|entry| entry.value.as_deref()?.parse().ok()).collect()
 }
 
 /// Whether every address that the others had is still theirs.
@@ -174,9 +174,9 @@ proptest! {
         for want in &setup.wants {
             let addresses = &allocation.users[&want.user];
             let any = |entry: &&GatewayAddress| entry.value.as_deref() == Some("");
-            let unserved = want.addresses.iter().any(|e| e.kind != AddressType::IpAddress);
-            let listed = requests(want).len() + want.addresses.iter().filter(any).count();
-            let lacks = unserved || match want.addresses.is_empty() {
+            let unserved = entries(want).iter().any(|e| e.kind != AddressType::IpAddress);
+            let listed = requests(want).len() + entries(want).iter().filter(any).count();
+            let lacks = unserved || match entries(want).is_empty() {
                 true => addresses.assigned.is_empty(),
                 false => addresses.assigned.len() < listed,
             };
@@ -187,7 +187,7 @@ proptest! {
             let expected =
                 addresses.assigned.iter().filter(|a| setup.foreign.contains_key(a)).count();
             prop_assert_eq!(conflicts, expected);
-            if !want.addresses.is_empty() {
+            if !entries(want).is_empty() {
                 prop_assert_eq!(lacks, addresses.problems.len() > conflicts);
             }
         }
