@@ -12,7 +12,7 @@ const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEERS: &str = "http://127.0.0.1:2380";
 const PORT: u16 = 6443;
 /// Both families, as Services may want both.
-const SERVICE_RANGES: &str = "10.96.0.0/16,fd00:10:96::/112";
+pub(super) const SERVICE_RANGES: &str = "10.96.0.0/16,fd00:10:96::/112";
 /// Those whose work a test can see; those for nodes and volumes would wait for what never comes.
 const CONTROLLERS: [&str; 9] = [
     "clusterrole-aggregation-controller",
@@ -94,6 +94,8 @@ pub(super) fn api_server(programs: &Programs, places: &Places) -> Program {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
             "--allow-privileged".to_owned(),
+            // A new Node is ready when it says so: nobody here would take the taint away.
+            "--disable-admission-plugins=TaintNodesByCondition".to_owned(),
             // Without it, a stop waits up to a minute for clients that keep their watches.
             "--shutdown-watch-termination-grace-period=1s".to_owned(),
         ])
