@@ -3,6 +3,8 @@
 //! A [`Condition`] has no times and no generation: the planner has no clock, so whoever writes a
 //! status adds `observedGeneration` and keeps `lastTransitionTime` while the status is the same.
 
+mod meaning;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -75,11 +77,40 @@ pub enum ConditionType {
     PartiallyInvalid,
     /// The Gateway API version is one we support.
     SupportedVersion,
+    /// Ours, of a Service: it has every address that it asks for.
+    #[serde(rename = "vipgate.dev/AddressAssigned")]
+    AddressAssigned,
+    /// Ours: another controller kept overwriting this status (only ever True).
+    #[serde(rename = "vipgate.dev/Contested")]
+    Contested,
+}
+
+impl ConditionType {
+    /// Every type.
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::Programmed,
+        Self::ResolvedRefs,
+        Self::Conflicted,
+        Self::PartiallyInvalid,
+        Self::SupportedVersion,
+        Self::AddressAssigned,
+        Self::Contested,
+    ];
+
+    /// Whether it is bad news when it holds.
+    pub fn is_negative(self) -> bool {
+        matches!(self, Self::Conflicted | Self::PartiallyInvalid | Self::Contested)
+    }
 }
 
 impl fmt::Display for ConditionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        match self {
+            Self::AddressAssigned => f.write_str("vipgate.dev/AddressAssigned"),
+            Self::Contested => f.write_str("vipgate.dev/Contested"),
+            other => fmt::Debug::fmt(other, f),
+        }
     }
 }
 
@@ -136,10 +167,50 @@ pub enum Reason {
     InvalidKind,
     /// A backendRef whose target or port does not exist.
     BackendNotFound,
+    /// A ListenerSet from a namespace that the Gateway takes none from.
+    NotAllowed,
+    /// A ListenerSet whose Gateway is not accepted.
+    ParentNotAccepted,
+    /// A ListenerSet whose Gateway is not programmed.
+    ParentNotProgrammed,
+    /// A route whose hostnames have none in common with the listener's.
+    NoMatchingListenerHostname,
+    /// The version of the Gateway API is none that we know.
+    UnsupportedVersion,
     /// Ours: every endpoint of a backendRef has an address that we refuse to forward to.
     AddressRefused,
+    /// Ours, all is well (AddressAssigned).
+    AddressAssigned,
+    /// Ours: a pool and another one have addresses in common.
+    Overlapping,
+    /// Ours: what a Service names is no IP address.
+    InvalidAddress,
+    /// Ours: a Service asks for an address of a family that it has not.
+    FamilyMismatch,
+    /// Ours: no pool has the address that a Service asks for.
+    AddressNotInPool,
+    /// Ours: the address that a Service asks for is never given out.
+    AddressReserved,
+    /// Ours: the address that a Service asks for is somebody else's, and not shared.
+    AddressInUse,
+    /// Ours: a host outside answers for the address of a Service.
+    AddressConflict,
+    /// Ours: a pool does not take the Service.
+    PoolNotAllowed,
+    /// Ours: every address of the pools is taken.
+    PoolExhausted,
+    /// Ours: the annotation of a Service names a pool that is not there.
+    PoolNotFound,
+    /// Ours: there is no pool to choose an address from.
+    NoPool,
+    /// Ours: the pools have no address of a family that the Service needs.
+    NoAddressOfFamily,
+    /// Ours: another program serves Services without loadBalancerClass.
+    OtherController,
     /// Ours, in lists of problems only: a backendRef without an endpoint that is ready.
     NoEndpoints,
+    /// Ours: the status is overwritten by somebody else.
+    OtherWriter,
 }
 
 impl fmt::Display for Reason {

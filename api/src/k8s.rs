@@ -1,11 +1,13 @@
 //! The core Kubernetes types we use, under the names the rest of the program calls them by.
 
-pub use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service, ServicePort};
+pub use k8s_openapi::api::core::v1::{
+    Namespace, Node, Secret, Service, ServiceAccount, ServicePort, ServiceSpec,
+};
 pub use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointPort, EndpointSlice,
 };
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
-    LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,
+    Condition as MetaCondition, LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,
 };
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 

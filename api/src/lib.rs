@@ -6,6 +6,7 @@
 //! the program never asks "and if it is absent?" about a defaulted field.
 
 pub mod condition;
+pub mod crd;
 pub mod gateway;
 pub mod k8s;
 pub mod manifest;

@@ -5,14 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
-use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service};
+use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service, ServiceAccount};
 use crate::vipgate::{Backend, IpAddressPool, L2Advertisement, Speaker, VirtualIp};
 
 /// Every kind that vipgate reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Kind {
     /// `gateway.networking.k8s.io` GatewayClass.
     GatewayClass,
@@ -56,11 +59,13 @@ pub enum Kind {
     Speaker,
     /// core Node; only in a cluster.
     Node,
+    /// core ServiceAccount; only in a cluster.
+    ServiceAccount,
 }
 
 impl Kind {
     /// Kinds that manifests may have, in the order in which they are listed to people. In a cluster
-    /// there are VirtualIP, Speaker and Node too.
+    /// there are VirtualIP, Speaker, Node and ServiceAccount too.
     pub const ALL: [Self; 15] = [
         Self::GatewayClass,
         Self::Gateway,
@@ -100,6 +105,7 @@ impl Kind {
             Self::VirtualIp => "VirtualIP",
             Self::Speaker => "Speaker",
             Self::Node => "Node",
+            Self::ServiceAccount => "ServiceAccount",
         }
     }
 
@@ -114,7 +120,9 @@ impl Kind {
             | Self::UdpRoute
             | Self::HttpRoute
             | Self::ReferenceGrant => crate::GATEWAY_GROUP,
-            Self::Namespace | Self::Service | Self::Secret | Self::Node => "",
+            Self::Namespace | Self::Service | Self::Secret | Self::Node | Self::ServiceAccount => {
+                ""
+            }
             Self::EndpointSlice => "discovery.k8s.io",
             Self::IpAddressPool
             | Self::L2Advertisement
@@ -133,9 +141,12 @@ impl Kind {
             Self::ListenerSet => &["v1"],
             Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
             Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
-            Self::Namespace | Self::Service | Self::Secret | Self::EndpointSlice | Self::Node => {
-                &["v1"]
-            }
+            Self::Namespace
+            | Self::Service
+            | Self::Secret
+            | Self::EndpointSlice
+            | Self::Node
+            | Self::ServiceAccount => &["v1"],
             Self::IpAddressPool
             | Self::L2Advertisement
             | Self::Backend
@@ -187,7 +198,9 @@ impl fmt::Display for Kind {
 }
 
 /// Namespace and name. Orders by namespace, then name, which is also the last tie-break of age.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectKey {
     /// `""` for cluster-scoped objects.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -219,13 +232,22 @@ impl fmt::Display for ObjectKey {
 }
 
 /// An object, named: `Gateway default/web`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectRef {
     /// Kind.
     pub kind: Kind,
     /// Namespace and name.
     #[serde(flatten)]
     pub key: ObjectKey,
+}
+
+impl ObjectRef {
+    /// The object of this kind, namespace and name.
+    pub fn new(kind: Kind, key: ObjectKey) -> Self {
+        Self { kind, key }
+    }
 }
 
 impl fmt::Display for ObjectRef {
@@ -325,6 +347,8 @@ pub enum Object {
     Speaker(Arc<Speaker>),
     /// Node.
     Node(Arc<Node>),
+    /// ServiceAccount.
+    ServiceAccount(Arc<ServiceAccount>),
 }
 
 impl Object {
@@ -349,6 +373,7 @@ impl Object {
             Self::VirtualIp(object) => &object.metadata,
             Self::Speaker(object) => &object.metadata,
             Self::Node(object) => &object.metadata,
+            Self::ServiceAccount(object) => &object.metadata,
         }
     }
 
@@ -373,6 +398,7 @@ impl Object {
             Self::VirtualIp(object) => &mut Arc::make_mut(object).metadata,
             Self::Speaker(object) => &mut Arc::make_mut(object).metadata,
             Self::Node(object) => &mut Arc::make_mut(object).metadata,
+            Self::ServiceAccount(object) => &mut Arc::make_mut(object).metadata,
         }
     }
 
@@ -397,6 +423,7 @@ impl Object {
             Self::VirtualIp(_) => Kind::VirtualIp,
             Self::Speaker(_) => Kind::Speaker,
             Self::Node(_) => Kind::Node,
+            Self::ServiceAccount(_) => Kind::ServiceAccount,
         }
     }
 
@@ -421,6 +448,7 @@ impl Object {
             Self::VirtualIp(object) => serde_json::to_value(object),
             Self::Speaker(object) => serde_json::to_value(object),
             Self::Node(object) => serde_json::to_value(object),
+            Self::ServiceAccount(object) => serde_json::to_value(object),
         };
         let mut whole = serde_json::Map::new();
         whole.insert("apiVersion".to_owned(), self.kind().api_version_in(version).into());
@@ -429,6 +457,35 @@ impl Object {
             whole.extend(body);
         }
         whole.into()
+    }
+
+    /// Reads an object as an API server sends it, in any version that we read.
+    ///
+    /// # Errors
+    /// When it has not the form of its kind.
+    pub fn from_json(kind: Kind, json: serde_json::Value) -> Result<Self, serde_json::Error> {
+        use serde_json::from_value as read;
+        Ok(match kind {
+            Kind::GatewayClass => Self::GatewayClass(read(json)?),
+            Kind::Gateway => Self::Gateway(read(json)?),
+            Kind::ListenerSet => Self::ListenerSet(read(json)?),
+            Kind::TcpRoute => Self::TcpRoute(read(json)?),
+            Kind::TlsRoute => Self::TlsRoute(read(json)?),
+            Kind::UdpRoute => Self::UdpRoute(read(json)?),
+            Kind::HttpRoute => Self::HttpRoute(read(json)?),
+            Kind::ReferenceGrant => Self::ReferenceGrant(read(json)?),
+            Kind::Namespace => Self::Namespace(read(json)?),
+            Kind::Service => Self::Service(read(json)?),
+            Kind::EndpointSlice => Self::EndpointSlice(read(json)?),
+            Kind::Secret => Self::Secret(read(json)?),
+            Kind::IpAddressPool => Self::IpAddressPool(read(json)?),
+            Kind::L2Advertisement => Self::L2Advertisement(read(json)?),
+            Kind::Backend => Self::Backend(read(json)?),
+            Kind::VirtualIp => Self::VirtualIp(read(json)?),
+            Kind::Speaker => Self::Speaker(read(json)?),
+            Kind::Node => Self::Node(read(json)?),
+            Kind::ServiceAccount => Self::ServiceAccount(read(json)?),
+        })
     }
 
     /// A route of this kind; `None` when it is no kind of route.
@@ -482,4 +539,5 @@ resources!(
     VirtualIp,
     Speaker,
     Node,
+    ServiceAccount,
 );

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use vipgate_controller::companion::Companion;
 
 /// Gives Gateways an address that works: allocates virtual IPs, announces them, and forwards TCP.
 #[derive(Debug, Parser)]
@@ -18,6 +19,12 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Serve a directory of manifests on this host, without a cluster.
     Run(RunArgs),
+    /// In a cluster: give out addresses, and write what is so into statuses.
+    Controller(ControllerArgs),
+    /// In a cluster: announce addresses from this node, and forward.
+    Speaker(SpeakerArgs),
+    /// Print the CustomResourceDefinitions of vipgate, as YAML.
+    Crds,
     /// Show what a running vipgate serves and what is wrong; exit code 1 if anything is.
     Status(StatusArgs),
     /// Check a directory of manifests without serving it; exit code 1 on errors.
@@ -44,6 +51,71 @@ pub(crate) struct RunArgs {
     /// Label of this host, for the nodeSelectors of L2Advertisements; may be repeated.
     #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
     pub(crate) labels: Vec<(String, String)>,
+    /// Forwarding threads [default: one per CPU].
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// How often VIPs are announced again, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_announce_interval)]
+    pub(crate) announce_interval: Duration,
+    /// After SIGTERM, how long connections may go on before they are reset, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Where the API server is.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct ClusterArgs {
+    /// How to reach the API server [default: as the ServiceAccount of the pod around].
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Namespace that vipgate is installed in.
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "vipgate-system")]
+    pub(crate) namespace: String,
+}
+
+/// `vipgate controller`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct ControllerArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Name of this replica [default: the host name, which is the pod's].
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub(crate) identity: Option<String>,
+    /// What shows a Gateway to those who look at Services, with the labels and annotations of its
+    /// spec.infrastructure.
+    #[arg(long, value_enum, default_value_t = CompanionArg::Service, env = "VIPGATE_COMPANION")]
+    pub(crate) companion: CompanionArg,
+}
+
+/// `--companion` of `vipgate controller`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompanionArg {
+    /// A Service of type LoadBalancer, with the Gateway's addresses in its status.
+    Service,
+    /// A ServiceAccount: labels and annotations only.
+    ServiceAccount,
+    /// Nothing.
+    None,
+}
+
+impl From<CompanionArg> for Companion {
+    fn from(arg: CompanionArg) -> Self {
+        match arg {
+            CompanionArg::Service => Self::Service,
+            CompanionArg::ServiceAccount => Self::ServiceAccount,
+            CompanionArg::None => Self::None,
+        }
+    }
+}
+
+/// `vipgate speaker`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct SpeakerArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Name of the Node that this runs on.
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub(crate) node: String,
     /// Forwarding threads [default: one per CPU].
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,

@@ -7,7 +7,8 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 /// Our own news, and only the trouble of the libraries.
-const DEFAULT: &str = "warn,vipgate=info,vipgate_speaker=info,vipgate_planner=info";
+const DEFAULT: &str =
+    "warn,vipgate=info,vipgate_controller=info,vipgate_speaker=info,vipgate_planner=info";
 
 /// Starts logging to standard error.
 pub(crate) fn start() {

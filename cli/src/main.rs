@@ -1,10 +1,14 @@
 //! `vipgate`: the one binary.
 
 mod args;
+mod controller;
+mod crds;
 mod demo;
 mod lint;
 mod logging;
 mod run;
+mod signals;
+mod speaker;
 mod status;
 
 use std::process::ExitCode;
@@ -17,6 +21,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Controller(controller) => controller::run(&controller),
+        Command::Speaker(speaker) => speaker::run(&speaker),
+        Command::Crds => crds::run(),
         Command::Status(status) => status::run(&status),
         Command::Lint(lint) => lint::run(&lint),
         Command::Demo(demo) => demo::run(&demo),

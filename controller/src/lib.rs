@@ -1,3 +1,29 @@
-//! The cluster side of vipgate: watches the API server, and writes statuses from the planner's outcome.
+//! The cluster side of vipgate: reads a cluster, and says what is so in it.
 //!
-//! Empty until the work on clusters begins; its place in the house is in `docs/architecture.md`.
+//! ```text
+//!   API server ──> discovery ──> watch ──> index ──> planner ──> desired ──> gate ──> API server
+//!                  (what is      (objects)  (what is  (pure)      (what is    (only the
+//!                   served)                  there)                to be)      leader writes)
+//! ```
+//!
+//! [`cluster`], [`discovery`] and [`watch`] serve the speaker too.
+
+pub mod backoff;
+pub mod certificates;
+pub mod change;
+pub mod claims;
+pub mod class;
+pub mod cluster;
+pub mod companion;
+pub mod controller;
+pub mod discovery;
+pub mod events;
+pub mod fights;
+pub mod foreign;
+mod hash;
+pub mod index;
+pub mod leader;
+pub mod merge;
+pub mod watch;
+mod words;
+pub mod writer;

@@ -78,6 +78,14 @@ pub fn prepare() -> Result<()> {
     Programs::get().map(|_| ())
 }
 
+/// The program of the official conformance tests of Gateway API (`kind-e2e/conformance/`), built once.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn conformance_suite() -> Result<PathBuf> {
+    recipes::conformance("conformance.test")
+}
+
 impl Cluster {
     /// Starts a cluster on `node`, which is then its control plane and nothing else. `address` is
     /// one the node has, and by which other nodes reach it; not of `lo`. When this returns, the

@@ -7,71 +7,140 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use vipgate_api::ObjectKey;
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
-use crate::admission::{Admission, AdmittedGateway};
+use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
 use crate::allocation::Allocation;
 use crate::announce::announce;
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, names_of};
+use crate::certificates::Certificates;
+use crate::hostname;
 use crate::node::Node;
-use crate::plan::{Announce, Listener, ListenerId, Plan, Service, Vip};
+use crate::plan::{Announce, ByName, Listener, ListenerId, Plan, Service, Target, Vip};
 use crate::resolution::{Resolution, VipSide};
 use crate::world::World;
 
-/// Puts the plan together.
+/// Puts the plan together; for no node in particular when there is none.
 pub fn assemble(
     world: &World,
     admission: &Admission,
     allocation: &Allocation,
     attachment: &Attachment,
     resolution: &Resolution,
-    node: &Node,
+    certificates: &Certificates,
+    node: Option<&Node>,
 ) -> Plan {
     let mut plan = Plan::default();
-    for (key, addresses) in &allocation.gateways {
+    let ground = Ground { world, attachment, resolution, certificates };
+    for (ObjectRef { kind, key }, addresses) in &allocation.users {
+        if *kind == Kind::Service {
+            for address in &addresses.assigned {
+                plan.vips.insert(*address, vip(*address, world, allocation, node));
+            }
+            continue;
+        }
         let Some(gateway) = admission.gateways.get(key) else { continue };
+        let stored = world.gateways.get(key);
+        if let Some(generation) = stored.and_then(|stored| stored.object.metadata.generation) {
+            let source = ObjectRef { kind: Kind::Gateway, key: key.clone() };
+            plan.sources.insert(source, generation);
+        }
+        for (set, _) in admission.sets.iter().filter(|(_, set)| set.gateway == *key) {
+            let stored = world.listener_sets.get(set);
+            if let Some(generation) = stored.and_then(|stored| stored.object.metadata.generation) {
+                let source = ObjectRef { kind: Kind::ListenerSet, key: set.clone() };
+                plan.sources.insert(source, generation);
+            }
+        }
         for address in &addresses.assigned {
             plan.vips.insert(*address, vip(*address, world, allocation, node));
-            plan.listeners.extend(listeners(key, gateway, *address, attachment, resolution));
+            plan.listeners.extend(ground.listeners(key, gateway, *address));
         }
     }
     plan.listeners.sort_by(|a, b| a.id.cmp(&b.id));
     plan
 }
 
-fn vip(address: IpAddr, world: &World, allocation: &Allocation, node: &Node) -> Vip {
+fn vip(address: IpAddr, world: &World, allocation: &Allocation, node: Option<&Node>) -> Vip {
     let claim = allocation.claims.0.get(&address).expect("an assigned address has a claim");
-    let announce = announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node);
+    let announce = match node {
+        Some(node) => announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node),
+        None => Announce::ByNodes,
+    };
     let probe = !claim.published && announce != Announce::Loopback;
-    Vip { address, probe, announce, kernel: false }
+    let kernel = claim.users.iter().all(|user| user.object.kind == Kind::Service);
+    Vip { address, probe, announce, kernel }
 }
 
-/// The sockets of one Gateway on one of its addresses.
-fn listeners(
-    key: &ObjectKey,
-    gateway: &AdmittedGateway,
-    address: IpAddr,
-    attachment: &Attachment,
-    resolution: &Resolution,
-) -> Vec<Listener> {
-    let slots = attachment.listeners.get(key).map(Vec::as_slice).unwrap_or_default();
-    gateway
-        .served()
-        .map(|(index, listener)| {
-            let attached = slots.get(index).map(Vec::as_slice).unwrap_or_default();
-            let first = attached.first().map(|route| (route.clone(), VipSide::of(address)));
-            let resolved = first.and_then(|which| resolution.0.get(&which));
-            Listener {
-                id: ListenerId {
+/// What listeners are made from.
+struct Ground<'a> {
+    world: &'a World,
+    attachment: &'a Attachment,
+    resolution: &'a Resolution,
+    certificates: &'a Certificates,
+}
+
+impl Ground<'_> {
+    /// The listeners of one Gateway on one of its addresses.
+    fn listeners(
+        &self,
+        key: &ObjectKey,
+        gateway: &AdmittedGateway,
+        address: IpAddr,
+    ) -> Vec<Listener> {
+        let slots = self.attachment.listeners.get(key).map(Vec::as_slice).unwrap_or_default();
+        let certificates = self.certificates.0.get(key).map(Vec::as_slice).unwrap_or_default();
+        gateway
+            .served()
+            .map(|(index, listener)| {
+                let attached = slots.get(index).map(Vec::as_slice).unwrap_or_default();
+                let service = match listener.protocol.as_str() {
+                    "HTTP" => Service::Http(self.by_name(listener, attached, address)),
+                    "HTTPS" => {
+                        let resolved = certificates.get(index);
+                        let usable = resolved.map(|resolved| resolved.usable.clone());
+                        let by_name = self.by_name(listener, attached, address);
+                        Service::Https(by_name, usable.unwrap_or_default())
+                    }
+                    _ => Service::Tcp(attached.first().and_then(|r| self.target(r, address))),
+                };
+                let id = ListenerId {
                     gateway: key.clone(),
-                    set: None,
+                    set: listener.set.clone(),
                     name: listener.name.clone(),
                     address,
-                },
-                bind: SocketAddr::new(address, listener.port),
-                service: Service::Tcp(resolved.map(|resolved| Arc::clone(&resolved.target))),
-                attached: attached.iter().cloned().collect(),
+                };
+                let bind = SocketAddr::new(address, listener.port);
+                Listener { id, bind, service, attached: attached.iter().cloned().collect() }
+            })
+            .collect()
+    }
+
+    /// Each name belongs to the oldest route that has it.
+    fn by_name(
+        &self,
+        listener: &AdmittedListener,
+        attached: &[ObjectRef],
+        address: IpAddr,
+    ) -> ByName {
+        let mut targets: Vec<(Option<String>, Arc<Target>)> = Vec::new();
+        for route in attached {
+            let Some(stored) = self.world.routes.get(route) else { continue };
+            let Some(target) = self.target(route, address) else { continue };
+            for name in names_of(listener, &stored.object.spec) {
+                // What the listener takes anyway is no choice.
+                let name = name.filter(|name| listener.hostname.as_ref() != Some(name));
+                if !targets.iter().any(|(taken, _)| *taken == name) {
+                    targets.push((name, Arc::clone(&target)));
+                }
             }
-        })
-        .collect()
+        }
+        targets.sort_by_key(|(name, _)| hostname::rank(name.as_deref()));
+        ByName { hostname: listener.hostname.clone(), targets }
+    }
+
+    fn target(&self, route: &ObjectRef, address: IpAddr) -> Option<Arc<Target>> {
+        let resolved = self.resolution.0.get(&(route.clone(), VipSide::of(address)))?;
+        Some(Arc::clone(&resolved.target))
+    }
 }

@@ -18,6 +18,7 @@ use vipgate_api::{Age, GATEWAY_GROUP, Kind, ObjectKey, ObjectRef, Reason};
 use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
 use crate::refusal::Refusal;
 use crate::world::{Routes, Shelf};
+use crate::{hostname, stream};
 
 /// What came out.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,7 +41,7 @@ pub struct Parent {
     pub gateway: ObjectKey,
     /// Names of the listeners that take the route, or why none does.
     pub verdict: Result<Vec<String>, Refusal>,
-    /// Those of the listeners that an older route has.
+    /// Those of the listeners that older routes have.
     pub superseded: Vec<Superseded>,
 }
 
@@ -62,15 +63,26 @@ pub fn attach(admission: &Admission, routes: &Routes, namespaces: &Shelf<Namespa
         let candidate = Candidate { key, age: &stored.age, labels, spec: &stored.object.spec };
         let mut parents: Vec<Parent> = Vec::new();
         for reference in &stored.object.spec.parent_refs {
-            let names_gateway = reference.group == GATEWAY_GROUP && reference.kind == "Gateway";
-            if !names_gateway || parents.iter().any(|parent| parent.reference == *reference) {
+            if reference.group != GATEWAY_GROUP
+                || parents.iter().any(|parent| parent.reference == *reference)
+            {
                 continue;
             }
             let namespace = reference.namespace.as_ref().unwrap_or(&key.key.namespace);
-            let gateway = ObjectKey::new(namespace, &reference.name);
+            let named = ObjectKey::new(namespace, &reference.name);
+            let (gateway, set) = match reference.kind.as_str() {
+                "Gateway" => (named, None),
+                "ListenerSet" => match admission.sets.get(&named) {
+                    Some(set) => (set.gateway.clone(), Some(named)),
+                    // Of no Gateway of ours.
+                    None => continue,
+                },
+                _ => continue,
+            };
             match admission.gateways.get(&gateway) {
                 Some(admitted) => {
-                    let verdict = attached.try_attach(&gateway, admitted, reference, &candidate);
+                    let place = (&gateway, set.as_ref());
+                    let verdict = attached.try_attach(place, admitted, reference, &candidate);
                     let reference = reference.clone();
                     parents.push(Parent { reference, gateway, verdict, superseded: Vec::new() });
                 }
@@ -84,7 +96,7 @@ pub fn attach(admission: &Admission, routes: &Routes, namespaces: &Shelf<Namespa
         }
     }
     out.listeners = attached.finish();
-    supersede(&mut out, admission);
+    supersede(&mut out, admission, routes);
     out
 }
 
@@ -112,37 +124,55 @@ impl<'a> Attached<'a> {
     /// Attaches a route to the listeners of a Gateway that a parentRef means and that take it.
     fn try_attach(
         &mut self,
-        key: &ObjectKey,
+        (key, set): (&ObjectKey, Option<&ObjectKey>),
         gateway: &AdmittedGateway,
         reference: &ParentReference,
         route: &Candidate<'a>,
     ) -> Result<Vec<String>, Refusal> {
-        if route.spec.rules.is_empty() {
+        if route.spec.rules.is_empty() && route.key.kind != Kind::HttpRoute {
             let message = "spec.rules is empty: write one rule with backendRefs";
             return Err(Refusal::new(Reason::UnsupportedValue, message));
         }
-        let meant: Vec<_> = (gateway.listeners.iter().enumerate())
+        let meant: Vec<_> = gateway
+            .listeners_of(set)
             .filter(|(_, listener)| is_meant(reference, listener))
             .collect();
         if meant.is_empty() {
-            return Err(no_match(key, gateway, reference));
+            return Err(no_match(key, set, gateway, reference));
         }
         let slots = self.0.get_mut(key).expect("every admitted Gateway has slots");
-        let (mut taken, mut objections) = (Vec::new(), Vec::new());
+        let (mut taken, mut objections, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
         for (index, listener) in meant {
             match objection(listener, key, route) {
                 Some(why) => objections.push(format!("listener {} {why}", listener.name)),
-                None => {
-                    slots[index].insert((route.age, route.key));
-                    taken.push(listener.name.clone());
+                None if names_of(listener, route.spec).is_empty() => {
+                    let takes = listener.hostname.as_deref().unwrap_or_default();
+                    nameless.push(format!("listener {} takes {takes}", listener.name));
                 }
+                None => taken.push((index, listener)),
             }
         }
-        if taken.is_empty() {
+        if taken.is_empty() && nameless.is_empty() {
             let message = format!("Gateway {key}: {}", objections.join("; "));
             return Err(Refusal::new(Reason::NotAllowedByListeners, message));
         }
-        Ok(taken)
+        if taken.is_empty() {
+            let message = format!(
+                "spec.hostnames have none in common with the listeners of Gateway {key}: {}",
+                nameless.join("; ")
+            );
+            return Err(Refusal::new(Reason::NoMatchingListenerHostname, message));
+        }
+        if let Some(refusal) = stream::objection(route.key.kind, route.spec) {
+            return Err(refusal);
+        }
+        Ok(taken
+            .into_iter()
+            .map(|(index, listener)| {
+                slots[index].insert((route.age, route.key));
+                listener.name.clone()
+            })
+            .collect())
     }
 
     fn finish(self) -> BTreeMap<ObjectKey, Vec<Vec<ObjectRef>>> {
@@ -152,6 +182,15 @@ impl<'a> Attached<'a> {
             .into_iter()
             .map(|(key, slots)| (key, slots.into_iter().map(keys).collect()))
             .collect()
+    }
+}
+
+/// The names by which a route serves a listener; one that stands for every name where there are no
+/// names.
+pub(crate) fn names_of(listener: &AdmittedListener, route: &RouteSpec) -> Vec<Option<String>> {
+    match listener.protocol.as_str() {
+        "HTTP" | "HTTPS" => hostname::common(listener.hostname.as_deref(), &route.hostnames),
+        _ => vec![None],
     }
 }
 
@@ -172,7 +211,7 @@ fn objection(
     if !takes(route.key.kind) {
         let (protocol, kind) = (&listener.protocol, route.key.kind);
         return Some(if listener.supported_kinds.is_empty() && listener.invalid_kinds.is_none() {
-            format!("has protocol {protocol}, which takes no {kind}: attach to a TCP listener")
+            format!("has protocol {protocol}, which takes no {kind}: attach to another listener")
         } else {
             format!("takes no {kind}: add the kind to its allowedRoutes.kinds")
         });
@@ -211,7 +250,12 @@ fn namespace_objection(
     }
 }
 
-fn no_match(key: &ObjectKey, gateway: &AdmittedGateway, reference: &ParentReference) -> Refusal {
+fn no_match(
+    key: &ObjectKey,
+    set: Option<&ObjectKey>,
+    gateway: &AdmittedGateway,
+    reference: &ParentReference,
+) -> Refusal {
     let asked = match (&reference.section_name, reference.port) {
         (Some(name), Some(port)) => format!("named {name:?} on port {port}"),
         (Some(name), None) => format!("named {name:?}"),
@@ -219,8 +263,13 @@ fn no_match(key: &ObjectKey, gateway: &AdmittedGateway, reference: &ParentRefere
         (None, None) => "at all".to_owned(),
     };
     let have: Vec<String> =
-        gateway.listeners.iter().map(|l| format!("{} ({})", l.name, l.port)).collect();
-    let message = format!("Gateway {key} has no listener {asked}: it has {}", have.join(", "));
+        gateway.listeners_of(set).map(|(_, l)| format!("{} ({})", l.name, l.port)).collect();
+    let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+    let whose = match set {
+        Some(set) => format!("ListenerSet {set}"),
+        None => format!("Gateway {key}"),
+    };
+    let message = format!("{whose} has no listener {asked}: it has {have}");
     Refusal::new(Reason::NoMatchingParent, message)
 }
 
@@ -233,25 +282,35 @@ fn missing(gateway: &ObjectKey) -> Refusal {
 }
 
 /// Labels of a namespace, with the one that an API server always sets.
-fn labels_of(name: &str, namespaces: &Shelf<Namespace>) -> Labels {
+pub(crate) fn labels_of(name: &str, namespaces: &Shelf<Namespace>) -> Labels {
     let stored = namespaces.get(&ObjectKey::new("", name));
     let mut labels = stored.and_then(|s| s.object.metadata.labels.clone()).unwrap_or_default();
     labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
     labels
 }
 
-/// Tells every route which of its listeners an older one has.
-fn supersede(attachment: &mut Attachment, admission: &Admission) {
+/// Tells every route which of its listeners older ones have: all the names by which it would serve
+/// them.
+fn supersede(attachment: &mut Attachment, admission: &Admission, routes: &Routes) {
     for (route, parents) in &mut attachment.routes {
         for parent in parents {
             let Ok(taken) = &parent.verdict else { continue };
             let listeners = &admission.gateways[&parent.gateway].listeners;
             let slots = &attachment.listeners[&parent.gateway];
             parent.superseded = std::iter::zip(listeners, slots)
-                .filter(|(listener, _)| taken.contains(&listener.name))
+                .filter(|(listener, slot)| taken.contains(&listener.name) && slot.contains(route))
                 .filter_map(|(listener, slot)| {
-                    let by = slot.first().filter(|first| *first != route)?;
-                    Some(Superseded { listener: listener.name.clone(), by: by.clone() })
+                    let names = |route: &ObjectRef| {
+                        routes.get(route).map(|r| names_of(listener, &r.object.spec))
+                    };
+                    let own = names(route)?;
+                    let older: Vec<_> = slot.iter().take_while(|other| *other != route).collect();
+                    let has = |name: &Option<String>| {
+                        older.iter().find(|other| names(other).is_some_and(|n| n.contains(name)))
+                    };
+                    let by: Vec<_> = own.iter().map(has).collect::<Option<_>>()?;
+                    let by = (*by.first()?).to_owned().clone();
+                    Some(Superseded { listener: listener.name.clone(), by })
                 })
                 .collect();
         }

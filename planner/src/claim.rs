@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vipgate_api::ObjectKey;
-pub use vipgate_api::vipgate::Origin;
+use vipgate_api::ObjectRef;
+pub use vipgate_api::vipgate::{Origin, VipUser};
 
 use crate::node::MacAddr;
 
@@ -14,20 +14,27 @@ use crate::node::MacAddr;
 #[serde(transparent)]
 pub struct Claims(pub BTreeMap<IpAddr, Claim>);
 
-/// One address, given to one Gateway.
+/// One address, and who has it: the `spec` of a VirtualIP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
     /// Name of the pool that the address came from.
     pub pool: String,
-    /// The Gateway that has it.
-    pub gateway: ObjectKey,
+    /// Gateways and Services that have it, each with its ports; sorted, never empty.
+    pub users: Vec<VipUser>,
     /// Whether somebody asked for this very address.
     pub origin: Origin,
     /// Whether it was probed (RFC 5227) and found free, and so may have been published. A published
     /// address is never changed; before that, a chosen one that somebody else uses is replaced.
     #[serde(default)]
     pub published: bool,
+}
+
+impl Claim {
+    /// Whether the address is this object's.
+    pub fn names(&self, object: &ObjectRef) -> bool {
+        self.users.iter().any(|user| user.object == *object)
+    }
 }
 
 /// Addresses that somebody outside the group answers for, with that somebody's MAC.

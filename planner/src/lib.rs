@@ -16,23 +16,30 @@ pub mod allocation;
 mod announce;
 pub mod assembly;
 pub mod attachment;
+pub mod certificates;
 pub mod claim;
+mod hostname;
 mod layer;
 pub mod node;
 pub mod plan;
 pub mod planner;
 mod refusal;
+pub mod report;
 pub mod resolution;
+pub mod services;
 pub mod status;
+mod stream;
 pub mod world;
 
-pub use claim::{Claim, Claims, Foreign, Origin};
+pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
 pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,
     Target, Vip,
 };
-pub use planner::{Outcome, Planner, Runs};
+pub use planner::{Outcome, Planner, Role, Runs};
 pub use refusal::Refusal;
-pub use status::{Problem, Statuses};
+pub use report::Reports;
+pub use services::Classless;
+pub use status::{Problem, ServiceStatus, Statuses};
 pub use world::World;

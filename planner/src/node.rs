@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,26 @@ impl fmt::Display for MacAddr {
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
+
+impl FromStr for MacAddr {
+    type Err = MacAddrError;
+
+    /// Reads six pairs of hex digits with colons between them.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut octets = [0; 6];
+        let mut parts = text.split(':');
+        for octet in &mut octets {
+            let part = parts.next().filter(|part| part.len() == 2).ok_or(MacAddrError)?;
+            *octet = u8::from_str_radix(part, 16).map_err(|_| MacAddrError)?;
+        }
+        parts.next().is_none().then_some(Self(octets)).ok_or(MacAddrError)
+    }
+}
+
+/// A text that is no Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an Ethernet address: write six pairs of hex digits, such as 02:00:00:00:00:01")]
+pub struct MacAddrError;
 
 impl fmt::Debug for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,8 +31,10 @@ pub struct Vip {
     pub probe: bool,
     /// How the address becomes reachable.
     pub announce: Announce,
-    /// Whether the kernel forwards (kube-proxy or the CNI, for a Service): it is held and announced
-    /// without any listener of ours.
+    /// Whether the kernel forwards (kube-proxy or the CNI, for Services): it is held and announced
+    /// without any listener of ours. False as soon as a Gateway has the address too: then there are
+    /// listeners for the ports of that, and the kernel's rules for the others come before them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kernel: bool,
 }
 

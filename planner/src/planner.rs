@@ -6,8 +6,11 @@
 //!   Gateway              x
 //!   Namespace                    x               x
 //!   IPAddressPool                x                                     x
-//!   TCPRoute                                     x          x                   x
-//!   Service, EndpointSlice, Backend, ReferenceGrant         x
+//!   ListenerSet              x                                                  x
+//!   routes                                       x          x                   x
+//!   Service                              x                  x
+//!   EndpointSlice, Backend, ReferenceGrant                  x
+//!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
 //!   claims, foreign                      x
 //!   node                                 x                             x        x
@@ -27,14 +30,17 @@ use std::sync::Arc;
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 
 use crate::admission::{self, Admission};
-use crate::allocation::{self, Allocation, Pools};
+use crate::allocation::{self, Allocation, Pools, Want};
 use crate::assembly;
 use crate::attachment::{self, Attachment};
-use crate::claim::{Claims, Foreign};
+use crate::certificates::{self, Certificates};
+use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::layer::Layer;
 use crate::node::{Node, NodeReport};
 use crate::plan::Plan;
+use crate::report::Reports;
 use crate::resolution::{self, Resolution};
+use crate::services::{self, Classless, Services};
 use crate::status::{self, Layers, Statuses};
 use crate::world::World;
 
@@ -47,16 +53,35 @@ pub struct Planner {
     told: Claims,
     foreign: Foreign,
     node: Node,
-    report: NodeReport,
+    reports: Reports,
+    role: Role,
+    /// Addresses of other hosts of the cluster, which are never given out.
+    reserved: BTreeSet<IpAddr>,
     release: bool,
+    classless: Classless,
 
+    services: Layer<Services>,
     admission: Layer<Admission>,
+    certificates: Layer<Certificates>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
     allocation: Layer<Allocation>,
     attachment: Layer<Attachment>,
     resolution: Layer<Resolution>,
     assembly: Layer<Plan>,
     status: Layer<Statuses>,
+}
+
+/// In whose place a planner decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// A host without a cluster: gives out addresses, serves them, and says what is so.
+    #[default]
+    Standalone,
+    /// The controller of a cluster: gives out addresses and says what is so. It is no node: where an
+    /// address is announced, the nodes decide and report.
+    Controller,
+    /// The speaker of a node: takes the claims as they are.
+    Speaker,
 }
 
 /// What follows from the inputs. An [`Arc`] is the same as in the last outcome when its content is.
@@ -74,6 +99,8 @@ pub struct Outcome {
 /// How often each layer ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
+    /// Services of type LoadBalancer.
+    pub services: u64,
     /// Classes, Gateways, listeners.
     pub admission: u64,
     /// Reading of pools.
@@ -97,6 +124,11 @@ impl Planner {
         Self::default()
     }
 
+    /// A planner in another role.
+    pub fn in_role(role: Role) -> Self {
+        Self { role, ..Self::default() }
+    }
+
     /// Adds or replaces an object; says whether anything changed.
     pub fn apply(&mut self, object: Object, age: Age) -> bool {
         let kind = object.kind();
@@ -118,27 +150,39 @@ impl Planner {
 
     fn touch(&mut self, kind: Kind) {
         match kind {
-            Kind::GatewayClass | Kind::Gateway => self.admission.touch(),
+            Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet => self.admission.touch(),
             Kind::Namespace => {
+                // Only ListenerSets are admitted by namespace.
+                if !self.world.listener_sets.is_empty() {
+                    self.admission.touch();
+                }
                 self.pools.touch();
                 self.attachment.touch();
             }
             Kind::IpAddressPool => {
                 self.pools.touch();
                 self.assembly.touch();
+                self.status.touch();
             }
             Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
                 self.attachment.touch();
                 self.resolution.touch();
                 self.status.touch();
             }
-            Kind::Service | Kind::EndpointSlice | Kind::Backend | Kind::ReferenceGrant => {
+            Kind::Service => {
+                if self.role == Role::Controller {
+                    self.services.touch();
+                }
                 self.resolution.touch();
             }
+            Kind::EndpointSlice | Kind::Backend => self.resolution.touch(),
+            Kind::ReferenceGrant => {
+                self.resolution.touch();
+                self.certificates.touch();
+            }
+            Kind::Secret => self.certificates.touch(),
             Kind::L2Advertisement => self.assembly.touch(),
-            // TODO(issue 3): certificates and ListenerSets.
-            Kind::Secret | Kind::ListenerSet => {}
-            Kind::VirtualIp | Kind::Speaker | Kind::Node => {}
+            Kind::VirtualIp | Kind::Speaker | Kind::Node | Kind::ServiceAccount => {}
         }
     }
 
@@ -152,14 +196,30 @@ impl Planner {
         }
         self.assembly.touch();
         self.status.touch();
+        if let Some(report) = self.reports.remove(&self.node.name) {
+            self.reports.insert(node.name.clone(), report);
+        }
         self.node = node;
     }
 
-    /// Says what this node does.
+    /// Says what this node does, where there is no other.
     pub fn set_report(&mut self, report: NodeReport) {
-        if report != self.report {
-            self.report = report;
+        self.set_reports([(self.node.name.clone(), report)].into());
+    }
+
+    /// Says what all nodes do.
+    pub fn set_reports(&mut self, reports: Reports) {
+        if reports != self.reports {
+            self.reports = reports;
             self.status.touch();
+        }
+    }
+
+    /// Replaces the addresses of the cluster's hosts, which are never given out.
+    pub fn set_reserved(&mut self, reserved: BTreeSet<IpAddr>) {
+        if reserved != self.reserved {
+            self.reserved = reserved;
+            self.allocation.touch();
         }
     }
 
@@ -201,6 +261,15 @@ impl Planner {
         }
     }
 
+    /// Says what becomes of Services without a loadBalancerClass.
+    pub fn set_classless(&mut self, classless: Classless) {
+        if classless != self.classless {
+            self.classless = classless;
+            self.allocation.touch();
+            self.status.touch();
+        }
+    }
+
     /// The objects.
     pub fn world(&self) -> &World {
         &self.world
@@ -211,9 +280,15 @@ impl Planner {
         &self.claims
     }
 
+    /// The Secrets that listeners have certificates from.
+    pub fn secrets_in_use(&self) -> BTreeSet<ObjectKey> {
+        self.certificates.value().secrets()
+    }
+
     /// How often each layer ran.
     pub fn runs(&self) -> Runs {
         Runs {
+            services: self.services.runs(),
             admission: self.admission.runs(),
             pools: self.pools.runs(),
             allocation: self.allocation.runs(),
@@ -227,6 +302,8 @@ impl Planner {
     /// Brings everything up to date.
     pub fn run(&mut self) -> Outcome {
         self.run_admission();
+        self.run_services();
+        self.run_certificates();
         self.run_pools();
         self.run_allocation();
         self.run_attachment();
@@ -245,11 +322,34 @@ impl Planner {
     }
 
     fn run_admission(&mut self) {
-        let World { classes, gateways, .. } = &self.world;
-        if self.admission.refresh(|| admission::admit(classes, gateways)) {
+        let World { classes, gateways, listener_sets, namespaces, .. } = &self.world;
+        let admit = || admission::admit(classes, gateways, listener_sets, namespaces);
+        if self.admission.refresh(admit) {
             self.allocation.touch();
+            self.certificates.touch();
             self.attachment.touch();
             self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_certificates(&mut self) {
+        let World { secrets, grants, .. } = &self.world;
+        let admission = self.admission.value();
+        if self.certificates.refresh(|| certificates::resolve(admission, secrets, grants)) {
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    /// Without a cluster nobody forwards for a Service, and a speaker takes the claims as they are.
+    fn run_services(&mut self) {
+        let refreshed = self.services.refresh(|| match self.role {
+            Role::Controller => services::admit(&self.world.services),
+            Role::Standalone | Role::Speaker => Services::default(),
+        });
+        if refreshed {
+            self.allocation.touch();
             self.status.touch();
         }
     }
@@ -265,15 +365,20 @@ impl Planner {
     fn run_allocation(&mut self) {
         let admission = self.admission.value();
         let changed = self.allocation.refresh(|| {
+            if self.role == Role::Speaker {
+                return allocation::follow(&self.claims);
+            }
+            let services = self.services.value();
             let claims = match self.release {
-                true => still_owned(&self.claims, admission),
+                true => still_owned(&self.claims, admission, services),
                 false => self.claims.clone(),
             };
             let (pools, _) = self.pools.value().as_ref();
-            let node = addresses_of(&self.node);
+            let node = &addresses_of(&self.node) | &self.reserved;
             // The claims that end are gone already; those of a Gateway that is refused for now
             // are not among the wants, and stay.
-            allocation::allocate(pools, &admission.wants, &claims, &self.foreign, &node, false)
+            let wants = wants(admission, services, &self.classless, &claims);
+            allocation::allocate(pools, &wants, &claims, &self.foreign, &node, false)
         });
         self.claims.clone_from(&self.allocation.value().claims);
         if changed {
@@ -309,7 +414,8 @@ impl Planner {
                 self.allocation.value(),
                 self.attachment.value(),
                 self.resolution.value(),
-                &self.node,
+                self.certificates.value(),
+                (self.role != Role::Controller).then_some(&self.node),
             )
         });
         if changed {
@@ -322,13 +428,19 @@ impl Planner {
             status::derive(&Layers {
                 routes: &self.world.routes,
                 admission: self.admission.value(),
+                services: self.services.value(),
+                classless: &self.classless,
+                pool_objects: &self.world.pools,
+                pools: &self.pools.value().0,
                 pool_problems: &self.pools.value().1,
                 allocation: self.allocation.value(),
                 attachment: self.attachment.value(),
                 resolution: self.resolution.value(),
+                certificates: self.certificates.value(),
+                sets: &self.world.listener_sets,
                 plan: self.assembly.value(),
                 node: &self.node,
-                report: &self.report,
+                reports: &self.reports,
             })
         });
     }
@@ -336,12 +448,36 @@ impl Planner {
 
 /// The claims whose Gateway is there. One that is refused for now, or has lost its class, keeps
 /// its address: a mistake in a manifest must not cost the address that clients know.
-fn still_owned(claims: &Claims, admission: &Admission) -> Claims {
-    let is_there = |gateway: &ObjectKey| {
-        admission.gateways.contains_key(gateway) || admission.classless.contains_key(gateway)
+fn still_owned(claims: &Claims, admission: &Admission, services: &Services) -> Claims {
+    let is_there = |user: &VipUser| {
+        let VipUser { object: ObjectRef { kind, key }, .. } = user;
+        match kind {
+            Kind::Service => services.wants.contains_key(key),
+            _ => admission.gateways.contains_key(key) || admission.classless.contains_key(key),
+        }
     };
-    let owned = claims.0.iter().filter(|(_, claim)| is_there(&claim.gateway));
-    Claims(owned.map(|(address, claim)| (*address, claim.clone())).collect())
+    let owned = claims.0.iter().map(|(address, claim)| {
+        let users = claim.users.iter().filter(|user| is_there(user)).cloned().collect();
+        (*address, Claim { users, ..claim.clone() })
+    });
+    Claims(owned.filter(|(_, claim)| !claim.users.is_empty()).collect())
+}
+
+/// Everybody who needs addresses. A Service without a class that is left to another program is among
+/// them only if it has an address of ours.
+fn wants(
+    admission: &Admission,
+    services: &Services,
+    classless: &Classless,
+    claims: &Claims,
+) -> Vec<Want> {
+    let users = claims.0.values().flat_map(|claim| &claim.users);
+    let have: BTreeSet<&ObjectRef> = users.map(|user| &user.object).collect();
+    let of_services = services.wants.values().filter(|service| {
+        !service.classless || *classless == Classless::Take || have.contains(&service.want.user)
+    });
+    let of_services = of_services.map(|service| &service.want);
+    admission.wants.iter().chain(of_services).cloned().collect()
 }
 
 fn addresses_of(node: &Node) -> BTreeSet<IpAddr> {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use vipgate_api::gateway::Gateway;
 use vipgate_api::vipgate::IpAddressPool;
-use vipgate_api::{Age, ObjectKey, Reason, Resource, Stored};
-use vipgate_planner::allocation::{Allocation, POOL_ANNOTATION, Pools, Want, allocate};
+use vipgate_api::{Age, Kind, ObjectKey, ObjectRef, Reason, Resource, Stored};
+use vipgate_planner::allocation::{
+    Allocation, Asks, POOL_ANNOTATION, PoolChoice, Pools, Want, allocate,
+};
 use vipgate_planner::{Claims, Foreign, MacAddr};
 
 const POOL: &str = "
@@ -54,11 +56,17 @@ fn want(yaml: &str) -> Want {
     let gateway: Gateway = serde_saphyr::from_str(yaml).expect("the text is YAML of this kind");
     let annotations = gateway.metadata.annotations.clone().unwrap_or_default();
     Want {
-        gateway: gateway.key(),
+        user: ObjectRef::new(Kind::Gateway, gateway.key()),
+        ports: Vec::new(),
         age: Age::default(),
         labels: gateway.metadata.labels.clone().unwrap_or_default(),
-        pool: annotations.get(POOL_ANNOTATION).cloned(),
-        addresses: gateway.spec.addresses,
+        pool: annotations.get(POOL_ANNOTATION).map(|names| PoolChoice {
+            annotation: POOL_ANNOTATION.to_owned(),
+            names: names.clone(),
+        }),
+        asks: Asks::Entries(gateway.spec.addresses),
+        sharing: None,
+        adopt: Vec::new(),
     }
 }
 
@@ -67,7 +75,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn assigned(allocation: &Allocation, name: &str) -> Vec<IpAddr> {
-    allocation.gateways[&ObjectKey::new("shop", name)].assigned.clone()
+    allocation.gateway(&ObjectKey::new("shop", name)).expect("it wants some").assigned.clone()
 }
 
 fn foreign(address: &str) -> Foreign {
@@ -96,7 +104,7 @@ fn an_address_lives_from_choice_to_release() {
     let intruder = foreign("192.0.2.243");
     let kept = allocate(&pools(SMALLER_POOL), &web, &claims, &intruder, &own, true);
     assert_eq!(kept.claims, claims);
-    let addresses = &kept.gateways[&ObjectKey::new("shop", "web")];
+    let addresses = kept.gateway(&ObjectKey::new("shop", "web")).expect("it wants some");
     assert_eq!(addresses.assigned, [ip("192.0.2.243")]);
     assert_eq!(addresses.problems[0].reason(), Reason::AddressNotUsable);
     assert!(addresses.problems[0].to_string().contains("02:00:00:00:00:09"));

@@ -12,7 +12,7 @@ use serde_json::json;
 use vipgate_api::{Age, Kind, ObjectKey, ObjectRef};
 use vipgate_planner::{
     Announce, Claim, Claims, Foreign, ListenerState, MacAddr, NodeReport, Origin, Outcome, Planner,
-    Runs,
+    Runs, VipUser,
 };
 
 const WORLD: &str = "
@@ -73,6 +73,7 @@ fn ran(planner: &mut Planner, change: impl FnOnce(&mut Planner)) -> (Runs, Outco
     let outcome = planner.run();
     let after = planner.runs();
     let runs = Runs {
+        services: after.services - before.services,
         admission: after.admission - before.admission,
         pools: after.pools - before.pools,
         allocation: after.allocation - before.allocation,
@@ -94,7 +95,7 @@ fn endpoints_run_resolution_and_what_follows() {
     let slice = WORLD.rsplit("---").next().expect("the slice").replace("10.1.0.1", "10.1.0.2");
     let (runs, outcome) = ran(&mut planner, |planner| apply(planner, &slice));
     assert_eq!(runs, Runs { resolution: 1, assembly: 1, status: 1, ..Runs::default() });
-    let target = outcome.plan.listeners[0].target.as_ref().expect("a target");
+    let target = outcome.plan.listeners[0].target().expect("a target");
     assert_eq!(target.shares[0].endpoints[0].0, "10.1.0.2:8080".parse().expect("a socket address"));
     assert!(outcome.claims.is_none());
 }
@@ -198,8 +199,9 @@ fn claims_are_told_once() {
 
 #[test]
 fn claims_of_absent_gateways_end_on_release_only() {
-    let gateway = ObjectKey::new("default", "gone");
-    let claim = Claim { pool: "lan".to_owned(), gateway, origin: Origin::Chosen, published: true };
+    let object = ObjectRef::new(Kind::Gateway, ObjectKey::new("default", "gone"));
+    let users = vec![VipUser { object, ports: Vec::new() }];
+    let claim = Claim { pool: "lan".to_owned(), users, origin: Origin::Chosen, published: true };
     let gone = address("10.0.0.109");
     let mut planner = Planner::new();
     planner.set_node(support::node());

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use random::{Change, changes, decode, ground, objects, references, world};
-use vipgate_api::{Age, ConditionType, Kind, Object, ObjectKey};
+use vipgate_api::{Age, ConditionType, Kind, Object, ObjectKey, ObjectRef};
 use vipgate_planner::{
     Foreign, ListenerState, MacAddr, Node, NodeReport, Outcome, Plan, Planner, Statuses, VipState,
 };
@@ -129,7 +129,8 @@ fn check(outcome: &Outcome, planner: &Planner, report: &NodeReport) {
     }
     for listener in &plan.listeners {
         let claim = &planner.claims().0[&listener.id.address];
-        assert_eq!(claim.gateway, listener.id.gateway, "a listener on somebody else's address");
+        let gateway = ObjectRef::new(Kind::Gateway, listener.id.gateway.clone());
+        assert!(claim.names(&gateway), "a listener on somebody else's address");
         assert!(plan.vips.contains_key(&listener.id.address), "a listener without its VIP");
         assert_eq!(listener.target().is_some(), !listener.attached.is_empty());
         if let Some(target) = listener.target() {

@@ -1,6 +1,7 @@
 //! Gateway: listeners on addresses.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,26 @@ pub struct Gateway {
     pub metadata: ObjectMeta,
     /// What is wanted.
     pub spec: GatewaySpec,
+    /// What is said, as far as we read it; absent in manifests.
+    #[serde(default, skip_serializing)]
+    pub status: Option<GatewayStatusAddresses>,
+}
+
+impl Gateway {
+    /// The IP addresses in its status.
+    pub fn status_addresses(&self) -> Vec<IpAddr> {
+        let all = self.status.iter().flat_map(|status| status.addresses.iter().flatten());
+        let ips = all.filter(|address| address.kind == AddressType::IpAddress);
+        ips.filter_map(|address| address.value.as_deref()?.parse().ok()).collect()
+    }
+}
+
+/// What we read of `Gateway.status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayStatusAddresses {
+    /// Addresses that clients use.
+    #[serde(default)]
+    pub addresses: Option<Vec<GatewayAddress>>,
 }
 
 /// `Gateway.spec`.

@@ -12,8 +12,8 @@ mod route;
 pub use class::{GatewayClass, GatewayClassSpec, ParametersRef};
 pub use gateway_kind::{
     AddressType, AllowedListeners, AllowedRoutes, CertificateRef, Gateway, GatewayAddress,
-    GatewaySpec, Infrastructure, Listener, LocalParametersRef, NamespacesFrom, RouteGroupKind,
-    RouteNamespaces, TlsConfig, TlsMode,
+    GatewaySpec, GatewayStatusAddresses, Infrastructure, Listener, LocalParametersRef,
+    NamespacesFrom, RouteGroupKind, RouteNamespaces, TlsConfig, TlsMode,
 };
 pub use grant::{GrantFrom, GrantTo, ReferenceGrant, ReferenceGrantSpec};
 pub use listener_set::{ListenerSet, ListenerSetSpec, ParentGatewayReference};

@@ -24,6 +24,7 @@ pub(super) fn apply(object: &mut Object, findings: &mut Findings) {
         findings.warning("metadata.namespace", message);
     }
     match object {
+        Object::Gateway(object) => Arc::make_mut(object).status = None,
         Object::Namespace(object) => name_label(Arc::make_mut(object)),
         Object::Service(object) => service(Arc::make_mut(object)),
         Object::EndpointSlice(object) => slice(Arc::make_mut(object)),

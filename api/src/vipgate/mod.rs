@@ -9,7 +9,7 @@ mod virtual_ip;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec};
 pub use l2::{L2Advertisement, L2AdvertisementSpec};
-pub use pool::{IpAddressPool, IpAddressPoolSpec, ServiceAllocation};
+pub use pool::{IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, ServiceAllocation};
 pub use range::{AddressRange, AddressRangeError};
 pub use speaker::{
     FailedListener, PlannedObject, Speaker, SpeakerStatus, SpeakerVip, SpeakerVipState,

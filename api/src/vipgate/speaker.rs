@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ObjectRef;
@@ -19,7 +20,7 @@ pub struct Speaker {
 }
 
 /// `Speaker.status`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpeakerStatus {
     /// VIPs of the plan, by address.
@@ -41,10 +42,11 @@ pub struct SpeakerStatus {
 }
 
 /// One VIP on this node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpeakerVip {
     /// The address.
+    #[schemars(with = "String", length(min = 2, max = 45))]
     pub address: IpAddr,
     /// How far it has come.
     pub state: SpeakerVipState,
@@ -60,7 +62,7 @@ pub struct SpeakerVip {
 }
 
 /// `Speaker.status.vips[].state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SpeakerVipState {
     /// Asking the wire whether somebody has it.
     Probing,
@@ -73,7 +75,7 @@ pub enum SpeakerVipState {
 }
 
 /// An object that the plan was made from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedObject {
     /// Which: kind `Gateway` or `ListenerSet`.
@@ -84,7 +86,7 @@ pub struct PlannedObject {
 }
 
 /// A listener that could not be bound.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedListener {
     /// The Gateway.
@@ -95,6 +97,7 @@ pub struct FailedListener {
     /// Its name.
     pub name: String,
     /// The address.
+    #[schemars(with = "String", length(min = 2, max = 45))]
     pub address: IpAddr,
     /// Why, and what to check.
     pub message: String,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ObjectRef;
@@ -19,12 +20,18 @@ pub struct VirtualIp {
 }
 
 /// `VirtualIP.spec`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualIpSpec {
     /// The address, in the usual notation.
+    #[schemars(with = "String", length(min = 2, max = 45))]
+    #[schemars(extend("x-kubernetes-validations" = crate::crd::rules(&[
+        ("isIP(self)", "spec.address is not an IP address"),
+        ("self == oldSelf", "spec.address cannot change: delete the VirtualIP and create another"),
+    ])))]
     pub address: IpAddr,
     /// Name of the IPAddressPool that it came from.
+    #[schemars(length(min = 1, max = 253))]
     pub pool: String,
     /// Whether somebody asked for this very address.
     pub origin: Origin,
@@ -33,11 +40,12 @@ pub struct VirtualIpSpec {
     #[serde(default)]
     pub published: bool,
     /// Gateways and Services that have it, each with its ports; by kind, namespace and name.
+    #[schemars(length(min = 1, max = 64))]
     pub users: Vec<VipUser>,
 }
 
 /// Why this address and no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Origin {
     /// The lowest that was free.
     Chosen,
@@ -46,27 +54,33 @@ pub enum Origin {
 }
 
 /// A Gateway or Service that has an address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct VipUser {
     /// Which: kind `Gateway` or `Service`.
     #[serde(flatten)]
     pub object: ObjectRef,
     /// Ports that it serves on the address, sorted. No two users have one in common.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub ports: Vec<PortUse>,
 }
 
 /// A port of a transport protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct PortUse {
     /// TCP, UDP or SCTP.
     pub protocol: Transport,
     /// 1..=65535.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
 }
 
 /// A transport protocol, as in `Service.spec.ports[].protocol`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Transport {
     /// TCP.
     #[serde(rename = "TCP")]
@@ -77,6 +91,22 @@ pub enum Transport {
     /// SCTP.
     #[serde(rename = "SCTP")]
     Sctp,
+}
+
+impl Transport {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+
+    /// The protocol of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|protocol| protocol.name() == name)
+    }
 }
 
 /// The one name of an address: IPv4 dotted (`192.0.2.10`), IPv6 as all eight groups of four hex

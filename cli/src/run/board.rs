@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use vipgate_api::{Object, ObjectRef};
 use vipgate_planner::{
-    BackendShare, Claims, Listener, ListenerState, NodeReport, Plan, Statuses, Target, VipState,
+    BackendShare, Claim, Claims, Listener, ListenerState, NodeReport, Plan, Statuses, Target,
+    VipState,
 };
 use vipgate_speaker::node::Speaker;
 use vipgate_speaker::proxy::{EndpointHealth, Snapshot};
@@ -91,6 +92,12 @@ pub(super) fn describe(state: Option<&VipState>) -> String {
     }
 }
 
+/// `Gateway default/web`, or several.
+fn users(claim: &Claim) -> String {
+    let users: Vec<_> = claim.users.iter().map(|user| user.object.to_string()).collect();
+    users.join(", ")
+}
+
 impl Situation {
     fn vip(&self, address: IpAddr, counters: &Snapshot) -> VipStatus {
         let state = self.report.vips.get(&address);
@@ -102,7 +109,7 @@ impl Situation {
             address,
             state: describe(state),
             healthy: matches!(state, Some(VipState::Serving(_))),
-            gateway: claim.map(|claim| format!("Gateway {}", claim.gateway)).unwrap_or_default(),
+            gateway: claim.map(users).unwrap_or_default(),
             pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
             listeners: listeners.iter().map(|l| self.listener(l, counters)).collect(),
         }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use vipgate_api::ObjectRef;
+use vipgate_controller::foreign::Findings;
 use vipgate_planner::{Claims, Link, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Shown, Situation};
-use super::foreign::Findings;
 use super::journal::Journal;
 use super::source::Source;
 use super::state::StateFile;

@@ -10,7 +10,6 @@
 pub(crate) mod admin;
 mod board;
 mod engine;
-mod foreign;
 mod journal;
 pub(crate) mod paths;
 pub(crate) mod source;
@@ -21,7 +20,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_planner::Node;
@@ -31,31 +29,33 @@ use vipgate_speaker::proxy;
 
 use crate::args::RunArgs;
 use crate::logging;
+use crate::signals::{INTERRUPTED, Signals};
 use admin::AdminSocket;
 use board::Board;
 use engine::Engine;
 use source::Source;
 use state::StateFile;
 
-/// What a shell reports of a process that SIGINT ended.
-const INTERRUPTED: u8 = 130;
-
 /// Serves until told to end.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     logging::start();
     let open_files = raise_open_files();
     tracing::debug!(open_files, "limit on open files, raised as far as it goes");
-    // Forwarding has threads of its own; these two drive everything else.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("vipgate-control")
-        .enable_all()
-        .build()
-        .context("cannot start the control threads")?;
+    let runtime = control_threads()?;
     let outcome = runtime.block_on(serve(args));
     // After a second SIGINT the drain is still under way on a thread; nobody waits for it.
     runtime.shutdown_background();
     outcome
+}
+
+/// Forwarding has threads of its own; these two drive everything else.
+pub(crate) fn control_threads() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("vipgate-control")
+        .enable_all()
+        .build()
+        .context("cannot start the control threads")
 }
 
 async fn serve(args: &RunArgs) -> Result<ExitCode> {
@@ -100,33 +100,7 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn host_name() -> String {
+/// What this host calls itself.
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// SIGTERM and SIGINT ask for an orderly end; SIGINT a second time for an end at once.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    async fn interrupt_again(&mut self) {
-        self.interrupt.recv().await;
-    }
 }

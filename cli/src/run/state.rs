@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 use vipgate_planner::Claims;
 
@@ -33,12 +34,12 @@ pub(crate) struct StateFile {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Document {
+struct Document<T> {
     version: u32,
-    claims: Claims,
+    claims: T,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl StateFile {
     /// Locks the file (through `<file>.lock`) and reads the claims. Generations that cannot be read
@@ -94,18 +95,33 @@ fn read(path: &Path) -> Option<Claims> {
             return None;
         }
     };
-    match serde_json::from_slice::<Document>(&text) {
-        Ok(document) if document.version == VERSION => Some(document.claims),
-        Ok(document) => {
-            tracing::warn!(file = %path.display(), version = document.version,
+    let document = serde_json::from_slice::<Document<Value>>(&text);
+    let claims = document.and_then(|Document { version, claims }| match version {
+        VERSION => serde_json::from_value(claims).map(Some),
+        1 => serde_json::from_value(of_version_1(claims)).map(Some),
+        _ => {
+            tracing::warn!(file = %path.display(), version,
                 "state file was written by another version of vipgate; not used");
-            None
+            Ok(None)
         }
-        Err(error) => {
-            tracing::warn!(file = %path.display(), %error, "state file is damaged; not used");
-            None
+    });
+    claims.unwrap_or_else(|error| {
+        tracing::warn!(file = %path.display(), %error, "state file is damaged; not used");
+        None
+    })
+}
+
+/// Before version 2 every claim had one Gateway, as `gateway`. Its ports are not known yet: the
+/// first plan fills them in.
+fn of_version_1(mut claims: Value) -> Value {
+    for claim in claims.as_object_mut().into_iter().flat_map(|claims| claims.values_mut()) {
+        let Some(claim) = claim.as_object_mut() else { continue };
+        if let Some(Value::Object(mut user)) = claim.remove("gateway") {
+            user.insert("kind".to_owned(), "Gateway".into());
+            claim.insert("users".to_owned(), Value::Array(vec![user.into()]));
         }
     }
+    claims
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The listeners of one Gateway: which are served, what they take, and which exclude each other.
 
-use vipgate_api::Reason;
-use vipgate_api::gateway::{self, RouteGroupKind, RouteNamespaces};
+use vipgate_api::gateway::{self, CertificateRef, RouteGroupKind, RouteNamespaces, TlsMode};
+use vipgate_api::{ObjectKey, Reason};
 
 use super::protocol::{self, Protocol};
 use crate::refusal::Refusal;
@@ -9,8 +9,14 @@ use crate::refusal::Refusal;
 /// A listener, judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdmittedListener {
+    /// The ListenerSet that it comes from; `None` for the Gateway's own.
+    pub set: Option<ObjectKey>,
     /// Its name; what `sectionName` refers to.
     pub name: String,
+    /// Names that it takes, where its protocol has names: exact, or `*.` and a suffix.
+    pub hostname: Option<String>,
+    /// Its certificates, as it refers to them.
+    pub certificate_refs: Vec<CertificateRef>,
     /// Its port.
     pub port: u16,
     /// Its protocol, as written.
@@ -35,24 +41,44 @@ impl AdmittedListener {
     }
 }
 
-/// Judges the listeners of a Gateway, in the order of its spec.
-pub(super) fn admit(listeners: &[gateway::Listener]) -> Vec<AdmittedListener> {
-    listeners.iter().enumerate().map(|(index, _)| admit_one(listeners, index)).collect()
+/// Judges the listeners of a Gateway or ListenerSet, in the order of its spec. `before` are those
+/// that go before all of them: what is in the way of one of these is refused, and they are not.
+pub(super) fn admit(
+    set: Option<&ObjectKey>,
+    listeners: &[gateway::Listener],
+    before: &[AdmittedListener],
+) -> Vec<AdmittedListener> {
+    (0..listeners.len()).map(|index| admit_one(set, listeners, index, before)).collect()
 }
 
-fn admit_one(listeners: &[gateway::Listener], index: usize) -> AdmittedListener {
+fn admit_one(
+    set: Option<&ObjectKey>,
+    listeners: &[gateway::Listener],
+    index: usize,
+    before: &[AdmittedListener],
+) -> AdmittedListener {
     let listener = &listeners[index];
     let known = Protocol::named(&listener.protocol);
     let served = known.filter(|protocol| protocol.is_served());
     let refused = same_name(listeners, index)
+        .or_else(|| taken(listener, before, known?))
         .or_else(|| conflict(listeners, index, known?))
-        .or_else(|| served.is_none().then(|| unsupported(&listener.protocol)));
+        .or_else(|| same_hostname(listeners, index, known?))
+        .or_else(|| served.is_none().then(|| unsupported(&listener.protocol)))
+        .or_else(|| passthrough(listener));
     let (supported_kinds, invalid_kinds) = match served {
         Some(protocol) => narrow(protocol, &listener.allowed_routes.kinds),
         None => (Vec::new(), None),
     };
     AdmittedListener {
+        set: set.cloned(),
         name: listener.name.clone(),
+        hostname: known
+            .filter(|protocol| protocol.has_hostnames())
+            .and_then(|_| hostname(listener).map(str::to_owned)),
+        certificate_refs: (listener.tls.iter())
+            .flat_map(|tls| tls.certificate_refs.iter().cloned())
+            .collect(),
         port: listener.port,
         protocol: listener.protocol.clone(),
         namespaces: listener.allowed_routes.namespaces.clone(),
@@ -66,6 +92,75 @@ fn unsupported(protocol: &str) -> Refusal {
     let served = protocol::served();
     let message = format!("protocol {protocol} is not served: write protocol: {served}");
     Refusal::new(Reason::UnsupportedProtocol, message)
+}
+
+/// The hostname as it is compared: `""` means every name, and case has no meaning.
+fn hostname(listener: &gateway::Listener) -> Option<&str> {
+    listener.hostname.as_deref().filter(|hostname| !hostname.is_empty())
+}
+
+fn passthrough(listener: &gateway::Listener) -> Option<Refusal> {
+    let passes = listener.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Passthrough);
+    (passes && listener.protocol == "HTTPS").then(|| {
+        let message = "tls.mode Passthrough: a listener of protocol HTTPS ends TLS itself: write \
+                       Terminate, or leave mode out";
+        Refusal::new(Reason::UnsupportedValue, message)
+    })
+}
+
+/// What goes before has the port, or the name on it.
+fn taken(
+    listener: &gateway::Listener,
+    before: &[AdmittedListener],
+    protocol: &Protocol,
+) -> Option<Refusal> {
+    let port = listener.port;
+    let others = before.iter().filter(|other| other.port == port && other.refused.is_none());
+    others.filter_map(|other| Some((other, Protocol::named(&other.protocol)?))).find_map(
+        |(other, theirs)| {
+            let whose = match &other.set {
+                Some(set) => format!("listener {} of ListenerSet {set}", other.name),
+                None => format!("listener {} of the Gateway", other.name),
+            };
+            if protocol.excludes(theirs) {
+                let message = format!(
+                    "port {port} is taken by {whose} ({}), which goes before: choose another port",
+                    other.protocol
+                );
+                return Some(Refusal::new(Reason::ProtocolConflict, message));
+            }
+            let same = protocol.has_hostnames() && other.hostname.as_deref() == hostname(listener);
+            same.then(|| {
+                let name = hostname(listener).unwrap_or("every name");
+                let message = format!(
+                    "{name} on port {port} is taken by {whose}, which goes before: write another \
+                     hostname or port"
+                );
+                Refusal::new(Reason::HostnameConflict, message)
+            })
+        },
+    )
+}
+
+/// Equal listeners of one object refuse each other.
+fn same_hostname(
+    listeners: &[gateway::Listener],
+    index: usize,
+    protocol: &Protocol,
+) -> Option<Refusal> {
+    let listener = &listeners[index];
+    let twin = listeners.iter().enumerate().find(|(other, l)| {
+        *other != index
+            && l.port == listener.port
+            && l.protocol == listener.protocol
+            && hostname(l) == hostname(listener)
+    });
+    let (_, twin) = twin.filter(|_| protocol.has_hostnames())?;
+    let message = format!(
+        "listener {:?} has the same hostname on port {}: write another hostname or port",
+        twin.name, listener.port
+    );
+    Some(Refusal::new(Reason::HostnameConflict, message))
 }
 
 /// Names are unique in a valid Gateway. Where they are not, the first of a name has it.

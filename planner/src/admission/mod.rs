@@ -6,14 +6,18 @@
 
 mod listeners;
 mod protocol;
+mod sets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipgate_api::gateway::{Gateway, GatewayClass};
-use vipgate_api::{CONTROLLER_NAME, ObjectKey, Reason, Stored};
+use vipgate_api::gateway::{Gateway, GatewayClass, ListenerSet};
+use vipgate_api::k8s::Namespace;
+use vipgate_api::vipgate::{PortUse, Transport};
+use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
 pub use self::listeners::AdmittedListener;
-use crate::allocation::{POOL_ANNOTATION, Want};
+pub use self::sets::AdmittedSet;
+use crate::allocation::{Asks, POOL_ANNOTATION, PoolChoice, SHARE_ANNOTATION, Sharing, Want};
 use crate::refusal::Refusal;
 use crate::world::Shelf;
 
@@ -28,6 +32,8 @@ pub struct Admission {
     pub foreign: BTreeSet<ObjectKey>,
     /// Gateways whose class does not exist, with its name.
     pub classless: BTreeMap<ObjectKey, String>,
+    /// ListenerSets that name one of these Gateways.
+    pub sets: BTreeMap<ObjectKey, AdmittedSet>,
     /// The Gateways that need addresses: those that are not refused.
     pub wants: Vec<Want>,
 }
@@ -37,20 +43,35 @@ pub struct Admission {
 pub struct AdmittedGateway {
     /// Why nothing of it is served, if so (Accepted=False).
     pub refused: Option<Refusal>,
-    /// Its listeners, in the order of the spec.
+    /// Its listeners, in the order of the spec, then those of its ListenerSets, the set that goes
+    /// first in front.
     pub listeners: Vec<AdmittedListener>,
 }
 
 impl AdmittedGateway {
-    /// The listeners to serve, with their place in the spec.
+    /// Its own listeners with their place, or those of one of its ListenerSets.
+    pub fn listeners_of<'a>(
+        &'a self,
+        set: Option<&'a ObjectKey>,
+    ) -> impl Iterator<Item = (usize, &'a AdmittedListener)> {
+        self.listeners.iter().enumerate().filter(move |(_, l)| l.set.as_ref() == set)
+    }
+
+    /// The listeners to serve, with their place.
     pub fn served(&self) -> impl Iterator<Item = (usize, &AdmittedListener)> {
         let all = if self.refused.is_some() { &[] } else { self.listeners.as_slice() };
         all.iter().enumerate().filter(|(_, listener)| listener.refused.is_none())
     }
 }
 
-/// Judges classes and Gateways.
-pub fn admit(classes: &Shelf<GatewayClass>, gateways: &Shelf<Gateway>) -> Admission {
+/// Judges classes, Gateways and ListenerSets.
+pub fn admit(
+    classes: &Shelf<GatewayClass>,
+    gateways: &Shelf<Gateway>,
+    listener_sets: &Shelf<ListenerSet>,
+    namespaces: &Shelf<Namespace>,
+) -> Admission {
+    let sets = sets::by_gateway(listener_sets);
     let mut admission = Admission { classes: admit_classes(classes), ..Admission::default() };
     for (key, stored) in gateways {
         let name = &stored.object.spec.gateway_class_name;
@@ -63,9 +84,19 @@ pub fn admit(classes: &Shelf<GatewayClass>, gateways: &Shelf<Gateway>) -> Admiss
             }
             continue;
         };
-        let gateway = admit_gateway(&stored.object, name, refused.as_ref());
+        let mut gateway = admit_gateway(&stored.object, name, refused.as_ref());
+        for set in sets.get(key).into_iter().flatten() {
+            let refused = sets::allowed(&stored.object, key, &set.namespace, namespaces);
+            if refused.is_none() {
+                let listeners = &listener_sets[*set].object.spec.listeners;
+                let more = listeners::admit(Some(set), listeners, &gateway.listeners);
+                gateway.listeners.extend(more);
+            }
+            let admitted = AdmittedSet { gateway: key.clone(), refused };
+            admission.sets.insert((*set).clone(), admitted);
+        }
         if gateway.refused.is_none() {
-            admission.wants.push(want(key, stored));
+            admission.wants.push(want(key, stored, &gateway));
         }
         admission.gateways.insert(key.clone(), gateway);
     }
@@ -88,7 +119,7 @@ fn admit_classes(classes: &Shelf<GatewayClass>) -> BTreeMap<ObjectKey, Option<Re
 }
 
 fn admit_gateway(gateway: &Gateway, class: &str, unfit: Option<&Refusal>) -> AdmittedGateway {
-    let listeners = listeners::admit(&gateway.spec.listeners);
+    let listeners = listeners::admit(None, &gateway.spec.listeners, &[]);
     let refused = unfit
         .map(|why| {
             let message = format!("GatewayClass {class} is not accepted: {}", why.message);
@@ -120,22 +151,40 @@ fn none_valid(listeners: &[AdmittedListener]) -> Option<Refusal> {
 }
 
 /// The listeners that are not served, each with the reason.
-pub(crate) fn list_refused(listeners: &[AdmittedListener]) -> String {
-    let refused = listeners.iter().filter_map(|listener| {
+pub(crate) fn list_refused<'a>(
+    listeners: impl IntoIterator<Item = &'a AdmittedListener>,
+) -> String {
+    let refused = listeners.into_iter().filter_map(|listener| {
         let why = listener.refused.as_ref()?;
         Some(format!("{} ({})", listener.name, why.reason))
     });
     refused.collect::<Vec<_>>().join(", ")
 }
 
-fn want(key: &ObjectKey, stored: &Stored<Gateway>) -> Want {
+fn want(key: &ObjectKey, stored: &Stored<Gateway>, gateway: &AdmittedGateway) -> Want {
     let metadata = &stored.object.metadata;
-    let annotations = metadata.annotations.as_ref();
+    let annotation = |name: &str| {
+        let value = metadata.annotations.as_ref()?.get(name)?;
+        (!value.is_empty()).then(|| value.clone())
+    };
     Want {
-        gateway: key.clone(),
+        user: ObjectRef::new(Kind::Gateway, key.clone()),
+        ports: ports(gateway),
         age: stored.age.clone(),
         labels: metadata.labels.clone().unwrap_or_default(),
-        pool: annotations.and_then(|all| all.get(POOL_ANNOTATION).cloned()),
-        addresses: stored.object.spec.addresses.clone(),
+        pool: annotation(POOL_ANNOTATION)
+            .map(|names| PoolChoice { annotation: POOL_ANNOTATION.to_owned(), names }),
+        asks: Asks::Entries(stored.object.spec.addresses.clone()),
+        sharing: annotation(SHARE_ANNOTATION).map(|key| Sharing { key, traffic: None }),
+        adopt: stored.object.status_addresses(),
     }
+}
+
+/// What it serves on each address, each port once.
+fn ports(gateway: &AdmittedGateway) -> Vec<PortUse> {
+    let ports: BTreeSet<PortUse> = gateway
+        .served()
+        .map(|(_, listener)| PortUse { protocol: Transport::Tcp, port: listener.port })
+        .collect();
+    ports.into_iter().collect()
 }

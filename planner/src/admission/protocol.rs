@@ -11,10 +11,21 @@ pub(super) struct Protocol {
     /// As it is written in `protocol`.
     pub(super) name: &'static str,
     transport: Transport,
-    /// Nothing in a connection tells which listener is meant, so the port cannot be shared.
-    exclusive: bool,
+    /// How a connection tells which listener of a port is meant.
+    told_by: ToldBy,
     /// Kinds of routes that we serve on it; none means that it is not served.
     kinds: &'static [Kind],
+}
+
+/// What tells the listeners of one port apart.
+#[derive(Debug, PartialEq, Eq)]
+enum ToldBy {
+    /// Nothing, so the port cannot be shared.
+    Nothing,
+    /// The Host of the first request.
+    Host,
+    /// The server name of the TLS handshake.
+    ServerName,
 }
 
 /// Ports of different transports have nothing to do with each other.
@@ -25,11 +36,26 @@ enum Transport {
 }
 
 const PROTOCOLS: [Protocol; 5] = [
-    Protocol { name: "TCP", transport: Transport::Tcp, exclusive: true, kinds: &[Kind::TcpRoute] },
-    Protocol { name: "UDP", transport: Transport::Udp, exclusive: true, kinds: &[] },
-    Protocol { name: "TLS", transport: Transport::Tcp, exclusive: false, kinds: &[] },
-    Protocol { name: "HTTP", transport: Transport::Tcp, exclusive: false, kinds: &[] },
-    Protocol { name: "HTTPS", transport: Transport::Tcp, exclusive: false, kinds: &[] },
+    Protocol {
+        name: "TCP",
+        transport: Transport::Tcp,
+        told_by: ToldBy::Nothing,
+        kinds: &[Kind::TcpRoute],
+    },
+    Protocol { name: "UDP", transport: Transport::Udp, told_by: ToldBy::Nothing, kinds: &[] },
+    Protocol { name: "TLS", transport: Transport::Tcp, told_by: ToldBy::ServerName, kinds: &[] },
+    Protocol {
+        name: "HTTP",
+        transport: Transport::Tcp,
+        told_by: ToldBy::Host,
+        kinds: &[Kind::HttpRoute],
+    },
+    Protocol {
+        name: "HTTPS",
+        transport: Transport::Tcp,
+        told_by: ToldBy::ServerName,
+        kinds: &[Kind::HttpRoute],
+    },
 ];
 
 impl Protocol {
@@ -40,7 +66,13 @@ impl Protocol {
 
     /// Whether listeners of these protocols exclude each other on one port.
     pub(super) fn excludes(&self, other: &Self) -> bool {
-        self.transport == other.transport && (self.exclusive || other.exclusive)
+        self.transport == other.transport
+            && (self.told_by == ToldBy::Nothing || self.told_by != other.told_by)
+    }
+
+    /// Whether hostnames tell its listeners apart.
+    pub(super) fn has_hostnames(&self) -> bool {
+        self.told_by != ToldBy::Nothing
     }
 
     /// Whether it is served at all.

@@ -1,23 +1,28 @@
-//! One Gateway on its way through allocation: what it asks for, what it keeps, what it gets.
+//! One Gateway or Service on its way through allocation: what it asks for, what it keeps, what it
+//! gets.
 //!
-//! Flow: [`Draft::keep`] for all Gateways, then [`Draft::request`] for all, then [`Draft::choose`]
-//! for all. Everything is released in the first step, by looking at nothing but this one Gateway;
-//! the later steps only add. That makes the result a fixed point, and keeps Gateways from
-//! disturbing each other.
+//! Flow: [`Draft::keep`] for all, then [`Draft::adopt`], [`Draft::request`] and [`Draft::choose`], each
+//! for all, the oldest first. Everything is released in the first step, by looking at nothing but this
+//! one user and those that it shares an address with; the later steps only add. That makes the result
+//! a fixed point, and keeps users from disturbing each other.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::asked::{Ask, Asked};
+use vipgate_api::ObjectRef;
+
+use super::Addresses;
+use super::asked::{Ask, Asked, Families};
 use super::ground::Ground;
 use super::ledger::Ledger;
 use super::pool::Pool;
 use super::problem::{AddressProblem, Note};
+use super::sharing::Unshared;
 use super::span::Family;
-use super::{Addresses, Want};
-use crate::claim::{Claim, Origin};
+use super::want::Want;
+use crate::claim::{Claim, Origin, VipUser};
 
-/// One Gateway.
+/// One of them.
 pub(super) struct Draft<'a> {
     ground: &'a Ground<'a>,
     want: &'a Want,
@@ -28,15 +33,17 @@ pub(super) struct Draft<'a> {
     requested: BTreeSet<IpAddr>,
     /// Addresses it has because they were chosen for it.
     chosen: BTreeSet<IpAddr>,
+    /// Families of the addresses that a pool took back just now.
+    reclaimed: BTreeSet<Family>,
     problems: Vec<AddressProblem>,
     notes: Vec<Note>,
 }
 
 impl<'a> Draft<'a> {
-    /// A Gateway that has nothing yet.
+    /// Somebody who has nothing yet.
     pub(super) fn new(ground: &'a Ground<'a>, want: &'a Want) -> Self {
         let mut problems = Vec::new();
-        let asked = Asked::read(&want.addresses, &mut problems);
+        let asked = Asked::read(&want.asks, &mut problems);
         Self {
             ground,
             want,
@@ -44,14 +51,19 @@ impl<'a> Draft<'a> {
             asked,
             requested: BTreeSet::new(),
             chosen: BTreeSet::new(),
+            reclaimed: BTreeSet::new(),
             problems,
             notes: Vec::new(),
         }
     }
 
     /// Keeps of its own claims those that it still asks for; the others are released.
-    pub(super) fn keep(&mut self, mut own: Vec<(IpAddr, &Claim)>, ledger: &mut Ledger<'_>) {
+    pub(super) fn keep(&mut self, mut own: Vec<(IpAddr, &Claim)>, ledger: &mut Ledger<'a>) {
         own.retain(|(address, claim)| {
+            if self.ground.pools.reclaims(*address, &claim.pool) {
+                self.reclaimed.insert(Family::of(*address));
+                return false;
+            }
             let asked = self.asked.requests().any(|request| request == *address);
             if asked && (claim.published || self.ground.grants(self.want, *address).is_ok()) {
                 self.hold(*address, claim, Origin::Requested, ledger);
@@ -66,16 +78,51 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Claims the addresses that it asks for and has not got.
-    pub(super) fn request(&mut self, ledger: &mut Ledger<'_>) {
-        for address in self.asked.requests() {
-            if self.requested.contains(&address) {
+    /// Takes over the addresses in its status that nobody claims, as far as it still asks for them.
+    pub(super) fn adopt(&mut self, ledger: &mut Ledger<'a>) {
+        for address in &self.want.adopt {
+            let asked = self.asked.requests().any(|request| request == *address);
+            let has = self.requested.contains(address) || self.chosen.contains(address);
+            if has || !(asked || self.lacks_family(Family::of(*address))) {
                 continue;
             }
-            let entered = self.ground.grants(self.want, address).and_then(|pool| {
-                let claim = self.claim(pool, Origin::Requested);
-                let taken = |by| AddressProblem::InUse { address, by };
-                ledger.enter(address, claim).map_err(taken)
+            let origin = if asked { Origin::Requested } else { Origin::Chosen };
+            let Ok(pool) = self.ground.grants(self.want, *address) else { continue };
+            let claim = Claim { published: true, ..self.claim(pool, *address, origin) };
+            if ledger.enter(*address, claim, self.want, false).is_ok() {
+                match origin {
+                    Origin::Requested => self.requested.insert(*address),
+                    Origin::Chosen => self.chosen.insert(*address),
+                };
+            }
+        }
+    }
+
+    /// Whether one more address of this family would be chosen.
+    fn lacks_family(&self, family: Family) -> bool {
+        match &self.asked {
+            Asked::PerFamily => self.uncovered().contains(&family),
+            Asked::Listed(_) => self.chosen.len() < self.asked.any(),
+            Asked::Families(_) => self.missing().contains(&family),
+        }
+    }
+
+    /// Claims the addresses that it asks for and has not got.
+    pub(super) fn request(&mut self, ledger: &mut Ledger<'a>) {
+        let wanted: Vec<_> =
+            self.asked.requests().filter(|address| !self.requested.contains(address)).collect();
+        if matches!(&self.asked, Asked::Families(_)) {
+            // A Service has all that it names or nothing.
+            let mut problems: Vec<_> =
+                wanted.iter().filter_map(|address| self.refused(*address, ledger).err()).collect();
+            if !problems.is_empty() {
+                return self.problems.append(&mut problems);
+            }
+        }
+        for address in wanted {
+            let entered = self.refused(address, ledger).and_then(|pool| {
+                let claim = self.claim(pool, address, Origin::Requested);
+                ledger.enter(address, claim, self.want, false).map_err(|by| in_use(address, by))
             });
             match entered {
                 Ok(()) => {
@@ -86,15 +133,33 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The pool of an address that it asks for, or why it cannot have it.
+    fn refused(&self, address: IpAddr, ledger: &Ledger<'a>) -> Result<&'a Pool, AddressProblem> {
+        let pool = self.ground.grants(self.want, address)?;
+        match ledger.excluded(address, self.want) {
+            None => Ok(pool),
+            Some(by) => Err(in_use(address, by)),
+        }
+    }
+
     /// Chooses the addresses that are still missing.
     pub(super) fn choose(&mut self, ledger: &mut Ledger<'a>) {
-        if matches!(self.asked, Asked::PerFamily) {
-            return self.choose_per_family(ledger);
+        match &self.asked {
+            Asked::PerFamily => return self.choose_per_family(ledger),
+            Asked::Families(Families { families, all, unusable, .. }) => {
+                let (families, all, unusable) = (families.clone(), *all, *unusable);
+                let has_not = |address: &IpAddr| !self.requested.contains(address);
+                if unusable || self.asked.requests().any(|address| has_not(&address)) {
+                    return;
+                }
+                return self.choose_families(&families, all, ledger);
+            }
+            Asked::Listed(_) => {}
         }
         while self.chosen.len() < self.asked.any() {
             // A family that it has not got yet is worth more than a second address of one.
             let new = self.uncovered();
-            let all = self.ground.announced;
+            let all = self.ground.families(self.want);
             let free = self.find(&new, ledger).or_else(|| self.find(all, ledger));
             let Some((pool, address)) = free else { return self.lacks(None) };
             self.take(pool, address, ledger);
@@ -115,6 +180,15 @@ impl<'a> Draft<'a> {
                     Ask::Any => chosen.next(),
                 })
                 .collect(),
+            Asked::Families(ref asked) => {
+                let order = |address: &IpAddr| {
+                    asked.families.iter().position(|family| *family == Family::of(*address))
+                };
+                let named = self.asked.requests().filter(|a| self.requested.contains(a));
+                let mut all: Vec<_> = named.chain(chosen).collect();
+                all.sort_by_key(order);
+                all
+            }
         };
         (Addresses { assigned, problems: self.problems }, self.notes)
     }
@@ -129,7 +203,7 @@ impl<'a> Draft<'a> {
             let pool = self.ground.pools.pool_of(address).unwrap_or(&claim.pool);
             return named.is_empty() || named.contains(&pool) || self.usable.is_empty();
         }
-        self.ground.announced.contains(&Family::of(address))
+        self.ground.families(self.want).contains(&Family::of(address))
             && self.usable.iter().any(offers)
             && !self.ground.foreign.contains_key(&address)
             && !self.ground.node_addresses.contains(&address)
@@ -142,24 +216,109 @@ impl<'a> Draft<'a> {
             candidates.iter().position(|(address, _)| !covered.contains(&Family::of(*address)));
         match &self.asked {
             Asked::PerFamily => new,
+            Asked::Families(_) => {
+                let missing = self.missing();
+                candidates.iter().position(|(address, _)| missing.contains(&Family::of(*address)))
+            }
             Asked::Listed(_) if self.chosen.len() == self.asked.any() => None,
             Asked::Listed(_) => new.or((!candidates.is_empty()).then_some(0)),
         }
     }
 
-    /// Keeps a claim, under the name that its pool has today.
-    fn hold(&mut self, address: IpAddr, claim: &Claim, origin: Origin, ledger: &mut Ledger<'_>) {
+    /// Keeps a claim, under the name that its pool has today; not if an older user of the address
+    /// shares it no more.
+    fn hold(&mut self, address: IpAddr, claim: &Claim, origin: Origin, ledger: &mut Ledger<'a>) {
         let pool = self.ground.pools.pool_of(address).unwrap_or(&claim.pool).to_owned();
+        let published = claim.published;
+        let claim = Claim { pool, users: vec![self.user()], origin, published };
+        if ledger.enter(address, claim, self.want, true).is_err() {
+            return;
+        }
         if let Err(why) = self.ground.admits(self.want, address) {
-            self.notes.push(Note { address, gateway: self.want.gateway.clone(), why });
+            self.notes.push(Note { address, user: self.want.user.clone(), why });
         }
         match origin {
             Origin::Requested => self.requested.insert(address),
             Origin::Chosen => self.chosen.insert(address),
         };
-        ledger
-            .enter(address, Claim { pool, origin, ..claim.clone() })
-            .expect("one claim per address went in, and nothing was added yet");
+    }
+
+    /// What a Service lacks: all from one pool where possible; if it has something already, then from
+    /// the pools of that, so that it spreads over no second pool unless it must.
+    fn choose_families(&mut self, families: &[Family], all: bool, ledger: &mut Ledger<'a>) {
+        let missing = self.missing();
+        if missing.is_empty() {
+            return;
+        }
+        let is_new = self.chosen.is_empty() && self.requested.is_empty();
+        if !is_new {
+            for family in missing {
+                let own = self.find_in(&self.own_pools(), &[family], ledger);
+                let anywhere = all || self.reclaimed.contains(&family);
+                let found = match own {
+                    None if anywhere => self.find_in(&self.usable, &[family], ledger),
+                    own => own,
+                };
+                match found {
+                    Some((pool, address)) => self.take(pool, address, ledger),
+                    None if all => self.lacks(Some(family)),
+                    None => {}
+                }
+            }
+            return;
+        }
+        let found = self.complete(families, ledger);
+        let found = found.or_else(|| match all {
+            true => {
+                let each = families.iter().map(|f| self.find_in(&self.usable, &[*f], ledger));
+                each.collect()
+            }
+            false => {
+                let mut each = families.iter().map(|f| self.find_in(&self.usable, &[*f], ledger));
+                each.find_map(|found| Some(vec![found?]))
+            }
+        });
+        match found {
+            Some(found) => {
+                found.into_iter().for_each(|(pool, address)| self.take(pool, address, ledger));
+            }
+            None if all => {
+                let lacking: Vec<_> = families
+                    .iter()
+                    .copied()
+                    .filter(|f| self.find_in(&self.usable, &[*f], ledger).is_none())
+                    .collect();
+                lacking.into_iter().for_each(|family| self.lacks(Some(family)));
+            }
+            None => self.lacks(families.first().copied().filter(|_| families.len() == 1)),
+        }
+    }
+
+    /// An address of each family, from the first pool that has all; pools with an address to share
+    /// go first.
+    fn complete(
+        &self,
+        families: &[Family],
+        ledger: &mut Ledger<'a>,
+    ) -> Option<Vec<(&'a Pool, IpAddr)>> {
+        let mut pools = self.usable.clone();
+        if self.want.sharing.is_some() {
+            let shares = |pool: &&Pool| {
+                families.iter().any(|family| ledger.shared(pool, *family, self.want).is_some())
+            };
+            pools.sort_by_cached_key(|pool| !shares(pool));
+        }
+        pools.into_iter().find_map(|pool| {
+            let each = families.iter().map(|f| self.find_in(&[pool], &[*f], ledger));
+            each.collect()
+        })
+    }
+
+    /// Families that a Service wants and has no address of, neither chosen nor named.
+    fn missing(&self) -> Vec<Family> {
+        let Asked::Families(asked) = &self.asked else { return Vec::new() };
+        let covered = self.covered();
+        asked.families.iter().copied().filter(|family| !covered.contains(family)).collect()
     }
 
     /// One address per family of the pool that it has, or of the first that has something free.
@@ -175,8 +334,8 @@ impl<'a> Draft<'a> {
             if !sources.iter().any(|pool| pool.has(family)) {
                 continue;
             }
-            let same = find_in(&sources, &[family], ledger);
-            match same.or_else(|| find_in(&self.usable, &[family], ledger)) {
+            let same = self.find_in(&sources, &[family], ledger);
+            match same.or_else(|| self.find_in(&self.usable, &[family], ledger)) {
                 Some((pool, address)) => self.take(pool, address, ledger),
                 None => self.lacks(Some(family)),
             }
@@ -185,12 +344,15 @@ impl<'a> Draft<'a> {
 
     /// The first pool with an address of every family that it has, else the first with any.
     fn first_with_free(&self, ledger: &mut Ledger<'a>) -> Option<&'a Pool> {
-        let families = self.ground.announced;
+        let families = self.ground.families(self.want);
         let complete = self.usable.iter().find(|pool| {
             let mut own = families.iter().filter(|family| pool.has(**family)).peekable();
-            own.peek().is_some() && own.all(|family| ledger.lowest_free(pool, *family).is_some())
+            own.peek().is_some()
+                && own.all(|family| self.find_in(&[pool], &[*family], ledger).is_some())
         });
-        complete.copied().or_else(|| find_in(&self.usable, families, ledger).map(|(pool, _)| pool))
+        complete
+            .copied()
+            .or_else(|| self.find_in(&self.usable, families, ledger).map(|(pool, _)| pool))
     }
 
     /// Pools that it may use and has an address of.
@@ -203,20 +365,27 @@ impl<'a> Draft<'a> {
 
     /// A free address of one of the families, of its own pools if possible.
     fn find(&self, families: &[Family], ledger: &mut Ledger<'a>) -> Option<(&'a Pool, IpAddr)> {
-        find_in(&self.own_pools(), families, ledger)
-            .or_else(|| find_in(&self.usable, families, ledger))
+        self.find_in(&self.own_pools(), families, ledger)
+            .or_else(|| self.find_in(&self.usable, families, ledger))
     }
 
-    fn take(&mut self, pool: &Pool, address: IpAddr, ledger: &mut Ledger<'_>) {
+    fn take(&mut self, pool: &Pool, address: IpAddr, ledger: &mut Ledger<'a>) {
+        let claim = self.claim(pool, address, Origin::Chosen);
         ledger
-            .enter(address, self.claim(pool, Origin::Chosen))
-            .expect("the address was found free just now");
+            .enter(address, claim, self.want, false)
+            .expect("the address was found free, or to be shared, just now");
         self.chosen.insert(address);
     }
 
-    fn claim(&self, pool: &Pool, origin: Origin) -> Claim {
-        let gateway = self.want.gateway.clone();
-        Claim { pool: pool.name.clone(), gateway, origin, published: false }
+    /// A new claim. Nobody speaks NDP yet, so nobody probes: the IPv6 address of a Service is
+    /// published at once.
+    fn claim(&self, pool: &Pool, address: IpAddr, origin: Origin) -> Claim {
+        let published = address.is_ipv6() && self.want.is_service();
+        Claim { pool: pool.name.clone(), users: vec![self.user()], origin, published }
+    }
+
+    fn user(&self) -> VipUser {
+        VipUser { object: self.want.user.clone(), ports: self.want.ports.clone() }
     }
 
     /// Families of the addresses that it has or asks for.
@@ -228,22 +397,39 @@ impl<'a> Draft<'a> {
 
     fn uncovered(&self) -> Vec<Family> {
         let covered = self.covered();
-        self.ground.announced.iter().copied().filter(|family| !covered.contains(family)).collect()
+        self.ground
+            .families(self.want)
+            .iter()
+            .copied()
+            .filter(|family| !covered.contains(family))
+            .collect()
     }
 
     fn lacks(&mut self, family: Option<Family>) {
         self.problems.extend(self.ground.nothing_free(self.want, &self.usable, family));
     }
+
+    /// An address in the first pool that has one to share with those of the same key, else the lowest
+    /// free address in the first pool that has one; within a pool the first family first.
+    fn find_in(
+        &self,
+        pools: &[&'a Pool],
+        families: &[Family],
+        ledger: &mut Ledger<'a>,
+    ) -> Option<(&'a Pool, IpAddr)> {
+        let shared = pools.iter().find_map(|pool| {
+            let mut each = families.iter().map(|f| ledger.shared(pool, *f, self.want));
+            Some((*pool, each.find_map(|address| address)?))
+        });
+        shared.or_else(|| {
+            pools.iter().find_map(|pool| {
+                let address = families.iter().find_map(|f| ledger.lowest_free(pool, *f))?;
+                Some((*pool, address))
+            })
+        })
+    }
 }
 
-/// The lowest free address in the first pool that has one; within a pool the first family first.
-fn find_in<'a>(
-    pools: &[&'a Pool],
-    families: &[Family],
-    ledger: &mut Ledger<'a>,
-) -> Option<(&'a Pool, IpAddr)> {
-    pools.iter().find_map(|pool| {
-        let address = families.iter().find_map(|family| ledger.lowest_free(pool, *family))?;
-        Some((*pool, address))
-    })
+fn in_use(address: IpAddr, (by, why): (ObjectRef, Unshared)) -> AddressProblem {
+    AddressProblem::InUse { address, by, why }
 }

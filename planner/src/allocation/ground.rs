@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use super::pool::{self, Pool, Pools};
 use super::problem::{AddressProblem, Outside};
 use super::span::Family;
-use super::{POOL_ANNOTATION, Want};
+use super::want::Want;
 use crate::claim::Foreign;
 
-/// The inputs that are the same for every Gateway.
+/// The inputs that are the same for everybody.
 pub(super) struct Ground<'a> {
     /// The pools.
     pub(super) pools: &'a Pools,
@@ -17,16 +17,24 @@ pub(super) struct Ground<'a> {
     pub(super) foreign: &'a Foreign,
     /// The host's own addresses.
     pub(super) node_addresses: &'a BTreeSet<IpAddr>,
-    /// Families that can be announced, and so may be given out.
+    /// Families that can be announced, and so may be given to Gateways.
     pub(super) announced: &'a [Family],
 }
 
+/// Families that Services have: what carries their traffic to the cluster need not be us.
+const SERVICES: &[Family] = &[Family::V4, Family::V6];
+
 impl<'a> Ground<'a> {
-    /// Whether an address may be given to this Gateway, foreign use and announcing apart; the pool
+    /// Families that somebody may have addresses of, in the order in which they are given out.
+    pub(super) fn families(&self, want: &Want) -> &'a [Family] {
+        if want.is_service() { SERVICES } else { self.announced }
+    }
+
+    /// Whether an address may be given to this user, foreign use and announcing apart; the pool
     /// it belongs to, or what speaks against it.
     pub(super) fn admits(&self, want: &Want, address: IpAddr) -> Result<&'a Pool, Outside> {
         if pool::is_never(address) {
-            let why = "it can never be the address of a Gateway".to_owned();
+            let why = format!("it can never be the address of a {}", want.user.kind);
             return Err(Outside::Reserved(why));
         }
         let pool = self.pools.home(address).ok_or(Outside::NoPool)?;
@@ -44,19 +52,20 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// Why a Gateway may not have addresses of a pool, be it by the pool or by its own annotation.
+    /// Why somebody may not have addresses of a pool, be it by the pool or by its own annotation.
     fn refusal(&self, want: &Want, pool: &Pool) -> Option<String> {
         let named = want.pool_names();
         if !named.is_empty() && !named.contains(&pool.name.as_str()) {
             let named = named.join(", ");
-            return Some(format!("the annotation {POOL_ANNOTATION} names {named}: add it there"));
+            let annotation = want.pool_annotation();
+            return Some(format!("the annotation {annotation} names {named}: add it there"));
         }
         self.pools.refusal(pool, want)
     }
 
-    /// Whether a Gateway may have exactly this address, which it asks for.
+    /// Whether somebody may have exactly this address, which it asks for.
     pub(super) fn grants(&self, want: &Want, address: IpAddr) -> Result<&'a Pool, AddressProblem> {
-        if !self.announced.contains(&Family::of(address)) && !pool::is_never(address) {
+        if !self.families(want).contains(&Family::of(address)) && !pool::is_never(address) {
             return Err(AddressProblem::Ipv6NotAnnounced { address });
         }
         self.admits(want, address).map_err(|outside| match outside {
@@ -68,7 +77,7 @@ impl<'a> Ground<'a> {
         })
     }
 
-    /// The problem with an address that a Gateway has, if somebody outside answers for it.
+    /// The problem with an address that somebody has, if somebody outside answers for it.
     pub(super) fn conflict(&self, address: IpAddr) -> Option<AddressProblem> {
         let mac = *self.foreign.get(&address)?;
         Some(AddressProblem::Foreign { address, mac })
@@ -87,6 +96,7 @@ impl<'a> Ground<'a> {
             .iter()
             .filter(|name| unknown(name))
             .map(|name| AddressProblem::UnknownPool {
+                annotation: want.pool_annotation().to_owned(),
                 name: (*name).to_owned(),
                 pools: self.pools.names(),
             })
@@ -100,11 +110,15 @@ impl<'a> Ground<'a> {
         }
         let wanted = |pool: &&Pool| match family {
             Some(family) => pool.has(family),
-            None => self.announced.iter().any(|family| pool.has(*family)),
+            None => self.families(want).iter().any(|family| pool.has(*family)),
         };
         let tried: Vec<_> = usable.iter().copied().filter(wanted).collect();
         problems.push(if tried.is_empty() {
-            AddressProblem::OnlyIpv6 { pools: names_of(usable) }
+            let pools = names_of(usable);
+            match family {
+                Some(family) if want.is_service() => AddressProblem::NoneOfFamily { pools, family },
+                _ => AddressProblem::OnlyIpv6 { pools },
+            }
         } else {
             let foreign = self.foreign.keys().filter(|address| {
                 family.is_none_or(|family| family == Family::of(**address))
@@ -115,7 +129,7 @@ impl<'a> Ground<'a> {
         problems
     }
 
-    /// The pools that would have been chosen from, had they taken this Gateway.
+    /// The pools that would have been chosen from, had they taken this user.
     fn refusals(&self, want: &Want) -> Vec<AddressProblem> {
         let refused = self.pools.candidates(want).filter_map(|pool| {
             let why = self.pools.refusal(pool, want)?;

@@ -11,15 +11,15 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vipgate_api::ObjectKey;
 use vipgate_api::k8s::{LabelSelector, NAMESPACE_NAME_LABEL, Namespace};
 use vipgate_api::selector::{Labels, matches};
 use vipgate_api::vipgate::{
     AddressRange, AddressRangeError, IpAddressPool, IpAddressPoolSpec, ServiceAllocation,
 };
+use vipgate_api::{Kind, ObjectKey};
 
-use super::Want;
 use super::span::{Family, Spans};
+use super::want::Want;
 use crate::world::Shelf;
 
 /// Never the address of anything that a client connects to, whatever a pool says.
@@ -71,12 +71,15 @@ pub struct Pools {
 pub(super) struct Pool {
     /// Name; what claims refer to.
     pub(super) name: String,
+    /// Where its object lives.
+    namespace: String,
     /// What is given out, except for what [`Self::avoids`].
     offered: Spans,
     /// What `exclusions` takes out of `addresses`.
     excluded: Spans,
     avoid_buggy: bool,
     auto_assign: bool,
+    reclaim: bool,
     restriction: ServiceAllocation,
 }
 
@@ -147,6 +150,22 @@ impl Pools {
         offers.or_else(|| self.pools.iter().find(|pool| pool.excludes(address)))
     }
 
+    /// Whether the object is one of the pools that are used; all others have a problem.
+    pub fn is_used(&self, key: &ObjectKey) -> bool {
+        self.named(&key.name).is_some_and(|pool| pool.namespace == key.namespace)
+    }
+
+    /// How many addresses of a family a pool gives out, taken or not; none when it is not used.
+    pub fn size(&self, key: &ObjectKey, family: Family) -> u128 {
+        let pool = self.named(&key.name).filter(|pool| pool.namespace == key.namespace);
+        pool.map_or(0, |pool| pool.size(family))
+    }
+
+    /// Whether the pool of this name gives out the address.
+    pub fn gives_out(&self, name: &str, address: IpAddr) -> bool {
+        self.named(name).is_some_and(|pool| pool.offers(address))
+    }
+
     /// The pool of this name.
     pub(super) fn named(&self, name: &str) -> Option<&Pool> {
         let index = self.pools.binary_search_by(|pool| pool.name.as_str().cmp(name)).ok()?;
@@ -158,7 +177,7 @@ impl Pools {
         self.pools.iter().map(|pool| pool.name.clone()).collect()
     }
 
-    /// The pools that a Gateway asks to choose from: those it names, else all with `autoAssign`.
+    /// The pools that somebody asks to choose from: those it names, else all with `autoAssign`.
     pub(super) fn candidates(&self, want: &Want) -> impl Iterator<Item = &Pool> {
         let named = want.pool_names();
         self.pools.iter().filter(move |pool| match named.is_empty() {
@@ -167,7 +186,7 @@ impl Pools {
         })
     }
 
-    /// Those of the candidates that take the Gateway, the preferred one first.
+    /// Those of the candidates that take the user, the preferred one first.
     pub(super) fn usable_by(&self, want: &Want) -> Vec<&Pool> {
         let takes = |pool: &&Pool| self.refusal(pool, want).is_none();
         let mut usable: Vec<_> = self.candidates(want).filter(takes).collect();
@@ -175,29 +194,47 @@ impl Pools {
         usable
     }
 
-    /// Why a Gateway may not have addresses of a pool, if it may not.
+    /// Why somebody may not have addresses of a pool, if so.
     pub(super) fn refusal(&self, pool: &Pool, want: &Want) -> Option<String> {
         let rule = &pool.restriction;
-        let namespace = &want.gateway.namespace;
+        let namespace = &want.user.key.namespace;
         let anywhere = rule.namespaces.is_empty() && rule.namespace_selectors.is_empty();
         if !anywhere
             && !rule.namespaces.contains(namespace)
             && !any_selects(&rule.namespace_selectors, &self.labels_of(namespace))
         {
             return Some(format!(
-                "its serviceAllocation takes no Gateways of namespace {namespace}: add it to \
-                 namespaces, or give it labels that namespaceSelectors match"
+                "its serviceAllocation takes no {}s of namespace {namespace}: add it to \
+                 namespaces, or give it labels that namespaceSelectors match",
+                want.user.kind
             ));
         }
-        let everyone = rule.gateway_selectors.is_empty();
-        if !everyone && !any_selects(&rule.gateway_selectors, &want.labels) {
-            return Some(
-                "none of the gatewaySelectors of its serviceAllocation matches the labels of the \
-                 Gateway: change one or the other"
-                    .to_owned(),
-            );
+        let (own, field) = match want.user.kind {
+            Kind::Service => (&rule.service_selectors, "serviceSelectors"),
+            _ => (&rule.gateway_selectors, "gatewaySelectors"),
+        };
+        let kind = want.user.kind;
+        if rule.service_selectors.is_empty() && rule.gateway_selectors.is_empty() {
+            return None;
         }
-        None
+        if own.is_empty() {
+            return Some(format!(
+                "its serviceAllocation selects by label, but no {kind}: add {field} to it"
+            ));
+        }
+        (!any_selects(own, &want.labels)).then(|| {
+            format!(
+                "none of the {field} of its serviceAllocation matches the labels of the {kind}: \
+                 change one or the other"
+            )
+        })
+    }
+
+    /// Whether an address is to be taken back from its users: the pool that it came from says so, and
+    /// neither that nor another one gives it out any more.
+    pub(super) fn reclaims(&self, address: IpAddr, pool: &str) -> bool {
+        let given_out = self.home(address).is_some_and(|pool| pool.offers(address));
+        !given_out && self.named(pool).is_some_and(|pool| pool.reclaim)
     }
 
     /// Labels of a namespace, with the one that an API server always sets.
@@ -214,10 +251,12 @@ impl Pool {
         let exclusions = parse(&spec.exclusions, PoolError::Exclusion)?;
         let pool = Self {
             name: key.name.clone(),
+            namespace: key.namespace.clone(),
             offered: addresses.minus(&exclusions).minus(&NEVER.into_iter().collect()),
             excluded: addresses.and(&exclusions),
             avoid_buggy: spec.avoid_buggy_ips,
             auto_assign: spec.auto_assign,
+            reclaim: spec.reclaim,
             restriction: spec.service_allocation.clone().unwrap_or_default(),
         };
         if pool.is_empty() { Err(PoolError::Empty) } else { Ok(pool) }
@@ -286,10 +325,22 @@ impl Pool {
         Some(candidate)
     }
 
-    /// Place among the pools: priority 1 first, unset (0) last, then by name.
-    fn rank(&self) -> (bool, u32, &str) {
-        let priority = self.restriction.priority;
-        (priority == 0, priority, &self.name)
+    /// Place among the pools: priority 1 first, unset (0) last; then those that are for somebody in
+    /// particular before those for everybody (as in MetalLB); then by name.
+    fn rank(&self) -> (bool, u32, bool, &str) {
+        let rule = &self.restriction;
+        let everybody = rule.namespaces.is_empty()
+            && rule.namespace_selectors.is_empty()
+            && rule.service_selectors.is_empty()
+            && rule.gateway_selectors.is_empty();
+        (rule.priority == 0, rule.priority, everybody, &self.name)
+    }
+
+    /// How many addresses of a family it gives out, taken or not.
+    fn size(&self, family: Family) -> u128 {
+        let avoided = if self.avoid_buggy { self.offered.ending_in_0_or_255() } else { 0 };
+        let all = self.offered.len(family);
+        if family == Family::V4 { all - avoided } else { all }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use vipgate_api::{ObjectKey, Reason};
+use vipgate_api::{ObjectRef, Reason};
 
+use super::sharing::Unshared;
 use super::span::Family;
 use crate::node::MacAddr;
 
-/// Why a Gateway has not got an address, or cannot use the one it has. The text is the message of
+/// Why somebody has not got an address, or cannot use the one it has. The text is the message of
 /// the condition: it names what is wrong and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressProblem {
@@ -33,6 +34,27 @@ pub enum AddressProblem {
         /// What stands there.
         value: String,
     },
+    /// A name of a Service that is no IP address.
+    #[error("{field}: {value:?} is not an IP address: write one such as 192.0.2.10, or remove it")]
+    MalformedName {
+        /// The field or annotation.
+        field: String,
+        /// What stands there.
+        value: String,
+    },
+    /// A requested address of a family that the Service does not have.
+    #[error(
+        "{field}: {address} is an {family} address, but the Service has no {family}: request one of \
+         its families (spec.ipFamilies), or change spec.ipFamilyPolicy"
+    )]
+    OtherFamily {
+        /// The field or annotation.
+        field: String,
+        /// The address.
+        address: IpAddr,
+        /// Its family.
+        family: Family,
+    },
     /// A requested address that no pool has.
     #[error(
         "{address} is in no IPAddressPool: request one that is, or add it to spec.addresses of a \
@@ -45,7 +67,7 @@ pub enum AddressProblem {
         /// Names of the pools there are.
         pools: Vec<String>,
     },
-    /// A pool that this Gateway may not have addresses of.
+    /// A pool that it may not have addresses of.
     #[error("{}pool {pool} may not be used: {why}", prefixed(address))]
     PoolNotAllowed {
         /// The requested address; absent when the pool was asked for by its name.
@@ -63,16 +85,15 @@ pub enum AddressProblem {
         /// What keeps it back.
         why: String,
     },
-    /// A requested address that another Gateway has.
-    #[error(
-        "{address} belongs to Gateway {by}: request another address, or put the listeners of both \
-         into one Gateway"
-    )]
+    /// A requested address that somebody else has.
+    #[error("{address} belongs to {by}: request another address, or {why}")]
     InUse {
         /// The address.
         address: IpAddr,
         /// Who has it.
-        by: ObjectKey,
+        by: ObjectRef,
+        /// Why they do not share it.
+        why: Unshared,
     },
     /// Somebody outside the group answers for the address.
     #[error(
@@ -108,11 +129,12 @@ pub enum AddressProblem {
     NoPool,
     /// The annotation names a pool that does not exist.
     #[error(
-        "annotation {}: there is no usable IPAddressPool {name:?}{}",
-        super::POOL_ANNOTATION,
+        "annotation {annotation}: there is no usable IPAddressPool {name:?}{}",
         listed(": write one of ", pools, "")
     )]
     UnknownPool {
+        /// The annotation.
+        annotation: String,
         /// The name.
         name: String,
         /// Names of the pools there are.
@@ -127,6 +149,14 @@ pub enum AddressProblem {
         /// The address.
         address: IpAddr,
     },
+    /// The usable pools have no address of a family that a Service needs.
+    #[error("{} no {family} addresses: add a range to one of them", has(pools))]
+    NoneOfFamily {
+        /// The pools.
+        pools: Vec<String>,
+        /// The family.
+        family: Family,
+    },
     /// The usable pools have only addresses that cannot be announced yet.
     #[error(
         "{} only IPv6 addresses, which are not announced yet (vipgate does not speak NDP): \
@@ -140,12 +170,14 @@ pub enum AddressProblem {
 }
 
 impl AddressProblem {
-    /// `reason` of the condition. [`Reason::UnsupportedAddress`] is one of `Accepted`, the others
+    /// `reason` of the condition of a Gateway. [`Reason::UnsupportedAddress`] is one of `Accepted`, the others
     /// are of `Programmed`.
     pub fn reason(&self) -> Reason {
         match self {
             Self::UnsupportedType { .. } => Reason::UnsupportedAddress,
             Self::Malformed { .. }
+            | Self::MalformedName { .. }
+            | Self::OtherFamily { .. }
             | Self::NotInPool { .. }
             | Self::PoolNotAllowed { address: Some(_), .. }
             | Self::Reserved { .. }
@@ -156,25 +188,45 @@ impl AddressProblem {
             | Self::Exhausted { .. }
             | Self::NoPool { .. }
             | Self::UnknownPool { .. }
+            | Self::NoneOfFamily { .. }
             | Self::OnlyIpv6 { .. } => Reason::AddressNotAssigned,
+        }
+    }
+
+    /// `reason` of the condition of a Service.
+    pub fn service_reason(&self) -> Reason {
+        match self {
+            Self::UnsupportedType { .. } | Self::Malformed { .. } | Self::MalformedName { .. } => {
+                Reason::InvalidAddress
+            }
+            Self::OtherFamily { .. } | Self::Ipv6NotAnnounced { .. } => Reason::FamilyMismatch,
+            Self::NotInPool { .. } => Reason::AddressNotInPool,
+            Self::PoolNotAllowed { .. } => Reason::PoolNotAllowed,
+            Self::Reserved { .. } => Reason::AddressReserved,
+            Self::InUse { .. } => Reason::AddressInUse,
+            Self::Foreign { .. } => Reason::AddressConflict,
+            Self::Exhausted { .. } => Reason::PoolExhausted,
+            Self::NoPool => Reason::NoPool,
+            Self::UnknownPool { .. } => Reason::PoolNotFound,
+            Self::NoneOfFamily { .. } | Self::OnlyIpv6 { .. } => Reason::NoAddressOfFamily,
         }
     }
 }
 
-/// An address that a Gateway keeps because it is published, although it would not be given to it
+/// An address that somebody keeps because it is published, although it would not be given to it
 /// today. Nothing is wrong with the data path; somebody may want to know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Gateway {gateway} keeps {address}, which is in use, although {why}")]
+#[error("{user} keeps {address}, which is in use, although {why}")]
 pub struct Note {
     /// The address.
     pub address: IpAddr,
     /// Who has it.
-    pub gateway: ObjectKey,
+    pub user: ObjectRef,
     /// Why it would not be given out today.
     pub why: Outside,
 }
 
-/// Why a published address would not be given to its Gateway today.
+/// Why a published address would not be given to its user today.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Outside {
     /// Its pool shrank or vanished.
@@ -183,7 +235,7 @@ pub enum Outside {
     /// It is one of those that are never given out.
     #[error("{0}")]
     Reserved(String),
-    /// Its pool no longer takes this Gateway.
+    /// Its pool no longer takes this user.
     #[error("pool {pool} may not be used by it any more: {why}")]
     NotAllowed {
         /// Name of the pool.

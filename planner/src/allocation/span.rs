@@ -100,6 +100,27 @@ impl Spans {
         (Family::of(found) == Family::of(address)).then_some(found)
     }
 
+    /// How many addresses of a family are in the set; one less than all of IPv6 when all are.
+    pub(super) fn len(&self, family: Family) -> u128 {
+        let of_family = self.0.iter().filter(|range| Family::of(range.first) == family);
+        of_family.fold(0, |sum, range| sum.saturating_add(length(*range)))
+    }
+
+    /// How many IPv4 addresses of the set end in `.0` or `.255`.
+    pub(super) fn ending_in_0_or_255(&self) -> u128 {
+        let of_range = |range: &AddressRange| match (range.first, range.last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                // Up to an address there are as many that end in .0 as whole or begun blocks of 256.
+                let (first, last) = (u64::from(first.to_bits()), u64::from(last.to_bits()));
+                let zeros = last / 256 + 1 - first.div_ceil(256);
+                let ends = (last + 1) / 256 - first / 256;
+                u128::from(zeros + ends)
+            }
+            _ => 0,
+        };
+        self.0.iter().map(of_range).sum()
+    }
+
     /// What is in this set and not in the other.
     pub(super) fn minus(&self, other: &Self) -> Self {
         let mut left = Vec::with_capacity(self.0.len());
@@ -134,6 +155,16 @@ impl Spans {
             }
         }
         left.push(AddressRange { first: rest, last: range.last });
+    }
+}
+
+fn length(range: AddressRange) -> u128 {
+    match (range.first, range.last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => u128::from(last.to_bits() - first.to_bits()) + 1,
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            (last.to_bits() - first.to_bits()).saturating_add(1)
+        }
+        _ => 0,
     }
 }
 

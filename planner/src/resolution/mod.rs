@@ -87,7 +87,7 @@ pub fn resolve(world: &World, attachment: &Attachment, allocation: &Allocation) 
     for (key, parents) in &attachment.routes {
         let sides: BTreeSet<VipSide> = parents
             .iter()
-            .flat_map(|parent| VipSide::all_of(allocation.gateways.get(&parent.gateway)))
+            .flat_map(|parent| VipSide::all_of(allocation.gateway(&parent.gateway)))
             .collect();
         let Some(route) = routes.get(key) else { continue };
         for side in sides {

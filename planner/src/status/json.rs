@@ -11,9 +11,13 @@ impl Statuses {
     pub fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         let classes = self.classes.keys().map(|key| (Kind::GatewayClass, key));
         let gateways = self.gateways.keys().map(|key| (Kind::Gateway, key));
-        let all = classes.chain(gateways);
+        let sets = self.sets.keys().map(|key| (Kind::ListenerSet, key));
+        let services = self.services.keys().map(|key| (Kind::Service, key));
+        let pools = self.pools.keys().map(|key| (Kind::IpAddressPool, key));
+        let all = classes.chain(gateways).chain(sets);
         let all = all.map(|(kind, key)| ObjectRef { kind, key: key.clone() });
-        all.chain(self.routes.keys().cloned())
+        let last = services.chain(pools).map(|(kind, key)| ObjectRef::new(kind, key.clone()));
+        all.chain(self.routes.keys().cloned()).chain(last)
     }
 
     /// `status` of an object as JSON, if we write one for it. `generation` is its
@@ -24,6 +28,9 @@ impl Statuses {
         let mut status = match object.kind {
             Kind::GatewayClass => to_value(self.classes.get(key)?),
             Kind::Gateway => to_value(self.gateways.get(key)?),
+            Kind::Service => to_value(self.services.get(key)?),
+            Kind::IpAddressPool => to_value(self.pools.get(key)?),
+            Kind::ListenerSet => to_value(self.sets.get(key)?),
             kind if kind.is_route() => to_value(self.routes.get(object)?),
             _ => return None,
         };

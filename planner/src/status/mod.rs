@@ -6,29 +6,45 @@
 
 mod gateway;
 mod json;
+mod listener;
+mod listener_set;
+mod pool;
 mod problem;
 mod route;
+mod service;
 mod standing;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vipgate_api::gateway::{GatewayAddress, ParentReference, RouteGroupKind};
+use vipgate_api::gateway::{GatewayAddress, ListenerSet, ParentReference, RouteGroupKind};
+use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolStatus};
 use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
 
 pub use self::problem::Problem;
+pub use self::service::{Ingress, LoadBalancer, ServiceStatus};
 use crate::admission::Admission;
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, Pools};
 use crate::attachment::Attachment;
-use crate::node::{Node, NodeReport};
+use crate::certificates::Certificates;
+use crate::node::Node;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
+use crate::report::Reports;
 use crate::resolution::Resolution;
-use crate::world::Routes;
+use crate::services::{Classless, Services};
+use crate::world::{Routes, Shelf};
 
 /// Gateway API features that are served, by name.
-const SUPPORTED_FEATURES: [&str; 5] =
-    ["Gateway", "GatewayAddressEmpty", "GatewayStaticAddresses", "ReferenceGrant", "TCPRoute"];
+const SUPPORTED_FEATURES: [&str; 7] = [
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayInfrastructurePropagation",
+    "GatewayStaticAddresses",
+    "ListenerSet",
+    "ReferenceGrant",
+    "TCPRoute",
+];
 
 /// Status of every object that we write one for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,8 +53,14 @@ pub struct Statuses {
     pub classes: BTreeMap<ObjectKey, ClassStatus>,
     /// Gateways of our classes.
     pub gateways: BTreeMap<ObjectKey, GatewayStatus>,
+    /// ListenerSets that name one of these Gateways.
+    pub sets: BTreeMap<ObjectKey, SetStatus>,
     /// Routes with a parentRef to one of these Gateways.
     pub routes: BTreeMap<ObjectRef, RouteStatus>,
+    /// Services of type LoadBalancer that are ours, or were.
+    pub services: BTreeMap<ObjectKey, ServiceStatus>,
+    /// IPAddressPools.
+    pub pools: BTreeMap<ObjectKey, IpAddressPoolStatus>,
     /// What is wrong, broken things first.
     pub problems: Vec<Problem>,
     /// What is well but worth knowing, such as an address in use that its pool no longer has.
@@ -64,9 +86,22 @@ pub struct Feature {
 
 /// `Gateway.status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
     /// Addresses that clients may use.
     pub addresses: Vec<GatewayAddress>,
+    /// Accepted, Programmed.
+    pub conditions: Vec<Condition>,
+    /// Every listener of its own, in the order of the spec.
+    pub listeners: Vec<ListenerStatus>,
+    /// How many ListenerSets add listeners; absent where none names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<u32>,
+}
+
+/// `ListenerSet.status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SetStatus {
     /// Accepted, Programmed.
     pub conditions: Vec<Condition>,
     /// Every listener, in the order of the spec.
@@ -112,6 +147,14 @@ pub struct Layers<'a> {
     pub routes: &'a Routes,
     /// Classes, Gateways and listeners.
     pub admission: &'a Admission,
+    /// Services of type LoadBalancer.
+    pub services: &'a Services,
+    /// What becomes of those without a class.
+    pub classless: &'a Classless,
+    /// Every pool.
+    pub pool_objects: &'a Shelf<IpAddressPool>,
+    /// Those that are used.
+    pub pools: &'a Pools,
     /// Pools that cannot be used as written.
     pub pool_problems: &'a BTreeMap<ObjectKey, String>,
     /// Addresses.
@@ -120,12 +163,16 @@ pub struct Layers<'a> {
     pub attachment: &'a Attachment,
     /// Endpoints of routes.
     pub resolution: &'a Resolution,
+    /// Certificates of listeners.
+    pub certificates: &'a Certificates,
+    /// The ListenerSets themselves.
+    pub sets: &'a Shelf<ListenerSet>,
     /// What the node is asked to do.
     pub plan: &'a Plan,
     /// The node.
     pub node: &'a Node,
-    /// What the node does.
-    pub report: &'a NodeReport,
+    /// What each node does.
+    pub reports: &'a Reports,
 }
 
 /// Derives every status.
@@ -138,13 +185,26 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
         statuses.classes.insert(key.clone(), class(refused.as_ref()));
     }
     for (key, gateway) in &layers.admission.gateways {
-        statuses.gateways.insert(key.clone(), gateway::status(layers, key, gateway));
+        let view = gateway::View::new(layers, key, gateway);
+        statuses.gateways.insert(key.clone(), view.status());
+        for (set, admitted) in layers.admission.sets.iter().filter(|(_, s)| s.gateway == *key) {
+            let status = listener_set::status(&view, set, admitted);
+            statuses.sets.insert(set.clone(), status);
+        }
     }
     for (key, parents) in &layers.attachment.routes {
         let Some(stored) = layers.routes.get(key) else { continue };
         let status = route::status(layers, key, parents, &stored.object);
         statuses.routes.insert(key.clone(), status);
     }
+    for (key, want) in &layers.services.wants {
+        statuses.services.insert(key.clone(), service::status(layers, key, want));
+        statuses.notes.extend(want.notes.iter().cloned());
+    }
+    for (key, clear) in &layers.services.former {
+        statuses.services.insert(key.clone(), service::former(*clear));
+    }
+    statuses.pools = pool::statuses(layers);
     statuses.problems = problem::problems(&statuses, layers);
     statuses
 }

@@ -4,7 +4,8 @@
 use serde::Serialize;
 use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 
-use super::{GatewayStatus, Layers, ListenerStatus, RouteStatus, Statuses, route};
+use super::{GatewayStatus, Layers, ListenerStatus, RouteStatus, SetStatus, Statuses, route};
+use crate::claim::VipUser;
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,8 +27,14 @@ pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem>
     for (key, status) in &statuses.gateways {
         list.gateway(key, status);
     }
+    for (key, status) in &statuses.sets {
+        list.set(key, status);
+    }
     for (key, status) in &statuses.routes {
         list.route(key, status);
+    }
+    for (key, status) in &statuses.services {
+        list.false_ones(Kind::Service, key, &status.conditions);
     }
     list.absent(layers);
     list.starved(layers);
@@ -68,19 +75,31 @@ impl List {
             }
         }
         for listener in &status.listeners {
-            self.listener(key, listener);
+            self.listener(Kind::Gateway, key, listener);
+        }
+    }
+
+    fn set(&mut self, key: &ObjectKey, status: &SetStatus) {
+        let cause = status.conditions.iter().find(|condition| !condition.is_true());
+        let sums_up =
+            [Reason::ListenersNotValid, Reason::ParentNotAccepted, Reason::ParentNotProgrammed];
+        if let Some(cause) = cause.filter(|cause| !sums_up.contains(&cause.reason)) {
+            self.add(Kind::ListenerSet, key, cause.reason, cause.message.clone());
+        }
+        for listener in &status.listeners {
+            self.listener(Kind::ListenerSet, key, listener);
         }
     }
 
     /// What is wrong with a listener itself; what it waits for is the Gateway's problem.
-    fn listener(&mut self, gateway: &ObjectKey, listener: &ListenerStatus) {
+    fn listener(&mut self, kind: Kind, owner: &ObjectKey, listener: &ListenerStatus) {
         let own = listener.conditions.iter().filter(|condition| match condition.kind {
             ConditionType::Accepted | ConditionType::ResolvedRefs => !condition.is_true(),
             _ => condition.reason == Reason::PortUnavailable,
         });
         for condition in own {
             let message = format!("listener {}: {}", listener.name, condition.message);
-            self.add(Kind::Gateway, gateway, condition.reason, message);
+            self.add(kind, owner, condition.reason, message);
         }
     }
 
@@ -113,13 +132,15 @@ impl List {
 
     /// Addresses in use that another host claims as well. They stay: clients know them.
     fn contested(&mut self, layers: &Layers<'_>) {
-        for (address, mac) in &layers.report.contested {
+        for (address, mac) in layers.reports.values().flat_map(|report| &report.contested) {
             let Some(claim) = layers.allocation.claims.0.get(address) else { continue };
             let message = format!(
                 "{address} is claimed by {mac} too, and defended: take it from that host, or \
                  exclude it from the pool and write another one into spec.addresses"
             );
-            self.add(Kind::Gateway, &claim.gateway, Reason::AddressNotUsable, message);
+            for VipUser { object, .. } in &claim.users {
+                self.add(object.kind, &object.key, Reason::AddressNotUsable, message.clone());
+            }
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) fn resolved<'a>(
     key: &ObjectRef,
     parent: &Parent,
 ) -> Vec<&'a Resolved> {
-    let sides = VipSide::all_of(layers.allocation.gateways.get(&parent.gateway));
+    let sides = VipSide::all_of(layers.allocation.gateway(&parent.gateway));
     let resolution = &layers.resolution.0;
     sides.into_iter().filter_map(|side| resolution.get(&(key.clone(), side))).collect()
 }

@@ -5,6 +5,7 @@ use vipgate_api::Reason;
 use crate::node::VipState;
 use crate::plan::{Announce, Vip};
 use crate::refusal::Refusal;
+use crate::report::{Reports, vip_states};
 
 /// What can be said of a VIP.
 pub(super) enum Standing {
@@ -17,34 +18,56 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// Plan and report together. What the plan rules out needs no report.
-    pub(super) fn of(vip: &Vip, state: Option<&VipState>, node: &str) -> Self {
+    /// Plan and reports together. What the plan rules out needs no report. One node that serves is
+    /// enough; else what a node waits for, then what stands in its way.
+    pub(super) fn of(vip: &Vip, reports: &Reports, this_node: &str) -> Self {
         let address = vip.address;
         if let Announce::Nowhere(why) = &vip.announce {
             let message = format!("{address} cannot be announced: {why}");
             return Self::Down(Refusal::new(Reason::NoResources, message));
         }
+        let states = vip_states(reports, address);
+        let mut standings: Vec<Self> =
+            states.into_iter().map(|(node, state)| Self::on_node(vip, state, node)).collect();
+        standings.sort_by_key(|standing| match standing {
+            Self::Serving(_) => 0,
+            Self::Waiting(_) => 1,
+            Self::Down(_) => 2,
+        });
+        if !standings.is_empty() {
+            return standings.swap_remove(0);
+        }
+        Self::Waiting(match &vip.announce {
+            Announce::ByNodes => format!(
+                "no speaker has taken {address} yet (if this lasts: does one run? `kubectl get \
+                 speakers` lists them)"
+            ),
+            _ if vip.probe => format!("{address} is about to be probed"),
+            _ => format!("node {this_node} is about to take {address}"),
+        })
+    }
+
+    fn on_node(vip: &Vip, state: &VipState, node: &str) -> Self {
+        let address = vip.address;
         match state {
-            None if vip.probe => Self::Waiting(format!("{address} is about to be probed")),
-            None => Self::Waiting(format!("node {node} is about to take {address}")),
-            Some(VipState::Probing) => {
+            VipState::Probing => {
                 Self::Waiting(format!("asking the network whether {address} is free"))
             }
-            Some(VipState::Conflict(mac)) => Self::Down(Refusal::new(
+            VipState::Conflict(mac) => Self::Down(Refusal::new(
                 Reason::AddressNotUsable,
                 format!(
                     "{address} is in use by a host with MAC {mac}: take the address from that \
                      host, or put it into spec.exclusions of its pool"
                 ),
             )),
-            Some(VipState::Failed(why)) => {
+            VipState::Failed(why) => {
                 let message = format!("node {node} cannot serve {address}: {why}");
                 Self::Down(Refusal::new(Reason::NoResources, message))
             }
-            Some(VipState::Serving(_)) if vip.announce == Announce::Loopback => {
+            VipState::Serving(_) if vip.announce == Announce::Loopback => {
                 Self::Serving(format!("{address} is served by node {node} on its loopback"))
             }
-            Some(VipState::Serving(links)) => {
+            VipState::Serving(links) => {
                 let links = links.join(", ");
                 Self::Serving(format!("{address} is announced by node {node} on {links}"))
             }

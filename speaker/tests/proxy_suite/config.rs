@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::{ProptestConfig, Strategy};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use vipgate_planner::{Listener, Target};
+use vipgate_planner::{Listener, Service, Target};
 use vipgate_speaker::proxy::{BindError, ResetReason};
 
 use crate::rig::{
@@ -25,7 +25,7 @@ fn a_thousand_changes_close_nothing_and_a_detached_route_only_its_own() {
     let bind = at("127.34.0.1:7000");
     let with_target = |name: &str, shares| {
         let mut listener = listener("l", bind, vec![]);
-        listener.target = Some(Arc::new(Target { route: route(name), shares }));
+        listener.service = Service::Tcp(Some(Arc::new(Target { route: route(name), shares })));
         listener.attached = [route("one"), route("two")].into();
         listener
     };
@@ -54,7 +54,7 @@ fn a_thousand_changes_close_nothing_and_a_detached_route_only_its_own() {
         let shares = shares.into_iter().map(|(weight, n)| share(weight, &pool[..n])).collect();
         let mut next = with_target(if round % 3 == 0 { "two" } else { "one" }, shares);
         if round % 7 == 0 {
-            next.target = None;
+            next.service = Service::Tcp(None);
         }
         let mut others = vec![next];
         if round % 5 == 0 {

@@ -5,6 +5,8 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vipgate_planner::Service;
+
 use vipgate_speaker::proxy::ResetReason;
 
 use crate::rig::{
@@ -158,7 +160,7 @@ fn without_a_route_a_connection_is_accepted_and_reset() {
     let proxy = proxy();
     let bind = at("127.32.5.1:7000");
     let mut listener = listener("l", bind, vec![]);
-    listener.target = None;
+    listener.service = Service::Tcp(None);
     listener.attached.clear();
     apply(&proxy, &[listener]);
     for _ in 0..20 {

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
-use vipgate_api::ObjectKey;
-use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Target};
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
+use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Service, Target};
 use vipgate_speaker::proxy::{Config, ListenerCounters, Proxy};
 
 /// Longest wait for something that is to happen at once.
@@ -44,8 +44,8 @@ pub(crate) fn at(text: &str) -> SocketAddr {
 }
 
 /// The key of a route.
-pub(crate) fn route(name: &str) -> ObjectKey {
-    ObjectKey::new("default", name)
+pub(crate) fn route(name: &str) -> ObjectRef {
+    ObjectRef { kind: Kind::TcpRoute, key: ObjectKey::new("default", name) }
 }
 
 /// A share of a target.
@@ -64,11 +64,12 @@ pub(crate) fn listener(name: &str, bind: SocketAddr, shares: Vec<BackendShare>) 
     Listener {
         id: ListenerId {
             gateway: ObjectKey::new("default", "gw"),
+            set: None,
             name: name.to_owned(),
             address: bind.ip(),
         },
         bind,
-        target: Some(Arc::new(target)),
+        service: Service::Tcp(Some(Arc::new(target))),
         attached: [route("r")].into(),
     }
 }

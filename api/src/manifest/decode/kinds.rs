@@ -153,6 +153,9 @@ pub(super) fn typed(
         Kind::VirtualIp => de::decode::<crate::vipgate::VirtualIp>(node, context).map(Into::into),
         Kind::Speaker => de::decode::<crate::vipgate::Speaker>(node, context).map(Into::into),
         Kind::Node => de::decode::<crate::k8s::Node>(node, context).map(Into::into),
+        Kind::ServiceAccount => {
+            de::decode::<crate::k8s::ServiceAccount>(node, context).map(Into::into)
+        }
     }
 }
 
@@ -179,7 +182,6 @@ pub(super) fn unserved_fields(kind: Kind) -> &'static [&'static str] {
         Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
             &["spec.useDefaultGateways"]
         }
-        Kind::IpAddressPool => &["spec.serviceAllocation.serviceSelectors"],
         Kind::L2Advertisement => &["spec.serviceSelectors", "spec.preferredNodeSelectors"],
         _ => &[],
     }

@@ -33,6 +33,7 @@ pub(super) fn pool(pool: &IpAddressPool, findings: &mut Findings) {
         note(&format!("{path}.namespaces[{index}]"), names::label(namespace), findings);
     }
     selectors(&format!("{path}.namespaceSelectors"), &allocation.namespace_selectors, findings);
+    selectors(&format!("{path}.serviceSelectors"), &allocation.service_selectors, findings);
     selectors(&format!("{path}.gatewaySelectors"), &allocation.gateway_selectors, findings);
 }
 

@@ -81,6 +81,7 @@ fn situation(manifests: &str, report: NodeReport) -> Situation {
 fn report(state: ListenerState) -> NodeReport {
     let vip = VIP.parse().unwrap();
     let listener = vipgate_planner::ListenerId {
+        set: None,
         gateway: ObjectKey::new("default", "web"),
         name: "tcp".to_owned(),
         address: vip,

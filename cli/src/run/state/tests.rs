@@ -1,14 +1,15 @@
 //! What a restart finds in the state file.
 
-use vipgate_api::ObjectKey;
-use vipgate_planner::{Claim, Origin};
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
+use vipgate_planner::{Claim, Origin, VipUser};
 
 use super::*;
 
 fn claims(last: u8) -> Claims {
+    let object = ObjectRef::new(Kind::Gateway, ObjectKey::new("default", "web"));
     let claim = Claim {
         pool: "lan".into(),
-        gateway: ObjectKey::new("default", "web"),
+        users: vec![VipUser { object, ports: Vec::new() }],
         origin: Origin::Chosen,
         published: true,
     };
@@ -39,6 +40,29 @@ fn a_damaged_file_falls_back_to_the_generation_before() {
         fs::write(&path, &whole[..length]).unwrap();
         assert_eq!(StateFile::open(&path).unwrap().1, claims(1), "cut at {length}");
     }
+}
+
+#[test]
+fn a_file_of_version_1_is_still_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let text = r#"{
+  "version": 1,
+  "claims": {
+    "10.0.0.1": {
+      "pool": "lan",
+      "gateway": {"namespace": "default", "name": "web"},
+      "origin": "Chosen",
+      "published": true
+    }
+  }
+}"#;
+    fs::write(&path, text).unwrap();
+    let (file, read) = StateFile::open(&path).unwrap();
+    assert_eq!(read, claims(1));
+    file.save(&read).unwrap();
+    drop(file);
+    assert_eq!(StateFile::open(&path).unwrap().1, claims(1));
 }
 
 #[test]

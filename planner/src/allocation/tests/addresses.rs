@@ -20,8 +20,12 @@ fn one_address_per_family_that_the_pool_has() {
 #[test]
 fn new_claims_name_pool_origin_and_are_not_published() {
     let claims = Setup::new().pool("a", &["10.0.0.1"]).want(gateway("x")).run().claims;
-    let claim =
-        Claim { pool: "a".to_owned(), gateway: key("x"), origin: Origin::Chosen, published: false };
+    let claim = Claim {
+        pool: "a".to_owned(),
+        users: vec![vip_user("x")],
+        origin: Origin::Chosen,
+        published: false,
+    };
     assert_eq!(claims.0, BTreeMap::from([(ip("10.0.0.1"), claim)]));
     let claims =
         Setup::new().pool("a", &["10.0.0.1"]).want(asking("x", &["10.0.0.1"])).run().claims;
@@ -84,7 +88,8 @@ fn an_entry_without_a_value_asks_for_one_more_of_a_new_family_first() {
 #[test]
 fn an_empty_string_is_no_value() {
     let mut want = asking("x", &[""]);
-    want.addresses[0].value = Some(String::new());
+    let Asks::Entries(entries) = &mut want.asks else { panic!() };
+    entries[0].value = Some(String::new());
     let allocation = dual().want(want).run();
     assert_eq!(assigned(&allocation, "x"), ["10.0.0.0"]);
 }
@@ -124,7 +129,7 @@ fn requests_go_before_choices_and_older_requests_first() {
     assert_eq!(assigned(&allocation, "chooses"), ["10.0.0.1"]);
     assert_eq!(
         problem(&allocation, "younger"),
-        &AddressProblem::InUse { address: ip("10.0.0.0"), by: key("older") }
+        &AddressProblem::InUse { address: ip("10.0.0.0"), by: user("older"), why: Unshared::Key }
     );
 }
 
@@ -140,7 +145,8 @@ fn equal_age_is_decided_by_namespace_and_name() {
 #[test]
 fn what_fails_does_not_keep_the_rest_from_being_assigned() {
     let mut want = asking("x", &["10.9.9.9", "10.0.0.2", "nonsense", ""]);
-    want.addresses.push(GatewayAddress {
+    let Asks::Entries(entries) = &mut want.asks else { panic!() };
+    entries.push(GatewayAddress {
         kind: AddressType::Hostname,
         value: Some("example.com".to_owned()),
     });
@@ -202,8 +208,8 @@ fn every_refusal_says_what_to_write_instead() {
         ),
         (
             "10.0.0.6",
-            "10.0.0.6 belongs to Gateway other/one: request another address, or put the \
-          listeners of both into one Gateway",
+            "10.0.0.6 belongs to Gateway other/one: request another address, or let both \
+          share it by the annotation vipgate.dev/allow-shared-ip with one value (and no port in common)",
         ),
         (
             "10.0.0.5",
@@ -238,7 +244,7 @@ fn every_refusal_says_what_to_write_instead() {
 fn types_other_than_ip_address_are_not_served() {
     for kind in ["Hostname", "NamedAddress", "test/fake-invalid-type"] {
         let entry = GatewayAddress { kind: kind.to_owned().into(), value: Some("x".to_owned()) };
-        let want = Want { addresses: vec![entry], ..gateway("x") };
+        let want = Want { asks: Asks::Entries(vec![entry]), ..gateway("x") };
         let allocation = Setup::new().pool("a", &["10.0.0.1"]).want(want).run();
         assert_eq!(assigned(&allocation, "x"), Vec::<String>::new());
         let problem = problem(&allocation, "x");

@@ -16,8 +16,9 @@ pub(super) fn universe() -> Vec<IpAddr> {
 /// Gateways that a want may come from; claims also come from two more.
 const GATEWAYS: usize = 8;
 
-fn name(index: usize) -> ObjectKey {
-    ObjectKey::new(["n0", "n1"][index % 2], format!("g{index}"))
+fn name(index: usize) -> ObjectRef {
+    let key = ObjectKey::new(["n0", "n1"][index % 2], format!("g{index}"));
+    ObjectRef::new(Kind::Gateway, key)
 }
 
 fn range() -> impl Strategy<Value = String> {
@@ -37,6 +38,7 @@ fn rule() -> impl Strategy<Value = ServiceAllocation> {
                 true => vec![selector("tier", "front")],
                 false => vec![],
             },
+            service_selectors: vec![],
             gateway_selectors: if for_web { vec![selector("app", "web")] } else { vec![] },
         },
     )
@@ -57,6 +59,7 @@ fn pool() -> impl Strategy<Value = IpAddressPoolSpec> {
                     exclusions,
                     auto_assign,
                     avoid_buggy_ips,
+                    reclaim: false,
                     service_allocation,
                 }
             },
@@ -83,12 +86,15 @@ fn want(index: usize) -> impl Strategy<Value = Want> {
     let named = select(vec!["a", "b,c", "d,missing", "missing"]).prop_map(str::to_owned);
     let entries = prop_oneof![Just(vec![]), prop::collection::vec(entry(), 1..4)];
     (0..3usize, any::<bool>(), prop::option::weighted(0.2, named), entries).prop_map(
-        move |(place, web, pool, addresses)| Want {
-            gateway: name(index),
+        move |(place, web, names, entries)| Want {
+            user: name(index),
+            ports: Vec::new(),
             age: age(place),
             labels: if web { labels(&[("app", "web")]) } else { Labels::new() },
-            pool,
-            addresses,
+            pool: names.map(|names| PoolChoice { annotation: POOL_ANNOTATION.to_owned(), names }),
+            asks: Asks::Entries(entries),
+            sharing: None,
+            adopt: Vec::new(),
         },
     )
 }
@@ -106,7 +112,7 @@ pub(super) fn claims() -> impl Strategy<Value = Claims> {
     let claim = (0..GATEWAYS + 2, select(vec!["a", "b", "gone"]), any::<[bool; 2]>());
     let claim = claim.prop_map(|(gateway, pool, [requested, published])| Claim {
         pool: pool.to_owned(),
-        gateway: name(gateway),
+        users: vec![VipUser { object: name(gateway), ports: Vec::new() }],
         origin: if requested { Origin::Requested } else { Origin::Chosen },
         published,
     });

@@ -45,7 +45,7 @@ fn a_pool_that_shrank_or_vanished_moves_nothing_that_is_in_use() {
         .want(gateway("hosts"));
     let allocation = setup.run();
     assert_eq!(allocation.claims, setup.claims);
-    assert!(allocation.gateways.values().all(|addresses| addresses.problems.is_empty()));
+    assert!(allocation.users.values().all(|addresses| addresses.problems.is_empty()));
     assert_eq!(
         texts(&allocation.notes),
         [
@@ -93,7 +93,7 @@ fn a_request_holds_its_claim_before_older_gateways_that_come_later() {
     assert_eq!(assigned(&allocation, "younger"), ["10.0.0.4"]);
     assert_eq!(
         problem(&allocation, "older"),
-        &AddressProblem::InUse { address: ip("10.0.0.4"), by: key("younger") }
+        &AddressProblem::InUse { address: ip("10.0.0.4"), by: user("younger"), why: Unshared::Key }
     );
 }
 
@@ -164,13 +164,13 @@ fn the_annotation_moves_a_gateway_to_a_pool_that_it_may_use() {
         "x",
         Origin::Chosen,
     );
-    let naming = |pools: &str| Want { pool: Some(pools.to_owned()), ..gateway("x") };
+    let named = |pools: &str| naming(gateway("x"), pools);
     for (pools, expected) in [("a", "10.0.0.0"), ("b,a", "10.0.0.0"), ("b", "10.0.1.0")] {
-        let allocation = base.clone().want(naming(pools)).run();
+        let allocation = base.clone().want(named(pools)).run();
         assert_eq!(assigned(&allocation, "x"), [expected], "{pools}");
         assert_eq!(allocation.notes, [], "{pools}");
     }
-    let allocation = base.want(naming("misspelt")).run();
+    let allocation = base.want(named("misspelt")).run();
     assert_eq!(assigned(&allocation, "x"), ["10.0.0.0"]);
     assert_eq!(
         texts(&allocation.notes),
@@ -216,7 +216,7 @@ fn a_requested_or_published_address_that_somebody_answers_for_waits() {
         assert_eq!(assigned(&allocation, "x"), ["10.0.0.2"]);
         let expected = AddressProblem::Foreign { address: ip("10.0.0.2"), mac: MAC };
         assert_eq!(problem(&allocation, "x"), &expected);
-        assert_eq!(allocation.claims.0[&ip("10.0.0.2")].gateway, key("x"));
+        assert_eq!(allocation.claims.0[&ip("10.0.0.2")].users, [vip_user("x")]);
     }
 }
 
@@ -232,7 +232,7 @@ fn unknown_gateways_keep_their_claims_until_the_input_is_complete() {
     assert_eq!(assigned(&kept, "x"), ["10.0.0.1"]);
     assert_eq!(
         problem(&kept, "y"),
-        &AddressProblem::InUse { address: ip("10.0.0.0"), by: key("unknown") }
+        &AddressProblem::InUse { address: ip("10.0.0.0"), by: user("unknown"), why: Unshared::Key }
     );
     for (address, claim) in &setup.claims.0 {
         assert_eq!(kept.claims.0.get(address), Some(claim));

@@ -17,12 +17,13 @@ use vipgate_api::gateway::{AddressType, GatewayAddress};
 use vipgate_api::k8s::{LabelSelector, Namespace, ObjectMeta};
 use vipgate_api::selector::Labels;
 use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolSpec, ServiceAllocation};
-use vipgate_api::{Age, ObjectKey, Stored};
+use vipgate_api::{Age, Kind, ObjectKey, ObjectRef, Stored};
 
 use super::{
-    ANNOUNCED, AddressProblem, Addresses, Allocation, Family, Foreign, Ground, Pools, Want, run,
+    ANNOUNCED, AddressProblem, Addresses, Allocation, Asks, Family, Foreign, Ground,
+    POOL_ANNOTATION, PoolChoice, Pools, Unshared, Want, run,
 };
-use crate::claim::{Claim, Claims, Origin};
+use crate::claim::{Claim, Claims, Origin, VipUser};
 use crate::node::MacAddr;
 use crate::world::Shelf;
 
@@ -40,6 +41,14 @@ fn key(name: &str) -> ObjectKey {
         Some((namespace, name)) => ObjectKey::new(namespace, name),
         None => ObjectKey::new("default", name),
     }
+}
+
+fn user(name: &str) -> ObjectRef {
+    ObjectRef::new(Kind::Gateway, key(name))
+}
+
+fn vip_user(name: &str) -> VipUser {
+    VipUser { object: user(name), ports: Vec::new() }
 }
 
 fn age(place: usize) -> Age {
@@ -61,11 +70,14 @@ fn strings(texts: &[&str]) -> Vec<String> {
 /// A Gateway that asks for nothing in particular; `name` or `namespace/name`.
 fn gateway(name: &str) -> Want {
     Want {
-        gateway: key(name),
+        user: user(name),
+        ports: Vec::new(),
         age: Age::default(),
         labels: Labels::new(),
         pool: None,
-        addresses: Vec::new(),
+        asks: Asks::Entries(Vec::new()),
+        sharing: None,
+        adopt: Vec::new(),
     }
 }
 
@@ -75,7 +87,21 @@ fn asking(name: &str, values: &[&str]) -> Want {
         kind: AddressType::IpAddress,
         value: (!value.is_empty()).then(|| (*value).to_owned()),
     };
-    Want { addresses: values.iter().map(entry).collect(), ..gateway(name) }
+    Want { asks: Asks::Entries(values.iter().map(entry).collect()), ..gateway(name) }
+}
+
+/// Names pools, comma separated.
+fn naming(want: Want, names: &str) -> Want {
+    let annotation = POOL_ANNOTATION.to_owned();
+    Want { pool: Some(PoolChoice { annotation, names: names.to_owned() }), ..want }
+}
+
+/// `spec.addresses` of a Gateway.
+fn entries(want: &Want) -> &[GatewayAddress] {
+    match &want.asks {
+        Asks::Entries(entries) => entries,
+        Asks::Service(_) => panic!("a Service has no entries"),
+    }
 }
 
 /// All inputs of one allocation.
@@ -120,6 +146,7 @@ impl Setup {
             exclusions: Vec::new(),
             auto_assign: true,
             avoid_buggy_ips: false,
+            reclaim: false,
             service_allocation: None,
         };
         change(&mut spec);
@@ -147,8 +174,8 @@ impl Setup {
     }
 
     fn claim(mut self, address: &str, pool: &str, gateway: &str, origin: Origin) -> Self {
-        let (pool, gateway) = (pool.to_owned(), key(gateway));
-        self.claims.0.insert(ip(address), Claim { pool, gateway, origin, published: false });
+        let (pool, users) = (pool.to_owned(), vec![vip_user(gateway)]);
+        self.claims.0.insert(ip(address), Claim { pool, users, origin, published: false });
         self
     }
 
@@ -200,7 +227,7 @@ impl Setup {
 }
 
 fn of<'a>(allocation: &'a Allocation, gateway: &str) -> &'a Addresses {
-    &allocation.gateways[&key(gateway)]
+    &allocation.users[&user(gateway)]
 }
 
 fn assigned(allocation: &Allocation, gateway: &str) -> Vec<String> {

@@ -17,9 +17,10 @@ pub(super) struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    fn rank(&self) -> (u32, &str) {
-        let priority = self.spec.service_allocation.as_ref().map_or(0, |rule| rule.priority);
-        (if priority == 0 { u32::MAX } else { priority }, self.name)
+    fn rank(&self) -> (u32, bool, &str) {
+        let rule = self.spec.service_allocation.clone().unwrap_or_default();
+        let everybody = ServiceAllocation { priority: rule.priority, ..Default::default() } == rule;
+        (if rule.priority == 0 { u32::MAX } else { rule.priority }, everybody, self.name)
     }
 
     fn has(&self, family: Family) -> bool {
@@ -71,7 +72,7 @@ impl<'a> Model<'a> {
             return false;
         }
         let Some(rule) = &pool.spec.service_allocation else { return true };
-        let namespace = &want.gateway.namespace;
+        let namespace = &want.user.key.namespace;
         let stored = self.setup.namespaces.get(&ObjectKey::new("", namespace.clone()));
         let of_namespace =
             stored.and_then(|stored| stored.object.metadata.labels.clone()).unwrap_or_default();
@@ -103,15 +104,15 @@ impl<'a> Model<'a> {
     }
 
     /// What every Gateway gets when nobody has anything yet.
-    fn allocate(&self) -> BTreeMap<ObjectKey, Vec<IpAddr>> {
+    fn allocate(&self) -> BTreeMap<ObjectRef, Vec<IpAddr>> {
         let mut wants: Vec<_> = self.setup.wants.iter().collect();
-        wants.sort_by_key(|want| (&want.age, &want.gateway));
+        wants.sort_by_key(|want| (&want.age, &want.user));
         let mut taken: BTreeSet<IpAddr> = BTreeSet::new();
-        let mut got: BTreeMap<ObjectKey, Vec<Option<IpAddr>>> = BTreeMap::new();
+        let mut got: BTreeMap<ObjectRef, Vec<Option<IpAddr>>> = BTreeMap::new();
         for want in &wants {
             let mut asked = BTreeSet::new();
             let mut slots = Vec::new();
-            for entry in &want.addresses {
+            for entry in entries(want) {
                 match entry.value.as_deref().unwrap_or_default() {
                     "nonsense" => {}
                     "" => slots.push(None),
@@ -128,13 +129,13 @@ impl<'a> Model<'a> {
                     }
                 }
             }
-            got.insert(want.gateway.clone(), slots);
+            got.insert(want.user.clone(), slots);
         }
         for want in wants {
-            let slots = got.get_mut(&want.gateway).unwrap();
+            let slots = got.get_mut(&want.user).unwrap();
             let chosen = self.choose(want, slots, &mut taken);
             let mut chosen = chosen.into_iter();
-            if want.addresses.is_empty() {
+            if entries(want).is_empty() {
                 *slots = chosen.map(Some).collect();
             } else {
                 slots.iter_mut().for_each(|slot| *slot = slot.or_else(|| chosen.next()));
@@ -152,7 +153,7 @@ impl<'a> Model<'a> {
     ) -> BTreeSet<IpAddr> {
         let usable = self.usable(want);
         let mut chosen: BTreeSet<IpAddr> = BTreeSet::new();
-        if want.addresses.is_empty() {
+        if entries(want).is_empty() {
             let families = |pool: &Listed<'_>| {
                 BOTH.iter().copied().filter(|f| pool.has(*f)).collect::<Vec<_>>()
             };
@@ -173,8 +174,7 @@ impl<'a> Model<'a> {
             }
             return chosen;
         }
-        let mut covered: BTreeSet<Family> = want
-            .addresses
+        let mut covered: BTreeSet<Family> = entries(want)
             .iter()
             .filter_map(|entry| entry.value.as_deref()?.parse().ok())
             .map(Family::of)
@@ -225,7 +225,7 @@ proptest! {
         let setup = Setup { wants, ..surroundings };
         let allocation = setup.run();
         let got: BTreeMap<_, _> = allocation
-            .gateways
+            .users
             .into_iter()
             .map(|(gateway, addresses)| (gateway, addresses.assigned))
             .collect();

@@ -116,8 +116,8 @@ fn where_pools_overlap_the_first_by_name_has_the_address() {
         .pool("a", &["10.0.0.0/31"])
         .pool("b", &["10.0.0.1-10.0.0.2"])
         .pool("c", &["10.0.0.0-10.0.0.2"])
-        .want(Want { pool: Some("b".to_owned()), ..gateway("one") })
-        .want(Want { pool: Some("b".to_owned()), ..asking("two", &["10.0.0.1"]) });
+        .want(naming(gateway("one"), "b"))
+        .want(naming(asking("two", &["10.0.0.1"]), "b"));
     let problems: Vec<_> = setup.read_pools().1.into_iter().collect();
     let overlap = "10.0.0.1 is in a too, and is given out from there (the first pool by name has \
                    an address): keep every address in one pool";
@@ -140,7 +140,7 @@ fn first_by_name_is_first_in_every_namespace() {
     assert_eq!(problems.into_keys().collect::<Vec<_>>(), [key("b")]);
     let homes = ["10.0.0.1", "10.0.0.2"].map(|address| pools.pool_of(ip(address)));
     assert_eq!(homes, [Some("a"), Some("b")]);
-    let named = |pool: &str| Want { pool: Some(pool.to_owned()), ..gateway("x") };
+    let named = |pool: &str| naming(gateway("x"), pool);
     assert_eq!(assigned(&setup.clone().want(named("a")).run(), "x"), ["10.0.0.0"]);
     assert_eq!(assigned(&setup.want(named("b")).run(), "x"), ["10.0.0.2"]);
 }
@@ -176,7 +176,7 @@ fn auto_assign_false_needs_the_annotation_or_a_request() {
     let setup = Setup::new()
         .pool_with("spare", &["10.0.0.0/24"], |spec| spec.auto_assign = false)
         .want(gateway("plain"))
-        .want(Want { pool: Some("spare".to_owned()), ..gateway("named") })
+        .want(naming(gateway("named"), "spare"))
         .want(asking("exact", &["10.0.0.9"]));
     let allocation = setup.run();
     assert_eq!(assigned(&allocation, "named"), ["10.0.0.0"]);
@@ -190,7 +190,7 @@ fn the_annotation_may_name_several_pools() {
         .pool("a", &["10.0.0.1"])
         .pool("b", &["10.0.0.2"])
         .pool("c", &["10.0.0.3"])
-        .want(Want { pool: Some(" c, b,, missing".to_owned()), ..asking("x", &["", "", ""]) });
+        .want(naming(asking("x", &["", "", ""]), " c, b,, missing"));
     let allocation = setup.run();
     assert_eq!(assigned(&allocation, "x"), ["10.0.0.2", "10.0.0.3"]);
     let texts: Vec<_> = of(&allocation, "x").problems.iter().map(ToString::to_string).collect();
@@ -205,9 +205,7 @@ fn the_annotation_may_name_several_pools() {
 
 #[test]
 fn a_misspelt_pool_beside_a_good_one_is_no_problem() {
-    let setup = Setup::new()
-        .pool("a", &["10.0.0.1"])
-        .want(Want { pool: Some("a,missing".to_owned()), ..gateway("x") });
+    let setup = Setup::new().pool("a", &["10.0.0.1"]).want(naming(gateway("x"), "a,missing"));
     let allocation = setup.run();
     assert_eq!(assigned(&allocation, "x"), ["10.0.0.1"]);
     assert_eq!(of(&allocation, "x").problems, []);
@@ -222,6 +220,7 @@ fn selectors_of_one_kind_add_up_and_kinds_must_all_match() {
             selector("tier", "front"),
             selector("kubernetes.io/metadata.name", "unlisted"),
         ],
+        service_selectors: vec![],
         gateway_selectors: vec![selector("app", "web"), selector("app", "mail")],
     };
     let base = Setup::new()
@@ -243,7 +242,7 @@ fn selectors_of_one_kind_add_up_and_kinds_must_all_match() {
         let want = Want { labels: labels(&[("app", app)]), ..gateway(name) };
         let allocation = base.clone().want(want.clone()).run();
         assert_eq!(!assigned(&allocation, name).is_empty(), allowed, "{name} {app}");
-        let exact = Want { addresses: asking(name, &["10.0.0.9"]).addresses, ..want };
+        let exact = Want { asks: asking(name, &["10.0.0.9"]).asks, ..want };
         let allocation = base.clone().want(exact).run();
         assert_eq!(!assigned(&allocation, name).is_empty(), allowed, "{name} {app}, requested");
     }

@@ -9,13 +9,13 @@ use super::*;
 
 /// What a Gateway asks for by value.
 fn requests(want: &Want) -> BTreeSet<IpAddr> {
-    want.addresses.iter().filter_map(|entry| entry.value.as_deref()?.parse().ok()).collect()
+    entries(want).iter().filter_map(|entry| entry.value.as_deref()?.parse().ok()).collect()
 }
 
 /// Whether every address that the others had is still theirs.
-fn others_kept(before: &Allocation, after: &Allocation, but: &ObjectKey) -> Result<(), String> {
-    for (gateway, addresses) in before.gateways.iter().filter(|(gateway, _)| *gateway != but) {
-        let now = &after.gateways[gateway].assigned;
+fn others_kept(before: &Allocation, after: &Allocation, but: &ObjectRef) -> Result<(), String> {
+    for (gateway, addresses) in before.users.iter().filter(|(gateway, _)| *gateway != but) {
+        let now = &after.users[gateway].assigned;
         if let Some(lost) = addresses.assigned.iter().find(|address| !now.contains(address)) {
             return Err(format!("{gateway} lost {lost}"));
         }
@@ -31,13 +31,13 @@ proptest! {
     fn no_address_is_given_twice(setup in setup()) {
         let allocation = setup.run();
         let mut seen = BTreeSet::new();
-        for (gateway, addresses) in &allocation.gateways {
+        for (gateway, addresses) in &allocation.users {
             for address in &addresses.assigned {
                 prop_assert!(seen.insert(*address), "{} twice", address);
-                prop_assert_eq!(&allocation.claims.0[address].gateway, gateway);
+                prop_assert!(allocation.claims.0[address].names(gateway));
             }
         }
-        let known = |claim: &&Claim| allocation.gateways.contains_key(&claim.gateway);
+        let known = |claim: &&Claim| claim.users.iter().any(|user| allocation.users.contains_key(&user.object));
         prop_assert_eq!(allocation.claims.0.values().filter(known).count(), seen.len());
     }
 
@@ -47,9 +47,9 @@ proptest! {
         let allocation = setup.run();
         let model = Model::new(&setup);
         for want in &setup.wants {
-            for address in &allocation.gateways[&want.gateway].assigned {
+            for address in &allocation.users[&want.user].assigned {
                 let claim = &allocation.claims.0[address];
-                let before = setup.claims.0.get(address).filter(|old| old.gateway == want.gateway);
+                let before = setup.claims.0.get(address).filter(|old| old.names(&want.user));
                 prop_assert_eq!(claim.published, before.is_some_and(|old| old.published));
                 let requested = claim.origin == Origin::Requested;
                 prop_assert_eq!(requested, requests(want).contains(address));
@@ -70,7 +70,7 @@ proptest! {
     fn unknown_gateways_keep_all_or_nothing(setup in setup()) {
         let allocation = setup.run();
         let unknown = |claims: &Claims| -> BTreeMap<IpAddr, Claim> {
-            let known = |claim: &Claim| allocation.gateways.contains_key(&claim.gateway);
+            let known = |claim: &Claim| claim.users.iter().any(|user| allocation.users.contains_key(&user.object));
             claims.0.clone().into_iter().filter(|(_, claim)| !known(claim)).collect()
         };
         let expected = if setup.release { BTreeMap::new() } else { unknown(&setup.claims) };
@@ -96,12 +96,12 @@ proptest! {
         let mut wants = setup.wants.clone();
         let gone = wants.remove(which.index(wants.len()));
         let (before, after) = (setup.run(), setup.then(wants).run());
-        prop_assert_eq!(others_kept(&before, &after, &gone.gateway), Ok(()));
+        prop_assert_eq!(others_kept(&before, &after, &gone.user), Ok(()));
         // Nobody waited for anything, so nobody gains anything either.
         let waited = |addresses: &Addresses| !addresses.problems.is_empty();
-        let others = before.gateways.iter().filter(|(gateway, _)| **gateway != gone.gateway);
+        let others = before.users.iter().filter(|(gateway, _)| **gateway != gone.user);
         for (gateway, addresses) in others.filter(|(_, addresses)| !waited(addresses)) {
-            prop_assert_eq!(&after.gateways[gateway], addresses);
+            prop_assert_eq!(&after.users[gateway], addresses);
         }
     }
 
@@ -112,10 +112,10 @@ proptest! {
         let new = wants.remove(which.index(wants.len()));
         let without = Setup { wants, ..setup.clone() };
         let (before, after) = (without.run(), without.then(setup.wants.clone()).run());
-        prop_assert_eq!(others_kept(&before, &after, &new.gateway), Ok(()));
+        prop_assert_eq!(others_kept(&before, &after, &new.user), Ok(()));
         if setup.release {
-            for (gateway, addresses) in &before.gateways {
-                prop_assert_eq!(&after.gateways[gateway].assigned, &addresses.assigned);
+            for (gateway, addresses) in &before.users {
+                prop_assert_eq!(&after.users[gateway].assigned, &addresses.assigned);
             }
         }
     }
@@ -132,16 +132,16 @@ proptest! {
         // An annotation is the Gateway's own wish to move.
         let still = |want: &Want| Want { pool: None, ..want.clone() };
         let mut wants: Vec<_> = before.wants.iter().map(still).collect();
-        let is_new = |want: &Want| !wants.iter().any(|known| known.gateway == want.gateway);
+        let is_new = |want: &Want| !wants.iter().any(|known| known.user == want.user);
         let others: Vec<_> = others.into_iter().filter(is_new).collect();
         wants.extend(others);
         let allocation = Setup { wants, claims: claims.clone(), ..after }.run();
         for want in &before.wants {
-            for (address, claim) in claims.0.iter().filter(|(_, c)| c.gateway == want.gateway) {
+            for (address, claim) in claims.0.iter().filter(|(_, c)| c.names(&want.user)) {
                 let now = allocation.claims.0.get(address).expect("the address stays claimed");
-                prop_assert_eq!(&now.gateway, &claim.gateway);
+                prop_assert_eq!(&now.users, &claim.users);
                 prop_assert_eq!((now.origin, now.published), (claim.origin, true));
-                prop_assert!(allocation.gateways[&want.gateway].assigned.contains(address));
+                prop_assert!(allocation.users[&want.user].assigned.contains(address));
             }
         }
     }
@@ -152,7 +152,7 @@ proptest! {
         let allocation = setup.run();
         let model = Model::new(&setup);
         for (address, claim) in &allocation.claims.0 {
-            let had = setup.claims.0.get(address).is_some_and(|old| old.gateway == claim.gateway);
+            let had = setup.claims.0.get(address).is_some_and(|old| old.users == claim.users);
             if had || claim.origin == Origin::Requested {
                 continue;
             }
@@ -172,11 +172,11 @@ proptest! {
     fn nothing_is_missing_silently(setup in setup()) {
         let allocation = setup.run();
         for want in &setup.wants {
-            let addresses = &allocation.gateways[&want.gateway];
+            let addresses = &allocation.users[&want.user];
             let any = |entry: &&GatewayAddress| entry.value.as_deref() == Some("");
-            let unserved = want.addresses.iter().any(|e| e.kind != AddressType::IpAddress);
-            let listed = requests(want).len() + want.addresses.iter().filter(any).count();
-            let lacks = unserved || match want.addresses.is_empty() {
+            let unserved = entries(want).iter().any(|e| e.kind != AddressType::IpAddress);
+            let listed = requests(want).len() + entries(want).iter().filter(any).count();
+            let lacks = unserved || match entries(want).is_empty() {
                 true => addresses.assigned.is_empty(),
                 false => addresses.assigned.len() < listed,
             };
@@ -187,7 +187,7 @@ proptest! {
             let expected =
                 addresses.assigned.iter().filter(|a| setup.foreign.contains_key(a)).count();
             prop_assert_eq!(conflicts, expected);
-            if !want.addresses.is_empty() {
+            if !entries(want).is_empty() {
                 prop_assert_eq!(lacks, addresses.problems.len() > conflicts);
             }
         }
@@ -198,7 +198,7 @@ proptest! {
         let allocation = Setup { claims: claims.clone(), ..setup }.run();
         for (address, claim) in &allocation.claims.0 {
             if claim.published {
-                prop_assert_eq!(&claims.0[address].gateway, &claim.gateway);
+                prop_assert_eq!(&claims.0[address].users, &claim.users);
             }
         }
     }

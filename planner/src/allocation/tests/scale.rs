@@ -19,7 +19,7 @@ fn timed(name: &str, setup: &Setup) -> Allocation {
     let took = start.elapsed();
     println!("{name}: {took:?}");
     assert!(took < BOUND, "{name} took {took:?}");
-    let all: BTreeSet<_> = allocation.gateways.values().flat_map(|g| &g.assigned).collect();
+    let all: BTreeSet<_> = allocation.users.values().flat_map(|g| &g.assigned).collect();
     assert_eq!(all.len(), MANY);
     assert_eq!(allocation.claims.0.len(), MANY);
     allocation

@@ -9,10 +9,10 @@ fn claim(vip: [u8; 4], mac: u8) -> Conflict {
 fn plan(vips: &[[u8; 4]]) -> Plan {
     let vip = |address: IpAddr| {
         let announce = Announce::Layer2(vec!["eth0".to_owned()]);
-        (address, Vip { address, probe: false, announce })
+        (address, Vip { address, probe: false, announce, kernel: false })
     };
     let vips = vips.iter().map(|octets| vip(IpAddr::from(*octets))).collect();
-    Plan { vips, listeners: Vec::new() }
+    Plan { vips, ..Plan::default() }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use vipgate_api::ObjectKey;
-use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Target};
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
+use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Service, Target};
 
 use super::{Connection, ConnectionId, Shared, Verdict, Worker};
 use crate::proxy::config::Config;
@@ -24,6 +24,10 @@ fn worker() -> Worker {
     Worker::new(0, Arc::new(Shared::new(config).unwrap())).unwrap()
 }
 
+fn route_named(name: &str) -> ObjectRef {
+    ObjectRef { kind: Kind::TcpRoute, key: ObjectKey::new("default", name) }
+}
+
 /// All to one server.
 fn target(route: &str, server: SocketAddr) -> Target {
     let share = BackendShare {
@@ -32,7 +36,7 @@ fn target(route: &str, server: SocketAddr) -> Target {
         endpoints: vec![Endpoint(server)],
         unusable: None,
     };
-    Target { route: ObjectKey::new("default", route), shares: vec![share] }
+    Target { route: route_named(route), shares: vec![share] }
 }
 
 /// A connection of that worker to a server that accepts, and the client's end of it.
@@ -100,13 +104,14 @@ fn listener(route: &str, bind: SocketAddr) -> Listener {
     Listener {
         id: ListenerId {
             gateway: ObjectKey::new("default", "gw"),
+            set: None,
             name: "l".to_owned(),
             address: bind.ip(),
         },
         bind,
         // Nobody is there; the worker is not turned, so it never learns that.
-        target: Some(Arc::new(target(route, "127.39.0.6:9".parse().unwrap()))),
-        attached: [ObjectKey::new("default", route)].into(),
+        service: Service::Tcp(Some(Arc::new(target(route, "127.39.0.6:9".parse().unwrap())))),
+        attached: [route_named(route)].into(),
     }
 }
 
@@ -131,7 +136,7 @@ fn accepting_looks_for_a_newer_table() {
     let _client = TcpStream::connect(bind).unwrap();
     worker.accept(0);
     let (_, connection) = worker.connections.iter().next().unwrap();
-    assert_eq!(connection.route.name, "new");
+    assert_eq!(connection.route.as_ref().unwrap().key.name, "new");
 }
 
 /// Clients that are queued when the drain begins are served, also by a worker that has not seen

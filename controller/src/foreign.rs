@@ -1,4 +1,4 @@
-//! Addresses that other hosts were found to have, by the probes of this node.
+//! Addresses that other hosts were found to have, by the probes of our nodes.
 //!
 //! A finding holds for [`HOLDS`]: the host may leave the network, and an address that is not in the
 //! plan is not asked for. What is forgotten may be given out again, and is probed before it is used.
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use vipgate_planner::{Foreign, MacAddr, NodeReport, VipState};
 
 /// How long an address is avoided that another host was found to have.
-pub(super) const HOLDS: Duration = Duration::from_secs(300);
+pub const HOLDS: Duration = Duration::from_secs(300);
 
 /// The findings.
 #[derive(Debug, Default)]
-pub(super) struct Findings(BTreeMap<IpAddr, Finding>);
+pub struct Findings(BTreeMap<IpAddr, Finding>);
 
 #[derive(Debug)]
 struct Finding {
@@ -26,7 +26,7 @@ struct Finding {
 
 impl Findings {
     /// Takes in what the node reports now.
-    pub(super) fn learn(&mut self, report: &NodeReport, now: Instant) {
+    pub fn learn(&mut self, report: &NodeReport, now: Instant) {
         for finding in self.0.values_mut().filter(|finding| finding.asked) {
             finding.until = now + HOLDS;
             finding.asked = false;
@@ -44,18 +44,18 @@ impl Findings {
     }
 
     /// Forgets what is too long ago.
-    pub(super) fn forget(&mut self, now: Instant) {
+    pub fn forget(&mut self, now: Instant) {
         self.0.retain(|_, finding| finding.asked || finding.until > now);
     }
 
     /// When there is something to forget, if ever.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         let waiting = self.0.values().filter(|finding| !finding.asked);
         waiting.map(|finding| finding.until).min()
     }
 
     /// As the planner takes them.
-    pub(super) fn addresses(&self) -> Foreign {
+    pub fn addresses(&self) -> Foreign {
         self.0.iter().map(|(address, finding)| (*address, finding.mac)).collect()
     }
 }

@@ -1,0 +1,105 @@
+//! `vipgate speaker`: serves one node of a cluster.
+//!
+//! ```text
+//!   API server ──> watches ──> engine (planner) ──> speaker ──> the network
+//!       ^                            ^                 │
+//!       └──── Speaker object <───────┴──── reports ────┘
+//! ```
+//!
+//! It serves and announces what VirtualIPs say, and nothing else. While the API server is away it goes
+//! on with what it knows.
+
+mod copies;
+mod engine;
+mod object;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vipgate_api::Kind;
+use vipgate_controller::{cluster, watch};
+use vipgate_speaker::host::raise_open_files;
+use vipgate_speaker::node::{Config, Speaker};
+use vipgate_speaker::proxy;
+
+use crate::args::SpeakerArgs;
+use crate::logging;
+use crate::run::control_threads;
+use crate::signals::{INTERRUPTED, Signals};
+use engine::Engine;
+use object::SpeakerObject;
+
+/// What a node's plan is made from.
+const KINDS: [Kind; 17] = [
+    Kind::GatewayClass,
+    Kind::Gateway,
+    Kind::ListenerSet,
+    Kind::TcpRoute,
+    Kind::TlsRoute,
+    Kind::UdpRoute,
+    Kind::HttpRoute,
+    Kind::ReferenceGrant,
+    Kind::Namespace,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Secret,
+    Kind::IpAddressPool,
+    Kind::L2Advertisement,
+    Kind::Backend,
+    Kind::VirtualIp,
+    Kind::Node,
+];
+
+/// Serves until told to end.
+pub(crate) fn run(args: &SpeakerArgs) -> Result<ExitCode> {
+    logging::start();
+    let open_files = raise_open_files();
+    tracing::debug!(open_files, "limit on open files, raised as far as it goes");
+    let runtime = control_threads()?;
+    let outcome = runtime.block_on(serve(args));
+    // After a second SIGINT the drain is still under way on a thread; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let client = cluster::connect(args.cluster.kubeconfig.as_deref()).await?;
+    let mut config =
+        Config { proxy: proxy::Config::default(), announce_every: args.announce_interval };
+    if let Some(workers) = args.workers {
+        config.proxy.workers = workers;
+    }
+    let speaker = Arc::new(Speaker::start(config).await?);
+    let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
+    let scope = watch::Scope {
+        kinds: KINDS.to_vec(),
+        secrets_in: Some(args.cluster.namespace.clone()),
+        node: Some(args.node.clone()),
+    };
+    let events = watch::start(&client, scope, &tracker, stopped.clone());
+    let object = SpeakerObject::new(client, &args.node);
+    let writer = object.clone();
+    let engine = Engine::new(&args.node, Arc::clone(&speaker));
+    let reports = engine.statuses();
+    tracing::info!(node = args.node, "vipgate {} serves", env!("CARGO_PKG_VERSION"));
+    tokio::select! {
+        () = engine.run(events) => {}
+        () = writer.follow(reports) => {}
+        () = signals.end() => {}
+    }
+    tracing::info!(timeout = ?args.drain_timeout, "draining: listeners close, connections may finish");
+    stopped.cancel();
+    let code = tokio::select! {
+        () = speaker.drain(args.drain_timeout) => ExitCode::SUCCESS,
+        () = signals.interrupt_again() => ExitCode::from(INTERRUPTED),
+    };
+    object.delete().await;
+    tracker.close();
+    tracker.wait().await;
+    tracing::info!("ended");
+    Ok(code)
+}

@@ -1,0 +1,18 @@
+//! vipgate in a cluster: the real binary as controller and speaker, against a real API server,
+//! everything asserted from outside: in the API, on the wire and through sockets.
+
+// Clippy takes the functions that tests share for product code.
+#![allow(clippy::unwrap_used)]
+
+mod certificates;
+mod companions;
+mod contests;
+mod controllers;
+mod crds;
+mod gateways;
+mod interrupted;
+mod names;
+mod rights;
+mod services;
+mod site;
+mod versions;

@@ -1,0 +1,208 @@
+//! The usual cluster: a control plane, a node with a speaker, servers and a client, on one bridge.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use vipgate_lab::cluster::{Channel, Cluster};
+use vipgate_lab::servers::Echo;
+use vipgate_lab::{Bridge, Lab, Link, Node, Process, Program, Result, eventually, patience};
+
+const VIPGATE: &str = env!("CARGO_BIN_EXE_vipgate");
+/// Long enough for a probe, a plan, some writes and a slow machine.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// The first address of the pool.
+pub(crate) const VIP: &str = "10.77.0.200";
+
+/// Machines around an API server.
+pub(crate) struct Site {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: Node,
+    pub(crate) worker: Node,
+    pub(crate) controllers: Node,
+    pub(crate) servers: Node,
+    pub(crate) _cables: Vec<Link>,
+    pub(crate) _lan: Bridge,
+    pub(crate) _lab: Lab,
+}
+
+impl Site {
+    /// With the CRDs of the newest Gateway API, and ours.
+    pub(crate) fn new(name: &str) -> Self {
+        let site = Self::bare(name).expect("a cluster can be built");
+        site.cluster.install_gateway_api("1.6.1", Channel::Standard).expect("CRDs are accepted");
+        site.install_crds();
+        site
+    }
+
+    /// Without any CRD.
+    pub(crate) fn bare(name: &str) -> Result<Self> {
+        let lab = Lab::new(name)?;
+        let lan = lab.bridge("lan")?;
+        let node = |name: &str, address: &str| -> Result<(Node, Link)> {
+            let node = lab.node(name)?;
+            let cable = node.join(&lan, &format!("{address}/24"))?;
+            Ok((node, cable))
+        };
+        let (plane, on_plane) = node("cp", "10.77.0.1")?;
+        let (worker, on_worker) = node("worker", "10.77.0.2")?;
+        let (controllers, on_controllers) = node("ctl", "10.77.0.3")?;
+        let (servers, on_servers) = node("servers", "10.77.0.4")?;
+        let (client, on_client) = node("client", "10.77.0.5")?;
+        let cluster = Cluster::start(plane, "10.77.0.1".parse()?)?;
+        cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: vipgate-system}\n")?;
+        Ok(Self {
+            cluster,
+            client,
+            worker,
+            controllers,
+            servers,
+            _cables: vec![on_plane, on_worker, on_controllers, on_servers, on_client],
+            _lan: lan,
+            _lab: lab,
+        })
+    }
+
+    /// Our own kinds, as `vipgate crds` prints them.
+    pub(crate) fn install_crds(&self) {
+        let crds = self.controllers.run(VIPGATE, ["crds"]).unwrap();
+        self.cluster.apply(&crds).unwrap();
+        let kinds = ["virtualips", "speakers", "ipaddresspools", "l2advertisements", "backends"];
+        for kind in kinds {
+            eventually(SOON, || self.cluster.kubectl(["get", kind, "--all-namespaces"])).unwrap();
+        }
+    }
+
+    /// A controller of this name.
+    pub(crate) fn controller(&self, name: &str) -> Process {
+        let program = Program::new(VIPGATE)
+            .args(["controller", "--identity", name, "--kubeconfig"])
+            .arg(self.cluster.kubeconfig())
+            .env("VIPGATE_LOG", "info,kube=warn");
+        self.controllers.spawn(program).unwrap()
+    }
+
+    /// The speaker of the node `worker`.
+    pub(crate) fn speaker(&self) -> Process {
+        let program = Program::new(VIPGATE)
+            .args(["speaker", "--node", "worker", "--drain-timeout", "1", "--kubeconfig"])
+            .arg(self.cluster.kubeconfig())
+            .env("VIPGATE_LOG", "info,kube=warn");
+        self.worker.spawn(program).unwrap()
+    }
+
+    /// Says as the speaker of a node that these are its VIPs, and that it serves every Gateway as it
+    /// is now.
+    pub(crate) fn says(&self, node: &str, vips: Value) {
+        self.apply(&format!(
+            "apiVersion: vipgate.dev/v1alpha1\nkind: Speaker\nmetadata: {{name: {node}}}\n"
+        ));
+        let gateways = self.cluster.get(["gateways", "--all-namespaces"]).unwrap();
+        let plan: Vec<Value> = (gateways["items"].as_array().into_iter().flatten())
+            .map(|gateway| {
+                let metadata = &gateway["metadata"];
+                json!({"kind": "Gateway", "namespace": metadata["namespace"],
+                    "name": metadata["name"], "generation": metadata["generation"]})
+            })
+            .collect();
+        let patch = json!({"status": {"vips": vips, "plan": plan}}).to_string();
+        let arguments = ["patch", "speaker", node, "--subresource=status", "--type=merge"];
+        self.cluster.kubectl(arguments.into_iter().chain(["--patch", &patch])).unwrap();
+    }
+
+    pub(crate) fn apply(&self, manifest: &str) {
+        self.cluster.apply(manifest).unwrap();
+    }
+
+    /// Class and a pool of eight addresses from [`VIP`] on.
+    pub(crate) fn apply_pool(&self) {
+        self.apply(CLASS);
+        self.apply(&pool("10.77.0.200-10.77.0.207"));
+    }
+
+    /// A server that says `name` first.
+    pub(crate) fn echo(&self, port: u16, name: &str) -> Echo {
+        let address = SocketAddr::new("10.77.0.4".parse().unwrap(), port);
+        vipgate_lab::servers::echo(&self.servers, address, name).unwrap()
+    }
+
+    /// An object as JSON.
+    pub(crate) fn get(&self, kind: &str, name: &str) -> Result<Value> {
+        self.cluster.get([kind, name])
+    }
+
+    /// Waits until a condition of an object has this status and reason; returns the object.
+    pub(crate) fn condition(&self, kind: &str, name: &str, condition: &str, is: &str) -> Value {
+        eventually(SOON, || {
+            let object = self.get(kind, name)?;
+            let conditions = &object["status"]["conditions"];
+            let found = said(conditions, condition).context(condition.to_owned())?;
+            ensure!(found == is, "{kind} {name}: {condition}={found}: {conditions}");
+            Ok(object)
+        })
+        .unwrap()
+    }
+
+    /// A connection from the client.
+    pub(crate) fn connect(&self, to: &str) -> std::io::Result<TcpStream> {
+        let to: SocketAddr = to.parse().expect("an address and a port");
+        let stream = self
+            .client
+            .enter(|| TcpStream::connect_timeout(&to, patience(Duration::from_secs(3))))?;
+        stream.set_read_timeout(Some(patience(Duration::from_secs(5))))?;
+        Ok(stream)
+    }
+
+    /// The line that the server behind an address says first.
+    pub(crate) fn greeting(&self, to: &str) -> std::io::Result<String> {
+        let mut line = String::new();
+        BufReader::new(self.connect(to)?).read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+/// `True/Programmed` of a condition.
+pub(crate) fn said(conditions: &Value, kind: &str) -> Option<String> {
+    let found = conditions.as_array()?.iter().find(|condition| condition["type"] == kind)?;
+    let text = |field: &str| found[field].as_str().unwrap_or("?").to_owned();
+    Some(format!("{}/{}", text("status"), text("reason")))
+}
+
+pub(crate) const CLASS: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\n\
+    metadata: {name: vipgate}\nspec: {controllerName: vipgate.dev/gateway-controller}\n";
+
+pub(crate) fn pool(addresses: &str) -> String {
+    format!(
+        "apiVersion: vipgate.dev/v1alpha1\nkind: IPAddressPool\n\
+         metadata: {{name: pool, namespace: vipgate-system}}\nspec: {{addresses: [{addresses}]}}\n"
+    )
+}
+
+pub(crate) fn gateway(name: &str, listeners: &[(&str, u16)]) -> String {
+    let listeners: Vec<String> = listeners
+        .iter()
+        .map(|(name, port)| format!("{{name: {name}, protocol: TCP, port: {port}}}"))
+        .collect();
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}}}\n\
+         spec: {{gatewayClassName: vipgate, listeners: [{}]}}\n",
+        listeners.join(", ")
+    )
+}
+
+pub(crate) fn route(version: &str, name: &str, gateway: &str, backend: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/{version}\nkind: TCPRoute\nmetadata: {{name: {name}}}\n\
+         spec:\n  parentRefs: [{{name: {gateway}}}]\n  rules:\n  - backendRefs: \
+         [{{group: vipgate.dev, kind: Backend, name: {backend}}}]\n"
+    )
+}
+
+pub(crate) fn backend(name: &str, port: u16) -> String {
+    format!(
+        "apiVersion: vipgate.dev/v1alpha1\nkind: Backend\nmetadata: {{name: {name}}}\n\
+         spec: {{endpoints: [{{address: 10.77.0.4, port: {port}}}]}}\n"
+    )
+}

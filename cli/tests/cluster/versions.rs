@@ -1,0 +1,56 @@
+//! Releases of the Gateway API: kinds that come, go, and are served in another version.
+
+use anyhow::ensure;
+use vipgate_lab::cluster::Channel;
+use vipgate_lab::eventually;
+
+use crate::site::{SOON, Site, backend, gateway, route, said};
+
+#[test]
+fn kinds_are_followed_as_their_crds_come_and_go() {
+    let site = Site::bare("versions").unwrap();
+    site.install_crds();
+    // The controller is there first.
+    let controller = site.controller("one");
+    let _speaker = site.speaker();
+    controller.wait_for_line("leads", SOON).unwrap();
+    site.cluster.install_gateway_api("1.2.1", Channel::Experimental).unwrap();
+    site.apply_pool();
+    let _echo = site.echo(7000, "old");
+    site.apply(&gateway("web", &[("tcp", 80)]));
+    site.apply(&route("v1alpha2", "web", "web", "web"));
+    site.apply(&backend("web", 7000));
+    site.condition("gateway", "web", "Programmed", "True/Programmed");
+    let accepted = |kind: &str| {
+        eventually(SOON, || {
+            let route = site.get(kind, "web")?;
+            let conditions = &route["status"]["parents"][0]["conditions"];
+            ensure!(said(conditions, "Accepted").as_deref() == Some("True/Accepted"), "{route}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    accepted("tcproutes.v1alpha2.gateway.networking.k8s.io");
+    eventually(SOON, || {
+        ensure!(site.greeting("10.77.0.200:80")? == "old");
+        Ok(())
+    })
+    .unwrap();
+
+    // Then it is upgraded: v1 comes, traffic goes on.
+    site.cluster.install_gateway_api("1.6.1", Channel::Experimental).unwrap();
+    controller.wait_for_line("\"version\":\"v1\"", SOON).unwrap();
+    assert_eq!(site.greeting("10.77.0.200:80").unwrap(), "old");
+    accepted("tcproutes.v1.gateway.networking.k8s.io");
+
+    // And the kind goes altogether: the Gateway stays.
+    let crd = "tcproutes.gateway.networking.k8s.io";
+    site.cluster.kubectl(["delete", "crd", crd]).unwrap();
+    eventually(SOON, || {
+        let web = site.get("gateway", "web")?;
+        ensure!(web["status"]["listeners"][0]["attachedRoutes"] == 0, "{web}");
+        Ok(())
+    })
+    .unwrap();
+    site.condition("gateway", "web", "Programmed", "True/Programmed");
+}

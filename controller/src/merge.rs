@@ -1,0 +1,193 @@
+//! From what is to be said about an object to the status that it is to have: our own entries, put
+//! between those of others.
+//!
+//! What always holds: entries of others stay as and where they are; a condition whose status is the
+//! same keeps its `lastTransitionTime`; one of ours that is not said any more goes; the result of a
+//! merge, merged again, is the same. Nothing is said over a status that somebody has already written
+//! for a later generation.
+
+use serde_json::{Map, Value, json};
+use vipgate_api::{CONTROLLER_NAME, ConditionType, Kind};
+
+/// The status that an object is to have; `None` when it has it, or when a newer one is there. `ours`
+/// is as the planner says it, with `observedGeneration` in every condition; `now` is for conditions
+/// that change (RFC 3339, UTC, whole seconds).
+pub fn merged(kind: Kind, seen: Option<&Value>, ours: &Value, now: &str) -> Option<Value> {
+    let empty = Value::Object(Map::new());
+    let seen_status = seen.unwrap_or(&empty);
+    if is_newer(seen_status, ours) {
+        return None;
+    }
+    let mut status = seen_status.clone();
+    let fields = status.as_object_mut()?;
+    for (name, value) in ours.as_object()? {
+        let before = fields.get(name);
+        let after = match (name.as_str(), kind.is_route()) {
+            ("conditions", _) => conditions(before, value, now),
+            ("parents", true) => parents(before, value, now),
+            ("listeners", _) => listeners(before, value, now),
+            _ => value.clone(),
+        };
+        if before.is_none()
+            && matches!(&after, Value::Array(list) if list.is_empty())
+            && !kind.is_route()
+        {
+            continue;
+        }
+        fields.insert(name.clone(), after);
+    }
+    (status != *seen_status).then_some(status)
+}
+
+/// What a condition says, for whoever tells people of changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Listener or parent that it is about; empty for the object itself.
+    pub of: String,
+    /// Type of the condition.
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Its reason.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+}
+
+/// The conditions of the object itself that have another status or reason than before.
+pub fn transitions(before: Option<&Value>, after: &Value) -> Vec<Transition> {
+    let text =
+        |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    let list = |status: &Value| -> Vec<(String, Value)> {
+        let own = status["conditions"].as_array().into_iter().flatten();
+        let own = own.map(|condition| (String::new(), condition.clone()));
+        let parents = status["parents"].as_array().into_iter().flatten().filter(|p| is_ours(p));
+        let parents = parents.flat_map(|parent| {
+            let name = text(&parent["parentRef"], "name");
+            let all = parent["conditions"].as_array().cloned().unwrap_or_default();
+            all.into_iter().map(move |condition| (name.clone(), condition))
+        });
+        own.chain(parents).collect()
+    };
+    let old = before.map(list).unwrap_or_default();
+    let is_old = |of: &str, condition: &Value| {
+        old.iter().any(|(its, known)| {
+            its == of && ["type", "status", "reason"].iter().all(|f| known[*f] == condition[*f])
+        })
+    };
+    list(after)
+        .into_iter()
+        .filter(|(of, condition)| !is_old(of, condition))
+        .map(|(of, condition)| Transition {
+            of,
+            kind: text(&condition, "type"),
+            status: text(&condition, "status"),
+            reason: text(&condition, "reason"),
+            message: text(&condition, "message"),
+        })
+        .collect()
+}
+
+/// Whether a condition of ours is there with a later generation than we speak of.
+fn is_newer(seen: &Value, ours: &Value) -> bool {
+    let generation = |condition: &Value| condition["observedGeneration"].as_i64();
+    let all = |status: &Value| -> Vec<Value> {
+        let own = status["conditions"].as_array().cloned().unwrap_or_default();
+        let parents = status["parents"].as_array().into_iter().flatten().filter(|p| is_ours(p));
+        own.into_iter()
+            .chain(parents.flat_map(|p| p["conditions"].as_array().cloned().unwrap_or_default()))
+            .collect()
+    };
+    let newest = all(ours).iter().filter_map(generation).max();
+    let types: Vec<Value> = all(ours).iter().map(|condition| condition["type"].clone()).collect();
+    let theirs = all(seen);
+    let theirs = theirs.iter().filter(|condition| types.contains(&condition["type"]));
+    matches!((theirs.filter_map(generation).max(), newest), (Some(seen), Some(ours)) if seen > ours)
+}
+
+fn is_ours(parent: &Value) -> bool {
+    parent["controllerName"] == CONTROLLER_NAME
+}
+
+fn conditions(before: Option<&Value>, ours: &Value, now: &str) -> Value {
+    let mut list = before.and_then(Value::as_array).cloned().unwrap_or_default();
+    let said: Vec<&Value> =
+        ours.as_array().into_iter().flatten().map(|condition| &condition["type"]).collect();
+    list.retain(|known| said.contains(&&known["type"]) || !is_our_type(&known["type"]));
+    for condition in ours.as_array().into_iter().flatten() {
+        let mut condition = condition.clone();
+        let place = list.iter().position(|known| known["type"] == condition["type"]);
+        let kept = place.map(|place| &list[place]).filter(|known| {
+            known["status"] == condition["status"] && known["lastTransitionTime"].is_string()
+        });
+        condition["lastTransitionTime"] = match kept {
+            Some(known) => known["lastTransitionTime"].clone(),
+            None => json!(now),
+        };
+        match place {
+            Some(place) => list[place] = condition,
+            None => list.push(condition),
+        }
+    }
+    Value::Array(list)
+}
+
+/// Whether a condition of this type is only ever said by whoever serves the object.
+fn is_our_type(kind: &Value) -> bool {
+    kind.as_str().is_some_and(|kind| ConditionType::ALL.iter().any(|ours| ours.to_string() == kind))
+}
+
+/// A status without the times of its conditions, to compare what is said.
+pub fn timeless(status: &Value) -> Value {
+    match status {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| *name != "lastTransitionTime");
+            Value::Object(fields.map(|(name, value)| (name.clone(), timeless(value))).collect())
+        }
+        Value::Array(values) => values.iter().map(timeless).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Adds a condition to what is to be said: about the object itself, or in each of a route's entries.
+pub fn add_condition(ours: &mut Value, condition: &Value) {
+    let add = |place: &mut Value| match place["conditions"].as_array_mut() {
+        Some(conditions) => conditions.push(condition.clone()),
+        None => place["conditions"] = json!([condition]),
+    };
+    match ours["parents"].as_array_mut() {
+        Some(parents) => parents.iter_mut().for_each(add),
+        None => add(ours),
+    }
+}
+
+/// Entries of routes: others' as they are, ours in the order in which they are said.
+fn parents(before: Option<&Value>, ours: &Value, now: &str) -> Value {
+    let before = before.and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut list: Vec<Value> = before.iter().filter(|parent| !is_ours(parent)).cloned().collect();
+    for parent in ours.as_array().into_iter().flatten() {
+        let known =
+            before.iter().find(|known| is_ours(known) && known["parentRef"] == parent["parentRef"]);
+        let mut parent = parent.clone();
+        parent["conditions"] =
+            conditions(known.map(|k| &k["conditions"]), &parent["conditions"], now);
+        list.push(parent);
+    }
+    Value::Array(list)
+}
+
+/// Entries of listeners are all ours, but each may carry conditions of others.
+fn listeners(before: Option<&Value>, ours: &Value, now: &str) -> Value {
+    let before = before.and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = ours.as_array().into_iter().flatten().map(|listener| {
+        let known = before.iter().find(|known| known["name"] == listener["name"]);
+        let mut listener = listener.clone();
+        listener["conditions"] =
+            conditions(known.map(|k| &k["conditions"]), &listener["conditions"], now);
+        listener
+    });
+    Value::Array(list.collect())
+}
+
+#[cfg(test)]
+mod tests;

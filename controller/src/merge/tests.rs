@@ -1,0 +1,100 @@
+use super::*;
+
+const NOW: &str = "2026-11-27T12:00:00Z";
+const THEN: &str = "2026-01-01T00:00:00Z";
+
+fn condition(kind: &str, status: &str, generation: i64) -> Value {
+    json!({"type": kind, "status": status, "reason": "R", "message": "m",
+        "observedGeneration": generation})
+}
+
+fn since(mut condition: Value, time: &str) -> Value {
+    condition["lastTransitionTime"] = json!(time);
+    condition
+}
+
+#[test]
+fn the_times_of_conditions_that_stay_are_kept_and_a_second_merge_changes_nothing() {
+    let seen = json!({"conditions": [
+        since(condition("Accepted", "True", 1), THEN),
+        since(condition("Programmed", "False", 1), THEN),
+    ]});
+    let ours = json!({"conditions": [
+        condition("Accepted", "True", 2), condition("Programmed", "True", 2)]});
+    let status = merged(Kind::Gateway, Some(&seen), &ours, NOW).unwrap();
+    assert_eq!(status["conditions"][0], since(condition("Accepted", "True", 2), THEN));
+    assert_eq!(status["conditions"][1], since(condition("Programmed", "True", 2), NOW));
+    assert_eq!(merged(Kind::Gateway, Some(&status), &ours, "2027-01-01T00:00:00Z"), None);
+}
+
+#[test]
+fn conditions_of_others_stay_where_they_are() {
+    let foreign = since(condition("example.com/Seen", "True", 9), THEN);
+    let seen = json!({"conditions": [foreign, since(condition("Accepted", "False", 1), THEN)]});
+    let ours = json!({"conditions": [condition("Accepted", "True", 2)]});
+    let status = merged(Kind::Gateway, Some(&seen), &ours, NOW).unwrap();
+    assert_eq!(status["conditions"][0], foreign);
+    assert_eq!(status["conditions"][1]["lastTransitionTime"], NOW);
+}
+
+#[test]
+fn a_status_of_a_later_generation_is_left_alone() {
+    let seen = json!({"conditions": [since(condition("Accepted", "False", 3), THEN)]});
+    let ours = json!({"conditions": [condition("Accepted", "True", 2)]});
+    assert_eq!(merged(Kind::Gateway, Some(&seen), &ours, NOW), None);
+}
+
+#[test]
+fn the_parents_of_other_controllers_stay_and_ours_that_are_over_go() {
+    let parent = |name: &str, controller: &str| {
+        json!({"parentRef": {"name": name}, "controllerName": controller,
+            "conditions": [since(condition("Accepted", "True", 1), THEN)]})
+    };
+    let seen = json!({"parents": [
+        parent("old", CONTROLLER_NAME), parent("theirs", "example.com/c"), parent("kept", CONTROLLER_NAME)]});
+    let ours = json!({"parents": [{"parentRef": {"name": "kept"}, "controllerName": CONTROLLER_NAME,
+        "conditions": [condition("Accepted", "True", 1)]}]});
+    let status = merged(Kind::TcpRoute, Some(&seen), &ours, NOW).unwrap();
+    assert_eq!(
+        status["parents"],
+        json!([parent("theirs", "example.com/c"), parent("kept", CONTROLLER_NAME)])
+    );
+    assert_eq!(merged(Kind::TcpRoute, Some(&status), &ours, NOW), None);
+    let nothing = merged(Kind::TcpRoute, Some(&status), &json!({"parents": []}), NOW).unwrap();
+    assert_eq!(nothing["parents"], json!([parent("theirs", "example.com/c")]));
+}
+
+#[test]
+fn only_changes_are_transitions() {
+    let before = json!({"conditions": [condition("Accepted", "True", 1), condition("Programmed", "False", 1)]});
+    let after = json!({"conditions": [condition("Accepted", "True", 2), condition("Programmed", "True", 2)]});
+    let found = transitions(Some(&before), &after);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].kind.as_str(), found[0].status.as_str()), ("Programmed", "True"));
+}
+
+#[test]
+fn a_condition_of_ours_that_is_not_said_any_more_goes() {
+    let foreign = since(condition("example.com/Seen", "True", 1), THEN);
+    let seen = json!({"parents": [{"parentRef": {"name": "a"}, "controllerName": CONTROLLER_NAME,
+        "conditions": [since(condition("PartiallyInvalid", "True", 1), THEN), foreign]}]});
+    let ours = json!({"parents": [{"parentRef": {"name": "a"}, "controllerName": CONTROLLER_NAME,
+        "conditions": [condition("Accepted", "True", 2)]}]});
+    let status = merged(Kind::TcpRoute, Some(&seen), &ours, NOW).unwrap();
+    let conditions = &status["parents"][0]["conditions"];
+    assert_eq!(*conditions, json!([foreign, since(condition("Accepted", "True", 2), NOW)]));
+}
+
+#[test]
+fn a_condition_is_added_where_the_kind_has_them() {
+    let contested = condition("Contested", "True", 1);
+    let mut gateway = json!({"conditions": []});
+    add_condition(&mut gateway, &contested);
+    assert_eq!(gateway["conditions"], json!([contested]));
+    let mut route = json!({"parents": [{"conditions": []}, {"conditions": []}]});
+    add_condition(&mut route, &contested);
+    assert_eq!(route["parents"][1]["conditions"], json!([contested]));
+    let mut service = json!({"loadBalancer": {}});
+    add_condition(&mut service, &contested);
+    assert_eq!(service["conditions"], json!([contested]));
+}

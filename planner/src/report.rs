@@ -1,0 +1,158 @@
+//! What nodes do, as they report it: all reports together, and their form as `Speaker.status`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use vipgate_api::vipgate::{
+    FailedListener, PlannedObject, SpeakerStatus, SpeakerVip, SpeakerVipState,
+};
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
+
+use crate::node::{ListenerState, MacAddr, NodeReport, VipState};
+use crate::plan::{ListenerId, Plan};
+
+/// The last report of each node, by its name. Standalone there is one.
+pub type Reports = BTreeMap<String, NodeReport>;
+
+/// States of a VIP, with the nodes that are in them.
+pub(crate) fn vip_states(reports: &Reports, address: IpAddr) -> Vec<(&str, &VipState)> {
+    let all = reports.iter();
+    all.filter_map(|(node, report)| Some((node.as_str(), report.vips.get(&address)?))).collect()
+}
+
+/// How a listener stands. Bound where its VIP serves is what counts; then a failure, with its node;
+/// then bound where the VIP does not serve yet. `None` when no node says anything.
+pub(crate) fn listener_state(reports: &Reports, id: &ListenerId) -> Option<ListenerState> {
+    let (mut bound, mut failed) = (false, None);
+    for report in reports.values() {
+        let serves = matches!(report.vips.get(&id.address), Some(VipState::Serving(_)));
+        match report.listeners.get(id) {
+            Some(ListenerState::Bound) if serves => return Some(ListenerState::Bound),
+            Some(ListenerState::Bound) => bound = true,
+            Some(failure @ ListenerState::Failed(_)) => failed = Some(failure.clone()),
+            None => {}
+        }
+    }
+    failed.or(bound.then_some(ListenerState::Bound))
+}
+
+impl NodeReport {
+    /// Reads the status of a Speaker. A listener of the plan is bound there when the Gateway or
+    /// ListenerSet that it comes from is served in the generation that the plan has, and it is not
+    /// among those that failed: so a change is never taken for served before it is.
+    pub fn from_speaker(status: &SpeakerStatus, plan: &Plan) -> Self {
+        let sources: BTreeMap<ObjectRef, i64> =
+            status.plan.iter().map(|p| (p.object.clone(), p.generation)).collect();
+        let failed = |id: &ListenerId| {
+            status.failed_listeners.iter().find(|failed| {
+                (&failed.gateway, &failed.listener_set, &failed.name, failed.address)
+                    == (&id.gateway, &id.set, &id.name, id.address)
+            })
+        };
+        let served: Vec<IpAddr> = status.vips.iter().map(|vip| vip.address).collect();
+        let listeners = plan
+            .listeners
+            .iter()
+            .filter(|listener| served.contains(&listener.id.address))
+            .filter(|listener| {
+                let source = source_of(&listener.id);
+                sources.get(&source) == plan.sources.get(&source)
+            })
+            .map(|listener| {
+                let state = match failed(&listener.id) {
+                    Some(failed) => ListenerState::Failed(failed.message.clone()),
+                    None => ListenerState::Bound,
+                };
+                (listener.id.clone(), state)
+            })
+            .collect();
+        let contested = status
+            .vips
+            .iter()
+            .filter(|vip| vip.state == SpeakerVipState::Serving)
+            .filter_map(|vip| Some((vip.address, vip.conflict_mac.as_ref()?.parse().ok()?)))
+            .collect();
+        let vips = status.vips.iter().map(|vip| (vip.address, state_of(vip))).collect();
+        Self { vips, listeners, contested, sources }
+    }
+
+    /// The status of a Speaker that says the same. `members` and `errors` are taken as they are.
+    pub fn to_speaker(&self, members: Vec<String>, errors: Vec<String>) -> SpeakerStatus {
+        let plan = self.sources.iter().map(|(object, generation)| PlannedObject {
+            object: object.clone(),
+            generation: *generation,
+        });
+        let failed = self.listeners.iter().filter_map(|(id, state)| match state {
+            ListenerState::Bound => None,
+            ListenerState::Failed(message) => Some(FailedListener {
+                gateway: id.gateway.clone(),
+                listener_set: id.set.clone(),
+                name: id.name.clone(),
+                address: id.address,
+                message: message.clone(),
+            }),
+        });
+        SpeakerStatus {
+            vips: self
+                .vips
+                .iter()
+                .map(|(address, state)| self.speaker_vip(*address, state))
+                .collect(),
+            plan: plan.collect(),
+            failed_listeners: failed.collect(),
+            members,
+            errors,
+        }
+    }
+
+    fn speaker_vip(&self, address: IpAddr, state: &VipState) -> SpeakerVip {
+        let mut vip = SpeakerVip {
+            address,
+            state: SpeakerVipState::Probing,
+            interfaces: Vec::new(),
+            conflict_mac: self.contested.get(&address).map(ToString::to_string),
+            message: None,
+        };
+        match state {
+            VipState::Probing => {}
+            VipState::Conflict(mac) => {
+                vip.state = SpeakerVipState::Conflict;
+                vip.conflict_mac = Some(mac.to_string());
+            }
+            VipState::Serving(links) => {
+                vip.state = SpeakerVipState::Serving;
+                vip.interfaces.clone_from(links);
+            }
+            VipState::Failed(why) => {
+                vip.state = SpeakerVipState::Failed;
+                vip.message = Some(why.clone());
+            }
+        }
+        vip
+    }
+}
+
+/// The object that a listener comes from.
+pub(crate) fn source_of(id: &ListenerId) -> ObjectRef {
+    let of = |kind, key: &ObjectKey| ObjectRef { kind, key: key.clone() };
+    match &id.set {
+        Some(set) => of(Kind::ListenerSet, set),
+        None => of(Kind::Gateway, &id.gateway),
+    }
+}
+
+fn state_of(vip: &SpeakerVip) -> VipState {
+    let mac = || vip.conflict_mac.as_ref().and_then(|mac| mac.parse::<MacAddr>().ok());
+    match vip.state {
+        SpeakerVipState::Probing => VipState::Probing,
+        SpeakerVipState::Serving => VipState::Serving(vip.interfaces.clone()),
+        SpeakerVipState::Conflict => match mac() {
+            Some(mac) => VipState::Conflict(mac),
+            None => VipState::Failed("another host has the address".to_owned()),
+        },
+        SpeakerVipState::Failed => VipState::Failed(vip.message.clone().unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Status of a listener, whether the Gateway's own or of a ListenerSet.
+
+use std::net::IpAddr;
+
+use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
+
+use super::ListenerStatus;
+use super::gateway::View;
+use super::standing::Standing;
+use crate::admission::AdmittedListener;
+use crate::node::ListenerState;
+use crate::plan::ListenerId;
+use crate::refusal::sum;
+use crate::report::listener_state;
+
+impl View<'_> {
+    pub(super) fn socket(
+        &self,
+        listener: &AdmittedListener,
+        address: IpAddr,
+    ) -> Option<ListenerState> {
+        let id = ListenerId {
+            gateway: self.key.clone(),
+            set: listener.set.clone(),
+            name: listener.name.clone(),
+            address,
+        };
+        listener_state(self.layers.reports, &id)
+    }
+
+    /// The Gateway's own listeners, or those of one of its ListenerSets.
+    pub(super) fn listeners_of(&self, set: Option<&ObjectKey>) -> Vec<ListenerStatus> {
+        let own = self.gateway.listeners_of(set);
+        own.map(|(index, listener)| self.listener(index, listener)).collect()
+    }
+
+    fn listener(&self, index: usize, listener: &AdmittedListener) -> ListenerStatus {
+        let slots = self.layers.attachment.listeners.get(self.key);
+        let attached = slots.and_then(|slots| slots.get(index)).map_or(0, Vec::len);
+        ListenerStatus {
+            name: listener.name.clone(),
+            supported_kinds: listener.supported_kinds.clone(),
+            attached_routes: u32::try_from(attached).unwrap_or(u32::MAX),
+            conditions: vec![
+                listener_accepted(listener),
+                self.listener_programmed(listener),
+                self.listener_resolved(index, listener),
+                conflicted(listener),
+            ],
+        }
+    }
+
+    fn listener_programmed(&self, listener: &AdmittedListener) -> Condition {
+        let kind = ConditionType::Programmed;
+        if let Some(refusal) = &listener.refused {
+            let reason = if listener.is_conflicted() { refusal.reason } else { Reason::Invalid };
+            return Condition::fails(kind, reason, refusal.message.clone());
+        }
+        if let Some(refusal) = &self.gateway.refused {
+            let message = format!("the Gateway is not accepted: {}", refusal.message);
+            return Condition::fails(kind, Reason::Invalid, message);
+        }
+        if self.standings.is_empty() {
+            return Condition::fails(kind, Reason::Pending, "the Gateway has no address yet");
+        }
+        let (mut serving, mut waiting) = (Vec::new(), Vec::new());
+        for (address, standing) in &self.standings {
+            match (self.socket(listener, *address), standing) {
+                (Some(ListenerState::Failed(why)), _) => {
+                    return Condition::fails(kind, Reason::PortUnavailable, why.clone());
+                }
+                (_, Standing::Waiting(what)) => waiting.push(what.clone()),
+                (_, Standing::Down(why)) => waiting.push(why.message.clone()),
+                (None, Standing::Serving(_)) => {
+                    waiting.push(format!("port {} on {address} is not bound yet", listener.port));
+                }
+                (Some(ListenerState::Bound), Standing::Serving(text)) => {
+                    serving.push(text.as_str())
+                }
+            }
+        }
+        if !waiting.is_empty() {
+            return Condition::fails(kind, Reason::Pending, waiting.join("; "));
+        }
+        let message = format!("port {} is bound; {}", listener.port, serving.join("; "));
+        Condition::holds(kind, Reason::Programmed, message)
+    }
+
+    fn listener_resolved(&self, index: usize, listener: &AdmittedListener) -> Condition {
+        let kind = ConditionType::ResolvedRefs;
+        let certificates = self.layers.certificates.0.get(self.key);
+        let resolved = certificates.and_then(|of_each| of_each.get(index));
+        let refusals = resolved.map(|resolved| resolved.refusals.as_slice()).unwrap_or_default();
+        match sum(listener.invalid_kinds.iter().chain(refusals)) {
+            Some(refusal) => refusal.condition(kind),
+            None => Condition::holds(kind, Reason::ResolvedRefs, "every reference is resolved"),
+        }
+    }
+}
+
+fn listener_accepted(listener: &AdmittedListener) -> Condition {
+    let kind = ConditionType::Accepted;
+    match &listener.refused {
+        Some(refusal) => refusal.condition(kind),
+        None => Condition::holds(kind, Reason::Accepted, "the listener is valid"),
+    }
+}
+
+fn conflicted(listener: &AdmittedListener) -> Condition {
+    let kind = ConditionType::Conflicted;
+    match &listener.refused {
+        Some(refusal) if listener.is_conflicted() => {
+            Condition::holds(kind, refusal.reason, refusal.message.clone())
+        }
+        _ => Condition::fails(kind, Reason::NoConflicts, "no other listener is in the way"),
+    }
+}
