@@ -158,6 +158,7 @@ fn our_own_kinds_take_what_metallb_users_write() {
                 "exclusions": ["192.0.2.1"],
                 "autoAssign": false,
                 "avoidBuggyIPs": true,
+                "reclaim": false,
                 "serviceAllocation": {
                     "priority": 50,
                     "namespaces": ["shop"],

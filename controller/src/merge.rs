@@ -25,6 +25,8 @@ pub fn merged(kind: Kind, seen: Option<&Value>, ours: &Value, now: &str) -> Opti
             ("conditions", _) => conditions(before, value, now),
             ("parents", true) => parents(before, value, now),
             ("listeners", _) => listeners(before, value, now),
+            // An API server leaves the list out when it is empty.
+            ("loadBalancer", _) if !has_ingress(before) && !has_ingress(Some(value)) => continue,
             _ => value.clone(),
         };
         if before.is_none()
@@ -108,8 +110,21 @@ fn is_ours(parent: &Value) -> bool {
     parent["controllerName"] == CONTROLLER_NAME
 }
 
+fn has_ingress(balancer: Option<&Value>) -> bool {
+    let ingress = balancer.and_then(|balancer| balancer["ingress"].as_array());
+    ingress.is_some_and(|list| !list.is_empty())
+}
+
+/// Conditions of others as they are, and ours. A type in our domain is nobody else's: what we say no
+/// more of it goes.
 fn conditions(before: Option<&Value>, ours: &Value, now: &str) -> Value {
     let mut list = before.and_then(Value::as_array).cloned().unwrap_or_default();
+    let said: Vec<Value> =
+        ours.as_array().into_iter().flatten().map(|condition| condition["type"].clone()).collect();
+    list.retain(|known| {
+        let domain = known["type"].as_str().is_some_and(|kind| kind.starts_with("vipgate.dev/"));
+        !domain || said.contains(&known["type"])
+    });
     for condition in ours.as_array().into_iter().flatten() {
         let mut condition = condition.clone();
         let place = list.iter().position(|known| known["type"] == condition["type"]);
