@@ -62,7 +62,7 @@ fn get_on(one: &Want, other: &Want) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Whatever was before, those who have an address in common may.
     #[test]
