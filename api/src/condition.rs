@@ -3,6 +3,8 @@
 //! A [`Condition`] has no times and no generation: the planner has no clock, so whoever writes a
 //! status adds `observedGeneration` and keeps `lastTransitionTime` while the status is the same.
 
+mod meaning;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -78,12 +80,35 @@ pub enum ConditionType {
     /// Ours, of a Service: it has every address that it asks for.
     #[serde(rename = "vipgate.dev/AddressAssigned")]
     AddressAssigned,
+    /// Ours: another controller kept overwriting this status (only ever True).
+    #[serde(rename = "vipgate.dev/Contested")]
+    Contested,
+}
+
+impl ConditionType {
+    /// Every type.
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::Programmed,
+        Self::ResolvedRefs,
+        Self::Conflicted,
+        Self::PartiallyInvalid,
+        Self::SupportedVersion,
+        Self::AddressAssigned,
+        Self::Contested,
+    ];
+
+    /// Whether it is bad news when it holds.
+    pub fn is_negative(self) -> bool {
+        matches!(self, Self::Conflicted | Self::PartiallyInvalid | Self::Contested)
+    }
 }
 
 impl fmt::Display for ConditionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AddressAssigned => f.write_str("vipgate.dev/AddressAssigned"),
+            Self::Contested => f.write_str("vipgate.dev/Contested"),
             other => fmt::Debug::fmt(other, f),
         }
     }
@@ -184,6 +209,8 @@ pub enum Reason {
     OtherController,
     /// Ours, in lists of problems only: a backendRef without an endpoint that is ready.
     NoEndpoints,
+    /// Ours: the status is overwritten by somebody else.
+    OtherWriter,
 }
 
 impl fmt::Display for Reason {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
-use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service};
+use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service, ServiceAccount};
 use crate::vipgate::{Backend, IpAddressPool, L2Advertisement, Speaker, VirtualIp};
 
 /// Every kind that vipgate reads.
@@ -59,11 +59,13 @@ pub enum Kind {
     Speaker,
     /// core Node; only in a cluster.
     Node,
+    /// core ServiceAccount; only in a cluster.
+    ServiceAccount,
 }
 
 impl Kind {
     /// Kinds that manifests may have, in the order in which they are listed to people. In a cluster
-    /// there are VirtualIP, Speaker and Node too.
+    /// there are VirtualIP, Speaker, Node and ServiceAccount too.
     pub const ALL: [Self; 15] = [
         Self::GatewayClass,
         Self::Gateway,
@@ -103,6 +105,7 @@ impl Kind {
             Self::VirtualIp => "VirtualIP",
             Self::Speaker => "Speaker",
             Self::Node => "Node",
+            Self::ServiceAccount => "ServiceAccount",
         }
     }
 
@@ -117,7 +120,9 @@ impl Kind {
             | Self::UdpRoute
             | Self::HttpRoute
             | Self::ReferenceGrant => crate::GATEWAY_GROUP,
-            Self::Namespace | Self::Service | Self::Secret | Self::Node => "",
+            Self::Namespace | Self::Service | Self::Secret | Self::Node | Self::ServiceAccount => {
+                ""
+            }
             Self::EndpointSlice => "discovery.k8s.io",
             Self::IpAddressPool
             | Self::L2Advertisement
@@ -136,9 +141,12 @@ impl Kind {
             Self::ListenerSet => &["v1"],
             Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
             Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
-            Self::Namespace | Self::Service | Self::Secret | Self::EndpointSlice | Self::Node => {
-                &["v1"]
-            }
+            Self::Namespace
+            | Self::Service
+            | Self::Secret
+            | Self::EndpointSlice
+            | Self::Node
+            | Self::ServiceAccount => &["v1"],
             Self::IpAddressPool
             | Self::L2Advertisement
             | Self::Backend
@@ -339,6 +347,8 @@ pub enum Object {
     Speaker(Arc<Speaker>),
     /// Node.
     Node(Arc<Node>),
+    /// ServiceAccount.
+    ServiceAccount(Arc<ServiceAccount>),
 }
 
 impl Object {
@@ -363,6 +373,7 @@ impl Object {
             Self::VirtualIp(object) => &object.metadata,
             Self::Speaker(object) => &object.metadata,
             Self::Node(object) => &object.metadata,
+            Self::ServiceAccount(object) => &object.metadata,
         }
     }
 
@@ -387,6 +398,7 @@ impl Object {
             Self::VirtualIp(object) => &mut Arc::make_mut(object).metadata,
             Self::Speaker(object) => &mut Arc::make_mut(object).metadata,
             Self::Node(object) => &mut Arc::make_mut(object).metadata,
+            Self::ServiceAccount(object) => &mut Arc::make_mut(object).metadata,
         }
     }
 
@@ -411,6 +423,7 @@ impl Object {
             Self::VirtualIp(_) => Kind::VirtualIp,
             Self::Speaker(_) => Kind::Speaker,
             Self::Node(_) => Kind::Node,
+            Self::ServiceAccount(_) => Kind::ServiceAccount,
         }
     }
 
@@ -435,6 +448,7 @@ impl Object {
             Self::VirtualIp(object) => serde_json::to_value(object),
             Self::Speaker(object) => serde_json::to_value(object),
             Self::Node(object) => serde_json::to_value(object),
+            Self::ServiceAccount(object) => serde_json::to_value(object),
         };
         let mut whole = serde_json::Map::new();
         whole.insert("apiVersion".to_owned(), self.kind().api_version_in(version).into());
@@ -470,6 +484,7 @@ impl Object {
             Kind::VirtualIp => Self::VirtualIp(read(json)?),
             Kind::Speaker => Self::Speaker(read(json)?),
             Kind::Node => Self::Node(read(json)?),
+            Kind::ServiceAccount => Self::ServiceAccount(read(json)?),
         })
     }
 
@@ -524,4 +539,5 @@ resources!(
     VirtualIp,
     Speaker,
     Node,
+    ServiceAccount,
 );

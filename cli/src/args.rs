@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use vipgate_controller::companion::Companion;
 
 /// Gives Gateways an address that works: allocates virtual IPs, announces them, and forwards TCP.
 #[derive(Debug, Parser)]
@@ -80,6 +81,31 @@ pub(crate) struct ControllerArgs {
     /// Name of this replica [default: the host name, which is the pod's].
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+    /// What shows a Gateway to those who look at Services, with the labels and annotations of its
+    /// spec.infrastructure.
+    #[arg(long, value_enum, default_value_t = CompanionArg::Service, env = "VIPGATE_COMPANION")]
+    pub(crate) companion: CompanionArg,
+}
+
+/// `--companion` of `vipgate controller`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompanionArg {
+    /// A Service of type LoadBalancer, with the Gateway's addresses in its status.
+    Service,
+    /// A ServiceAccount: labels and annotations only.
+    ServiceAccount,
+    /// Nothing.
+    None,
+}
+
+impl From<CompanionArg> for Companion {
+    fn from(arg: CompanionArg) -> Self {
+        match arg {
+            CompanionArg::Service => Self::Service,
+            CompanionArg::ServiceAccount => Self::ServiceAccount,
+            CompanionArg::None => Self::None,
+        }
+    }
 }
 
 /// `vipgate speaker`.

@@ -6,7 +6,8 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_api::Kind;
-use vipgate_controller::controller::Controller;
+use vipgate_controller::companion::Companion;
+use vipgate_controller::controller::{Controller, Settings};
 use vipgate_controller::leader::Candidate;
 use vipgate_controller::{cluster, watch};
 
@@ -48,10 +49,20 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     let client = cluster::connect(args.cluster.kubeconfig.as_deref()).await?;
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
-    let scope = watch::Scope { kinds: KINDS.to_vec(), secrets_in: None };
+    let companion = Companion::from(args.companion);
+    let mut kinds = KINDS.to_vec();
+    if companion == Companion::ServiceAccount {
+        kinds.push(Kind::ServiceAccount);
+    }
+    let scope = watch::Scope { kinds, ..watch::Scope::default() };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
     let mut candidate = Candidate::new(client.clone(), &args.cluster.namespace, &identity);
-    let controller = Controller::new(client, candidate.gate(), &identity);
+    let settings = Settings {
+        identity: identity.clone(),
+        namespace: args.cluster.namespace.clone(),
+        companion,
+    };
+    let controller = Controller::new(client, candidate.gate(), settings);
     let leading = candidate.leading();
     tracing::info!(identity, "vipgate {} controls", env!("CARGO_PKG_VERSION"));
     tokio::select! {

@@ -1,10 +1,19 @@
 //! The way to the API server.
 
 use std::path::Path;
+use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
+
+/// What we call ourselves in the logs of the API server.
+const AGENT: &str = concat!("vipgate/", env!("CARGO_PKG_VERSION"));
+/// An API server that does not take a connection within it is away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// One that says nothing for so long is gone without a word. Watches are opened anew before that, so
+/// they never have reason to be silent for longer.
+const SILENCE: Duration = Duration::from_secs(75);
 
 /// Why there is no way to the API server.
 #[derive(Debug, Error)]
@@ -26,14 +35,14 @@ pub enum ConnectError {
 }
 
 /// A client as a kubeconfig says, or as the service account of the pod around us. Does not talk to
-/// the server yet: that it is away is no reason not to start.
+/// the server yet: that it is away is no reason not to start. Its requests are tried once.
 ///
 /// # Errors
 /// When there is no configuration, or an unusable one.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     // Fails only when somebody was faster, with the same provider: there is one in the tree.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let told = |error| ConnectError::Kubeconfig { path: path.display().to_string(), error };
             let kubeconfig = Kubeconfig::read_from(path).map_err(told)?;
@@ -42,5 +51,13 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
         }
         None => Config::incluster().map_err(ConnectError::NotInCluster)?,
     };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
+    // Who asks knows better when to ask again, and what for: a lease is not to be renewed late.
+    config.default_retry = false;
+    if let (Ok(name), Ok(agent)) = ("user-agent".parse(), AGENT.parse()) {
+        config.headers.push((name, agent));
+    }
     Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
 }

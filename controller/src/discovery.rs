@@ -2,18 +2,30 @@
 //! comes, goes or changes.
 //!
 //! What counts is what is *served*. A version that stands in a CRD may be off (TCPRoute `v1alpha2` in
-//! the standard channel of 1.6 is), so CRDs are only the signal to ask again.
+//! the standard channel of 1.6 is), so CRDs are only the signal to ask again. The experimental
+//! XListenerSet is another kind, in another group, and not read.
+//!
+//! What always holds: a kind that was served counts as served until its CRD, too, says that it is not:
+//! an API server that has just started may not know its CRDs yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::watch;
-use vipgate_api::Kind;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+use vipgate_api::{GATEWAY_GROUP, Kind, VIPGATE_GROUP};
+
+use crate::backoff::Backoff;
+use crate::watch::WATCH_SECONDS;
+use crate::words::{refusal, with_causes};
 
 /// What the API server serves of what we read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,137 +38,319 @@ pub struct Served {
     pub channel: Option<String>,
 }
 
-/// How long after a CRD changed discovery shows it, at most; asked again at each of these times.
-const SETTLING: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(700), Duration::from_secs(3)];
-/// How often to ask where CRDs cannot be watched, and as a net below the watch.
+/// What is known at a moment. Nothing was asked successfully yet while `served` is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Picture {
+    pub(crate) served: Option<Served>,
+    /// Why the API server does not answer, if it does not.
+    pub(crate) away: Option<String>,
+}
+
+/// When discovery is asked after a CRD changed: it follows by itself, some moments later.
+const SETTLING: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_millis(600),
+    Duration::from_millis(1500),
+    Duration::from_secs(4),
+];
+/// How often to ask without any reason, as a net below the watch of CRDs.
 const AT_LEAST: Duration = Duration::from_secs(60);
-const AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// The same where CRDs cannot be watched.
+const UNWATCHED: Duration = Duration::from_secs(5);
+/// Between two times of asking, whatever happens: CRDs come by the dozen.
+const AT_MOST: Duration = Duration::from_millis(100);
 
 const BUNDLE: &str = "gateway.networking.k8s.io/bundle-version";
 const CHANNEL: &str = "gateway.networking.k8s.io/channel";
 
-/// Asks what is served of these kinds.
+/// Asks which of these kinds are served, and in which of the versions that we read.
 ///
 /// # Errors
 /// When the API server cannot be reached, or does not tell.
-pub async fn ask(client: &Client, kinds: &[Kind]) -> kube::Result<Served> {
-    let mut served = Served::default();
-    let groups: BTreeSet<&str> = kinds.iter().map(|kind| kind.group()).collect();
-    let known = client.list_api_groups().await?;
-    for group in groups {
-        let versions: BTreeSet<String> = match group {
-            "" => BTreeSet::from(["v1".to_owned()]),
-            group => known
-                .groups
-                .iter()
-                .filter(|known| known.name == group)
-                .flat_map(|known| known.versions.iter().map(|version| version.version.clone()))
-                .collect(),
-        };
-        for version in versions {
-            let resources = match group {
-                "" => client.list_core_api_resources(&version).await?,
-                group => client.list_api_group_resources(&format!("{group}/{version}")).await?,
-            };
-            let names: BTreeSet<&str> =
-                resources.resources.iter().map(|r| r.name.as_str()).collect();
-            for kind in kinds.iter().filter(|kind| kind.group() == group) {
-                let place =
-                    |version: &str| kind.versions().iter().position(|known| *known == version);
-                let Some(found) = place(&version) else { continue };
-                if !names.contains(kind.plural().as_str()) {
-                    continue;
-                }
-                let best = served.versions.entry(*kind).or_insert(kind.versions()[found]);
-                if place(best).is_some_and(|best| found < best) {
-                    *best = kind.versions()[found];
-                }
-            }
-        }
+pub async fn ask(client: &Client, kinds: &[Kind]) -> kube::Result<BTreeMap<Kind, &'static str>> {
+    let places: BTreeSet<(&str, &str)> = kinds
+        .iter()
+        .flat_map(|kind| kind.versions().iter().map(|version| (kind.group(), *version)))
+        .collect();
+    let answers = join_all(places.iter().map(|(group, version)| resources(client, group, version)));
+    let mut there = BTreeSet::new();
+    for ((group, version), names) in places.iter().zip(answers.await) {
+        there.extend(names?.into_iter().map(|name| (*group, *version, name)));
     }
-    Ok(served)
+    let preferred = |kind: &Kind| {
+        let is_served =
+            |version: &&&'static str| there.contains(&(kind.group(), **version, kind.plural()));
+        kind.versions().iter().find(is_served).map(|version| (*kind, *version))
+    };
+    Ok(kinds.iter().filter_map(preferred).collect())
 }
 
-/// Whether a kind is not served any more, as its CRD says. Discovery alone does not count: an API
-/// server that has just started may not know its CRDs yet.
-pub async fn is_gone(client: &Client, kind: Kind) -> bool {
+/// Names of the resources of a group and version; none where it is not served.
+async fn resources(client: &Client, group: &str, version: &str) -> kube::Result<Vec<String>> {
+    let answer = match group {
+        "" => client.list_core_api_resources(version).await,
+        group => client.list_api_group_resources(&format!("{group}/{version}")).await,
+    };
+    match answer {
+        Ok(list) => Ok(list.resources.into_iter().map(|resource| resource.name).collect()),
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a kind is not served any more, as its CRD says.
+async fn is_gone(client: &Client, kind: Kind) -> bool {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    match crds.get_opt(&format!("{}.{}", kind.plural(), kind.group())).await {
+    match crds.get_opt(&crd_name(kind)).await {
         Ok(None) => true,
         Ok(Some(crd)) => {
             let ours = |name: &str| kind.versions().contains(&name);
             !crd.spec.versions.iter().any(|version| version.served && ours(&version.name))
         }
+        // Who may not see CRDs has to believe discovery.
+        Err(kube::Error::Api(refusal)) => refusal.code == 403,
         Err(_) => false,
     }
 }
 
-/// Follows what is served, for ever. What cannot be learned is logged, and asked for again.
-pub async fn follow(client: Client, kinds: Vec<Kind>, out: watch::Sender<Served>) {
-    let crds: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client.clone());
-    let mut events = watcher(crds, watcher::Config::default()).default_backoff().boxed();
-    let mut labels: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
-    let mut due: Vec<tokio::time::Instant> = vec![tokio::time::Instant::now()];
-    let mut said = String::new();
-    loop {
-        let next =
-            due.iter().min().copied().unwrap_or_else(|| tokio::time::Instant::now() + AT_LEAST);
-        tokio::select! {
-            event = events.next() => {
-                match event {
-                    Some(Ok(watcher::Event::Apply(crd) | watcher::Event::InitApply(crd))) => {
-                        let name = crd.name_any();
-                        if name.ends_with(vipgate_api::GATEWAY_GROUP) {
-                            let of = |key: &str| crd.annotations().get(key).cloned();
-                            labels.insert(name, (of(BUNDLE), of(CHANNEL)));
-                        }
-                    }
-                    Some(Ok(watcher::Event::Delete(crd))) => {
-                        labels.remove(&crd.name_any());
-                    }
-                    Some(Ok(watcher::Event::Init | watcher::Event::InitDone)) => {}
-                    Some(Err(error)) => {
-                        let text = error.to_string();
-                        if text != said {
-                            tracing::warn!(error = text, "CRDs cannot be watched; new ones are \
-                                noticed once a minute");
-                            said = text;
-                        }
-                        continue;
-                    }
-                    None => return,
-                }
-                due = SETTLING.iter().map(|after| tokio::time::Instant::now() + *after).collect();
-            }
-            () = tokio::time::sleep_until(next) => {
-                let now = tokio::time::Instant::now();
-                due.retain(|time| *time > now);
-                match ask(&client, &kinds).await {
-                    Ok(mut served) => {
-                        // The GatewayClass is in every release and channel.
-                        let gateway_class = format!("gatewayclasses.{}", vipgate_api::GATEWAY_GROUP);
-                        if let Some((bundle, channel)) = labels.get(&gateway_class) {
-                            served.bundle.clone_from(bundle);
-                            served.channel.clone_from(channel);
-                        }
-                        out.send_if_modified(|current| {
-                            let changed = *current != served;
-                            if changed {
-                                *current = served;
-                            }
-                            changed
-                        });
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the API server does not tell what it serves");
-                        due.push(now + AFTER_FAILURE);
+fn crd_name(kind: Kind) -> String {
+    format!("{}.{}", kind.plural(), kind.group())
+}
+
+/// Follows what is served.
+pub(crate) struct Follower {
+    client: Client,
+    kinds: Vec<Kind>,
+    out: watch::Sender<Picture>,
+    /// Somebody has a reason to ask: a watch lost its kind, or the server.
+    doubts: Arc<Notify>,
+    crds: Crds,
+    /// When to ask.
+    due: Vec<Instant>,
+    asked: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        client: Client,
+        kinds: Vec<Kind>,
+        out: watch::Sender<Picture>,
+        doubts: Arc<Notify>,
+    ) -> Self {
+        let crds = Crds::new(client.clone());
+        let due = vec![Instant::now()];
+        let backoff = Backoff::default();
+        Self { client, kinds, out, doubts, crds, due, asked: None, backoff }
+    }
+
+    /// Goes on until nobody is interested any more.
+    pub(crate) async fn run(mut self) {
+        let doubts = Arc::clone(&self.doubts);
+        while !self.out.is_closed() {
+            let next = self.next();
+            tokio::select! {
+                changed = self.crds.changed() => {
+                    if changed {
+                        self.soon();
                     }
                 }
+                () = doubts.notified() => {
+                    // While it is away it is asked for often enough.
+                    if self.out.borrow().away.is_none() {
+                        self.soon();
+                    }
+                }
+                () = sleep_until(next) => self.ask().await,
             }
-        }
-        if out.is_closed() {
-            return;
         }
     }
+
+    fn soon(&mut self) {
+        let now = Instant::now();
+        self.due = SETTLING.iter().map(|after| now + *after).collect();
+    }
+
+    fn next(&self) -> Instant {
+        let often = if self.crds.watched { AT_LEAST } else { UNWATCHED };
+        let regular = self.asked.map_or_else(Instant::now, |asked| asked + often);
+        let next = self.due.iter().min().map_or(regular, |due| regular.min(*due));
+        self.asked.map_or(next, |asked| next.max(asked + AT_MOST))
+    }
+
+    async fn ask(&mut self) {
+        let answer = ask(&self.client, &self.kinds).await;
+        let now = Instant::now();
+        self.asked = Some(now);
+        self.due.retain(|due| *due > now);
+        let mut picture = self.out.borrow().clone();
+        match answer {
+            Ok(versions) => {
+                self.backoff.reset();
+                let before = picture.served.unwrap_or_default().versions;
+                let versions = self.believed(before, versions).await;
+                let (bundle, channel) = self.crds.release();
+                picture =
+                    Picture { served: Some(Served { versions, bundle, channel }), away: None };
+            }
+            Err(error) => {
+                self.due.push(now + self.backoff.wait());
+                picture.away = Some(with_causes(&error));
+            }
+        }
+        self.out.send_if_modified(|current| {
+            say(current.away.as_ref(), picture.away.as_ref());
+            let changed = *current != picture;
+            *current = picture;
+            changed
+        });
+    }
+
+    /// The versions as they are now, and those that cannot be gone yet.
+    async fn believed(
+        &mut self,
+        before: BTreeMap<Kind, &'static str>,
+        mut now: BTreeMap<Kind, &'static str>,
+    ) -> BTreeMap<Kind, &'static str> {
+        for (kind, version) in before {
+            if !now.contains_key(&kind) && !is_gone(&self.client, kind).await {
+                now.insert(kind, version);
+                self.due.push(Instant::now() + SETTLING[1]);
+            }
+        }
+        now
+    }
+}
+
+fn say(before: Option<&String>, now: Option<&String>) {
+    match (before, now) {
+        (None, Some(why)) => {
+            tracing::warn!(why, "the API server does not answer; what is known stays")
+        }
+        (Some(_), None) => tracing::info!("the API server answers again"),
+        _ => {}
+    }
+}
+
+type Crd = PartialObjectMeta<CustomResourceDefinition>;
+
+/// The CRDs of our kinds, as their metadata says.
+struct Crds {
+    events: BoxStream<'static, watcher::Result<watcher::Event<Crd>>>,
+    /// Release and channel, by name.
+    known: BTreeMap<String, (Option<String>, Option<String>)>,
+    listing: BTreeMap<String, (Option<String>, Option<String>)>,
+    /// Whether they can be followed.
+    watched: bool,
+    backoff: Backoff,
+    wait_until: Option<Instant>,
+    said: Option<String>,
+}
+
+impl Crds {
+    fn new(client: Client) -> Self {
+        // Metadata is all that is asked for.
+        let crds: Api<Crd> = Api::all(client);
+        Self {
+            events: watcher(crds, watcher::Config::default().timeout(WATCH_SECONDS)).boxed(),
+            known: BTreeMap::new(),
+            listing: BTreeMap::new(),
+            watched: true,
+            backoff: Backoff::default(),
+            wait_until: None,
+            said: None,
+        }
+    }
+
+    /// Waits for the next thing that happens; says whether it concerns us. May be dropped while it
+    /// waits.
+    async fn changed(&mut self) -> bool {
+        if let Some(time) = self.wait_until {
+            sleep_until(time).await;
+            self.wait_until = None;
+        }
+        let Some(event) = self.events.next().await else {
+            // It never ends.
+            return std::future::pending().boxed().await;
+        };
+        match event {
+            Ok(event) => {
+                self.well();
+                self.take(event)
+            }
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    fn take(&mut self, event: watcher::Event<Crd>) -> bool {
+        match event {
+            watcher::Event::Init => self.listing.clear(),
+            watcher::Event::InitApply(crd) => {
+                if is_ours(&crd) {
+                    self.listing.insert(crd.name_any(), release(&crd));
+                }
+            }
+            watcher::Event::InitDone => {
+                self.known = std::mem::take(&mut self.listing);
+                return true;
+            }
+            watcher::Event::Apply(crd) if is_ours(&crd) => {
+                self.known.insert(crd.name_any(), release(&crd));
+                return true;
+            }
+            watcher::Event::Delete(crd) if is_ours(&crd) => {
+                self.known.remove(&crd.name_any());
+                return true;
+            }
+            watcher::Event::Apply(_) | watcher::Event::Delete(_) => {}
+        }
+        false
+    }
+
+    fn well(&mut self) {
+        self.backoff.reset();
+        self.watched = true;
+        if self.said.take().is_some() {
+            tracing::info!("CRDs can be watched again");
+        }
+    }
+
+    fn failed(&mut self, error: &watcher::Error) {
+        self.wait_until = Some(Instant::now() + self.backoff.wait());
+        let Some((verb, status)) = refusal(error) else { return };
+        if status.code == 410 {
+            return;
+        }
+        self.watched = false;
+        let text = format!(
+            "may not {verb} CRDs, so changes of them are noticed late: give this ServiceAccount the \
+             verbs get, list and watch on customresourcedefinitions of API group \
+             apiextensions.k8s.io ({})",
+            status.message
+        );
+        if self.said.as_ref() != Some(&text) {
+            tracing::warn!("{text}");
+            self.said = Some(text);
+        }
+    }
+
+    /// Release and channel of the Gateway API. The GatewayClass is in every release and channel.
+    fn release(&self) -> (Option<String>, Option<String>) {
+        self.known.get(&crd_name(Kind::GatewayClass)).cloned().unwrap_or_default()
+    }
+}
+
+fn is_ours(crd: &Crd) -> bool {
+    let name = crd.name_any();
+    let group = name.split_once('.').map(|(_, group)| group);
+    group.is_some_and(|group| [GATEWAY_GROUP, VIPGATE_GROUP].contains(&group))
+}
+
+fn release(crd: &Crd) -> (Option<String>, Option<String>) {
+    let of = |key: &str| crd.annotations().get(key).cloned();
+    (of(BUNDLE), of(CHANNEL))
 }

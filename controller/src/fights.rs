@@ -1,70 +1,108 @@
 //! Other controllers that write what we write.
 //!
-//! A status that we wrote, and that somebody turned back although nothing else changed, is a reversal.
-//! After three in a minute writing stops for that object, for five minutes or until there is something
-//! new to say: two controllers that correct each other thousands of times a minute take the API server
-//! down with them.
+//! Something that we wrote, and that somebody turned back although we have nothing new to say, is a
+//! reversal. At the third in a minute writing stops for that object, for five minutes or until there
+//! is something new to say: two controllers that correct each other thousands of times a minute take
+//! the API server down with them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 use vipgate_api::ObjectRef;
 
 const WINDOW: Duration = Duration::from_secs(60);
-const MOST: usize = 3;
-const PAUSE: Duration = Duration::from_secs(300);
+/// So many reversals are a fight.
+const FIGHT: usize = 3;
+/// How long a fight stops the writing.
+pub const PAUSE: Duration = Duration::from_secs(300);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Fights(BTreeMap<ObjectRef, Fight>);
+pub struct Fights(BTreeMap<ObjectRef, Contest>);
 
 #[derive(Debug)]
-struct Fight {
-    /// What we wanted to say the last time.
+struct Contest {
+    /// What we want to say.
     wanted: Value,
+    /// It stood there once: that it does not any more is somebody's work.
+    stood: bool,
     reversals: VecDeque<Instant>,
     paused_until: Option<Instant>,
 }
 
+/// Whether to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes.
+    Write,
+    /// No, and that is new: this is a fight. Once it may be said, then no more.
+    Begins,
+    /// No: it is still one.
+    Paused,
+}
+
 impl Fights {
-    /// Whether a status that differs from what we want may be written.
-    pub fn may_write(&mut self, object: &ObjectRef, wanted: &Value, now: Instant) -> bool {
-        let Some(fight) = self.0.get_mut(object).filter(|fight| fight.wanted == *wanted) else {
+    /// Whether something that is not as we want it may be written.
+    pub fn judge(&mut self, object: &ObjectRef, wanted: &Value, now: Instant) -> Verdict {
+        let Some(contest) = self.0.get_mut(object).filter(|contest| contest.wanted == *wanted)
+        else {
             let wanted = wanted.clone();
-            let fight = Fight { wanted, reversals: VecDeque::new(), paused_until: None };
-            self.0.insert(object.clone(), fight);
-            return true;
+            let contest =
+                Contest { wanted, stood: false, reversals: VecDeque::new(), paused_until: None };
+            self.0.insert(object.clone(), contest);
+            return Verdict::Write;
         };
-        if let Some(until) = fight.paused_until {
+        if let Some(until) = contest.paused_until {
             if now < until {
-                return false;
+                return Verdict::Paused;
             }
-            fight.paused_until = None;
-            fight.reversals.clear();
+            contest.paused_until = None;
+            contest.reversals.clear();
+            contest.stood = false;
         }
-        fight.reversals.push_back(now);
-        while fight.reversals.front().is_some_and(|first| *first + WINDOW < now) {
-            fight.reversals.pop_front();
+        if std::mem::take(&mut contest.stood) {
+            contest.reversals.push_back(now);
         }
-        if fight.reversals.len() > MOST {
-            tracing::error!(
-                %object,
-                "somebody else writes the status of this object as we do, and differently: writing \
-                 stops for {} s; look for a second controller in its metadata.managedFields \
-                 (kubectl get --show-managed-fields)",
-                PAUSE.as_secs()
-            );
-            fight.paused_until = Some(now + PAUSE);
-            return false;
+        while contest.reversals.front().is_some_and(|first| *first + WINDOW < now) {
+            contest.reversals.pop_front();
         }
-        true
+        if contest.reversals.len() < FIGHT {
+            return Verdict::Write;
+        }
+        contest.paused_until = Some(now + PAUSE);
+        Verdict::Begins
+    }
+
+    /// What was last judged has been written.
+    pub fn wrote(&mut self, object: &ObjectRef) {
+        if let Some(contest) = self.0.get_mut(object) {
+            contest.stood = true;
+        }
+    }
+
+    /// An object is gone.
+    pub fn forget(&mut self, object: &ObjectRef) {
+        self.0.remove(object);
     }
 
     /// When the next pause is over.
-    pub fn due(&self) -> Option<Instant> {
-        self.0.values().filter_map(|fight| fight.paused_until).min()
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        let pauses = self.0.values().filter_map(|contest| contest.paused_until);
+        pauses.filter(|until| *until > now).min()
     }
+}
+
+/// Who else writes an object, as its `metadata.managedFields` say: of the other field managers the
+/// one that wrote last, of those of the status if there are any.
+pub fn rival<'a>(managers: &'a [ManagedFieldsEntry], me: &str) -> Option<&'a str> {
+    let others = managers.iter().filter(|entry| entry.manager.as_deref() != Some(me));
+    let last = others.max_by_key(|entry| {
+        let of_status = entry.subresource.as_deref() == Some("status");
+        (of_status, entry.time.as_ref().map(|time| time.0))
+    });
+    last?.manager.as_deref()
 }
 
 #[cfg(test)]
@@ -78,17 +116,31 @@ mod tests {
         ObjectRef { kind: Kind::Gateway, key: ObjectKey::new("default", "web") }
     }
 
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Judges, and writes if that is allowed.
+    fn write(fights: &mut Fights, wanted: &Value, now: Instant) -> Verdict {
+        let verdict = fights.judge(&object(), wanted, now);
+        if verdict == Verdict::Write {
+            fights.wrote(&object());
+        }
+        verdict
+    }
+
     #[test]
-    fn the_fourth_reversal_in_a_minute_stops_the_writing_until_there_is_news() {
+    fn the_third_reversal_in_a_minute_stops_the_writing_until_there_is_news() {
         let (mut fights, start) = (Fights::default(), Instant::now());
         let one = json!({"say": 1});
-        for second in 0..4 {
-            assert!(fights.may_write(&object(), &one, start + Duration::from_secs(second)));
+        for second in 0..3 {
+            assert_eq!(write(&mut fights, &one, start + seconds(second)), Verdict::Write);
         }
-        let then = start + Duration::from_secs(5);
-        assert!(!fights.may_write(&object(), &one, then));
-        assert_eq!(fights.due(), Some(then + PAUSE));
-        assert!(fights.may_write(&object(), &json!({"say": 2}), then));
+        let then = start + seconds(5);
+        assert_eq!(write(&mut fights, &one, then), Verdict::Begins);
+        assert_eq!(write(&mut fights, &one, then), Verdict::Paused);
+        assert_eq!(fights.due(then), Some(then + PAUSE));
+        assert_eq!(write(&mut fights, &json!({"say": 2}), then), Verdict::Write);
     }
 
     #[test]
@@ -96,12 +148,39 @@ mod tests {
         let (mut fights, start) = (Fights::default(), Instant::now());
         let one = json!({"say": 1});
         for minute in 0..20 {
-            assert!(fights.may_write(&object(), &one, start + Duration::from_secs(61 * minute)));
+            assert_eq!(write(&mut fights, &one, start + seconds(61 * minute)), Verdict::Write);
         }
-        let mut then = start + Duration::from_secs(10_000);
-        while fights.may_write(&object(), &one, then) {
+        let mut then = start + seconds(10_000);
+        while write(&mut fights, &one, then) == Verdict::Write {
             then += Duration::from_millis(10);
         }
-        assert!(fights.may_write(&object(), &one, then + PAUSE));
+        assert_eq!(write(&mut fights, &one, then + PAUSE), Verdict::Write);
+        assert_eq!(fights.due(then + PAUSE), None);
+    }
+
+    #[test]
+    fn a_write_that_does_not_succeed_and_is_tried_again_is_no_reversal() {
+        let (mut fights, now) = (Fights::default(), Instant::now());
+        for _ in 0..100 {
+            assert_eq!(fights.judge(&object(), &json!(1), now), Verdict::Write);
+        }
+    }
+
+    #[test]
+    fn the_rival_is_who_wrote_the_status_last() {
+        let entry = |manager: &str, subresource: Option<&str>, second: i64| ManagedFieldsEntry {
+            manager: Some(manager.to_owned()),
+            subresource: subresource.map(str::to_owned),
+            time: jiff::Timestamp::from_second(second)
+                .ok()
+                .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time),
+            ..ManagedFieldsEntry::default()
+        };
+        let mut managers = vec![entry("me", Some("status"), 9), entry("kubectl", None, 8)];
+        assert_eq!(rival(&managers, "me"), Some("kubectl"));
+        managers.push(entry("old", Some("status"), 1));
+        managers.push(entry("other", Some("status"), 2));
+        assert_eq!(rival(&managers, "me"), Some("other"));
+        assert_eq!(rival(&managers[..1], "me"), None);
     }
 }

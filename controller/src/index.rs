@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use vipgate_api::k8s::ServiceAccount;
 use vipgate_api::vipgate::SpeakerStatus;
-use vipgate_api::{Kind, Object, ObjectKey, ObjectRef};
+use vipgate_api::{Kind, Object, ObjectKey, ObjectRef, Resource, Stored};
+use vipgate_planner::world::Shelf;
 use vipgate_planner::{Planner, Role};
 
 use crate::claims::Vips;
@@ -25,6 +27,8 @@ pub struct Index {
     pub seen: BTreeMap<ObjectRef, Arc<Seen>>,
     /// What the speakers say.
     pub speakers: BTreeMap<String, SpeakerStatus>,
+    /// ServiceAccounts, where they are watched.
+    pub accounts: Shelf<ServiceAccount>,
     hosts: BTreeMap<String, Vec<IpAddr>>,
     awaited: Option<BTreeSet<Kind>>,
     complete: BTreeSet<Kind>,
@@ -38,6 +42,7 @@ impl Default for Index {
             vips: Vips::default(),
             seen: BTreeMap::new(),
             speakers: BTreeMap::new(),
+            accounts: Shelf::new(),
             hosts: BTreeMap::new(),
             awaited: None,
             complete: BTreeSet::new(),
@@ -63,6 +68,10 @@ impl Index {
                         self.speakers.insert(name, speaker.status.clone());
                     }
                     Object::Node(node) => self.host(node),
+                    Object::ServiceAccount(account) => {
+                        let stored = Stored { object: Arc::clone(account), age };
+                        self.accounts.insert(account.key(), stored);
+                    }
                     _ => drop(self.planner.apply(object, age)),
                 }
             }
@@ -75,6 +84,7 @@ impl Index {
                         self.hosts.remove(&reference.key.name);
                         self.reserve();
                     }
+                    Kind::ServiceAccount => drop(self.accounts.remove(&reference.key)),
                     _ => drop(self.planner.delete(&reference)),
                 }
             }
@@ -83,11 +93,12 @@ impl Index {
                 self.troubled.remove(&kind);
             }
             Event::Trouble(kind, _) => drop(self.troubled.insert(kind)),
+            Event::Well(kind) => drop(self.troubled.remove(&kind)),
             Event::Served(served) => {
                 self.complete.retain(|kind| served.versions.contains_key(kind));
                 self.awaited = Some(served.versions.keys().copied().collect());
             }
-            Event::Unreadable(..) => {}
+            Event::Unreadable(..) | Event::Away(_) => {}
         }
     }
 
@@ -104,6 +115,28 @@ impl Index {
         self.awaited.as_ref().is_some_and(|awaited| awaited.is_subset(&self.complete))
     }
 
+    /// Whether all objects of these kinds are known, so that one that is not there is gone.
+    pub fn knows(&self, kinds: &[Kind]) -> bool {
+        self.awaited.as_ref().is_some_and(|awaited| {
+            kinds.iter().all(|kind| !awaited.contains(kind) || self.complete.contains(kind))
+        })
+    }
+
+    /// Whether the planner's world has an object as it was last seen or written: what is worked out
+    /// from an older one is not to be written.
+    pub fn is_current(&self, object: &ObjectRef) -> bool {
+        let world = self.planner.world();
+        let metadata = match object.kind {
+            Kind::GatewayClass => world.classes.get(&object.key).map(|s| &s.object.metadata),
+            Kind::Service => world.services.get(&object.key).map(|s| &s.object.metadata),
+            Kind::Secret => world.secrets.get(&object.key).map(|s| &s.object.metadata),
+            Kind::ServiceAccount => self.accounts.get(&object.key).map(|s| &s.object.metadata),
+            _ => return true,
+        };
+        let in_world = metadata.and_then(|metadata| metadata.resource_version.as_deref());
+        in_world == self.seen.get(object).map(|seen| seen.resource_version.as_str())
+    }
+
     /// `metadata.generation` of an object.
     pub fn generation(&self, object: &ObjectRef) -> Option<i64> {
         let world = self.planner.world();
@@ -113,6 +146,8 @@ impl Index {
             Kind::Gateway => world.gateways.get(key)?.object.metadata.generation,
             Kind::ListenerSet => world.listener_sets.get(key)?.object.metadata.generation,
             kind if kind.is_route() => world.routes.get(object)?.object.metadata.generation,
+            Kind::IpAddressPool => world.pools.get(key)?.object.metadata.generation,
+            // The API server gives Services none.
             _ => None,
         }
     }

@@ -8,15 +8,22 @@
 //!
 //! [`cluster`], [`discovery`] and [`watch`] serve the speaker too.
 
+pub mod backoff;
 pub mod certificates;
+pub mod change;
 pub mod claims;
+pub mod class;
 pub mod cluster;
+pub mod companion;
 pub mod controller;
 pub mod discovery;
+pub mod events;
 pub mod fights;
 pub mod foreign;
+mod hash;
 pub mod index;
 pub mod leader;
 pub mod merge;
 pub mod watch;
+mod words;
 pub mod writer;

@@ -2,11 +2,12 @@
 //! between those of others.
 //!
 //! What always holds: entries of others stay as and where they are; a condition whose status is the
-//! same keeps its `lastTransitionTime`; the result of a merge, merged again, is the same. Nothing is
-//! said over a status that somebody has already written for a later generation.
+//! same keeps its `lastTransitionTime`; one of ours that is not said any more goes; the result of a
+//! merge, merged again, is the same. Nothing is said over a status that somebody has already written
+//! for a later generation.
 
 use serde_json::{Map, Value, json};
-use vipgate_api::{CONTROLLER_NAME, Kind};
+use vipgate_api::{CONTROLLER_NAME, ConditionType, Kind};
 
 /// The status that an object is to have; `None` when it has it, or when a newer one is there. `ours`
 /// is as the planner says it, with `observedGeneration` in every condition; `now` is for conditions
@@ -115,16 +116,11 @@ fn has_ingress(balancer: Option<&Value>) -> bool {
     ingress.is_some_and(|list| !list.is_empty())
 }
 
-/// Conditions of others as they are, and ours. A type in our domain is nobody else's: what we say no
-/// more of it goes.
 fn conditions(before: Option<&Value>, ours: &Value, now: &str) -> Value {
     let mut list = before.and_then(Value::as_array).cloned().unwrap_or_default();
-    let said: Vec<Value> =
-        ours.as_array().into_iter().flatten().map(|condition| condition["type"].clone()).collect();
-    list.retain(|known| {
-        let domain = known["type"].as_str().is_some_and(|kind| kind.starts_with("vipgate.dev/"));
-        !domain || said.contains(&known["type"])
-    });
+    let said: Vec<&Value> =
+        ours.as_array().into_iter().flatten().map(|condition| &condition["type"]).collect();
+    list.retain(|known| said.contains(&&known["type"]) || !is_our_type(&known["type"]));
     for condition in ours.as_array().into_iter().flatten() {
         let mut condition = condition.clone();
         let place = list.iter().position(|known| known["type"] == condition["type"]);
@@ -141,6 +137,35 @@ fn conditions(before: Option<&Value>, ours: &Value, now: &str) -> Value {
         }
     }
     Value::Array(list)
+}
+
+/// Whether a condition of this type is only ever said by whoever serves the object.
+fn is_our_type(kind: &Value) -> bool {
+    kind.as_str().is_some_and(|kind| ConditionType::ALL.iter().any(|ours| ours.to_string() == kind))
+}
+
+/// A status without the times of its conditions, to compare what is said.
+pub fn timeless(status: &Value) -> Value {
+    match status {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| *name != "lastTransitionTime");
+            Value::Object(fields.map(|(name, value)| (name.clone(), timeless(value))).collect())
+        }
+        Value::Array(values) => values.iter().map(timeless).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Adds a condition to what is to be said: about the object itself, or in each of a route's entries.
+pub fn add_condition(ours: &mut Value, condition: &Value) {
+    let add = |place: &mut Value| match place["conditions"].as_array_mut() {
+        Some(conditions) => conditions.push(condition.clone()),
+        None => place["conditions"] = json!([condition]),
+    };
+    match ours["parents"].as_array_mut() {
+        Some(parents) => parents.iter_mut().for_each(add),
+        None => add(ours),
+    }
 }
 
 /// Entries of routes: others' as they are, ours in the order in which they are said.

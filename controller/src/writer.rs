@@ -5,6 +5,8 @@
 //!   since, nothing is written: the watch brings the newer one, and everything is worked out again.
 //! * The gate is asked right before each request.
 
+use std::time::Duration;
+
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
 };
@@ -13,10 +15,14 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use vipgate_api::{Kind, ObjectRef};
 
+use crate::fights::rival;
 use crate::leader::Gate;
 
 /// Name of the field manager of everything that the controller writes.
 pub const MANAGER: &str = "vipgate-controller";
+
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What became of a write.
 #[derive(Debug)]
@@ -61,7 +67,8 @@ impl Writer {
         }
     }
 
-    /// Replaces the fields of a status that are in `status`.
+    /// Replaces the status of an object. `status` has to be worked out from the version that is
+    /// named, so that what others wrote is in it.
     pub async fn status(
         &self,
         object: &ObjectRef,
@@ -72,11 +79,28 @@ impl Writer {
         if !self.gate.is_open() {
             return Written::Closed;
         }
-        let body = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
+        // As a patch that puts the old resourceVersion back: refused with 409 when it is not the
+        // present one. Unlike a PUT it needs nothing of the object but that.
+        let patch = json!([
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let patch = match serde_json::from_value(patch) {
+            Ok(patch) => Patch::<()>::Json(patch),
+            Err(error) => return Written::Failed(error.to_string()),
+        };
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         let api = self.api(object.kind, version, &object.key.namespace);
-        let outcome = api.patch_status(&object.key.name, &params, &Patch::Merge(&body)).await;
-        self.outcome(outcome, object, "update the status of")
+        let request = api.patch_status(&object.key.name, &params, &patch);
+        answer(request, object, "update the status of").await
+    }
+
+    /// Who else writes an object, if that can be learned.
+    pub async fn rival(&self, object: &ObjectRef, version: &str) -> Option<String> {
+        let api = self.api(object.kind, version, &object.key.namespace);
+        let now = api.get_metadata(&object.key.name).await.ok()?;
+        let managers = now.metadata.managed_fields.unwrap_or_default();
+        rival(&managers, MANAGER).map(str::to_owned)
     }
 
     /// Changes fields of an object, as a JSON merge patch (RFC 7396).
@@ -93,8 +117,8 @@ impl Writer {
         change["metadata"]["resourceVersion"] = resource_version.into();
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         let api = self.api(object.kind, version, &object.key.namespace);
-        let outcome = api.patch(&object.key.name, &params, &Patch::Merge(&change)).await;
-        self.outcome(outcome, object, "patch")
+        let patch = Patch::Merge(&change);
+        answer(api.patch(&object.key.name, &params, &patch), object, "patch").await
     }
 
     /// Creates an object. That it exists is [`Written::Overtaken`].
@@ -104,11 +128,10 @@ impl Writer {
         }
         let api = self.api(object.kind, version, &object.key.namespace);
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
-        let outcome = match serde_json::from_value(body) {
-            Ok(body) => api.create(&params, &body).await,
-            Err(error) => return Written::Failed(error.to_string()),
-        };
-        self.outcome(outcome, object, "create")
+        match serde_json::from_value(body) {
+            Ok(body) => answer(api.create(&params, &body), object, "create").await,
+            Err(error) => Written::Failed(error.to_string()),
+        }
     }
 
     /// Deletes an object, if it is still the one that was seen.
@@ -125,32 +148,47 @@ impl Writer {
             Preconditions { resource_version: Some(resource_version.to_owned()), uid: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
         let api = self.api(object.kind, version, &object.key.namespace);
-        match api.delete(&object.key.name, &params).await {
-            Ok(_) => Written::Gone,
-            Err(kube::Error::Api(refusal)) if refusal.code == 404 => Written::Gone,
-            Err(error) => self.outcome(Err(error), object, "delete"),
-        }
+        let request = async {
+            match api.delete(&object.key.name, &params).await {
+                // The object as it was, or a word about it: nothing to remember.
+                Ok(_) => Ok(None),
+                Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        answer_or_nothing(request, object, "delete").await
     }
+}
 
-    fn outcome(
-        &self,
-        outcome: kube::Result<DynamicObject>,
-        object: &ObjectRef,
-        verb: &str,
-    ) -> Written {
-        match outcome {
-            Ok(object) => Written::Done(Box::new(object)),
-            Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => {
-                Written::Overtaken
-            }
-            Err(kube::Error::Api(refusal)) if refusal.code == 403 => Written::Failed(format!(
-                "may not {verb} {object}: give this ServiceAccount the right ({})",
-                refusal.message
-            )),
-            Err(kube::Error::Api(refusal)) => {
-                Written::Failed(format!("cannot {verb} {object}: {}", refusal.message))
-            }
-            Err(error) => Written::Failed(format!("cannot {verb} {object}: {error}")),
+async fn answer(
+    request: impl Future<Output = kube::Result<DynamicObject>>,
+    object: &ObjectRef,
+    verb: &str,
+) -> Written {
+    answer_or_nothing(async { request.await.map(Some) }, object, verb).await
+}
+
+/// What an answer means. One that does not come in time is a failure: the write may have been made
+/// or not, and the next one is worked out from what the watch tells.
+async fn answer_or_nothing(
+    request: impl Future<Output = kube::Result<Option<DynamicObject>>>,
+    object: &ObjectRef,
+    verb: &str,
+) -> Written {
+    let Ok(answer) = tokio::time::timeout(ANSWER, request).await else {
+        return Written::Failed(format!("cannot {verb} {object}: no answer from the API server"));
+    };
+    match answer {
+        Ok(Some(object)) => Written::Done(Box::new(object)),
+        Ok(None) => Written::Gone,
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Written::Overtaken,
+        Err(kube::Error::Api(refusal)) if refusal.code == 403 => Written::Failed(format!(
+            "may not {verb} {object}: give this ServiceAccount the right ({})",
+            refusal.message
+        )),
+        Err(kube::Error::Api(refusal)) => {
+            Written::Failed(format!("cannot {verb} {object}: {}", refusal.message))
         }
+        Err(error) => Written::Failed(format!("cannot {verb} {object}: {error}")),
     }
 }

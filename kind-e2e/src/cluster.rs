@@ -1,9 +1,9 @@
-//! A Kubernetes cluster without machines for pods: the real etcd, kube-apiserver and
-//! kube-controller-manager on a node of the lab, and kubectl to talk to them.
+//! A Kubernetes cluster: the real etcd, kube-apiserver and kube-controller-manager on a node of
+//! the lab, and kubectl to talk to them; on other nodes, as workers, kube-proxy and pods.
 //!
-//! What is real: the API with its validation, admission, RBAC, watches and storage, and the
+//! What is real: the API with its validation, admission, RBAC, watches and storage, the
 //! controllers for namespaces, service accounts, garbage, Deployments, ReplicaSets and
-//! EndpointSlices. What is not there: a scheduler, kubelets, kube-proxy, a network for pods.
+//! EndpointSlices, and kube-proxy. In place of scheduler and kubelets there is a [`PodPlayer`].
 //!
 //! The programs are those of the directory `KUBEBUILDER_ASSETS`, else those on `PATH`, else they
 //! are built once, which takes long ([`prepare`]).
@@ -13,15 +13,22 @@
 //! * Its data and keys are in a directory of its own, which goes away with the handle.
 //! * The data outlives the API server ([`Cluster::restart_api_server`]), not the handle.
 
+mod api;
 mod build;
 mod credentials;
 mod gateway_api;
 mod go;
+mod kube_proxy;
 mod options;
+mod pods;
 mod programs;
+mod recipes;
+mod worker;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -29,10 +36,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{Node, Process, Program, Result, eventually};
+pub use api::{Api, Patch, Refusal, Watch, is_not_found};
 use credentials::Credentials;
 pub use gateway_api::Channel;
+pub use kube_proxy::ProxyMode;
 use options::Places;
+pub use pods::{Images, PodPlayer};
 use programs::Programs;
+pub use worker::Worker;
 
 /// Some seconds where nothing else runs; all cores may be busy with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -44,12 +55,15 @@ const KUBECTL_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Cluster {
     // The order of dropping: clients before servers, the node and the directory last.
+    api: Arc<Api>,
     controller_manager: Process,
     api_server: Process,
     etcd: Process,
     programs: &'static Programs,
     places: Places,
     kubeconfig: PathBuf,
+    proxy_kubeconfig: PathBuf,
+    workers: AtomicU8,
     node: Node,
     directory: TempDir,
 }
@@ -83,13 +97,22 @@ impl Cluster {
         let controllers = credentials.controllers_kubeconfig(&places)?;
         let controller_manager =
             node.spawn(options::controller_manager(programs, &places, &controllers))?;
+        let proxy_kubeconfig = credentials.proxy_kubeconfig(&places)?;
+        let kubectl = |arguments: Vec<String>| {
+            let arguments = arguments.iter().map(String::as_str);
+            kubectl_as(programs, directory.path(), &kubeconfig, arguments)
+        };
+        let api = Arc::new(Api::start(&node, kubectl, directory.path())?);
         let cluster = Self {
+            api,
             controller_manager,
             api_server,
             etcd,
             programs,
             places,
             kubeconfig,
+            proxy_kubeconfig,
+            workers: AtomicU8::new(1),
             node,
             directory,
         };
@@ -145,14 +168,39 @@ impl Cluster {
         kubeconfig: &Path,
         arguments: impl IntoIterator<Item = &'a str>,
     ) -> Program {
-        Program::new(self.programs.kubectl())
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .args(arguments)
-            // What it finds in the cache or configuration of whoever runs the test is of other
-            // clusters.
-            .env("KUBECACHEDIR", self.directory.path().join("kubectl-cache"))
-            .env("KUBERC", "off")
+        kubectl_as(self.programs, self.directory.path(), kubeconfig, arguments)
+    }
+
+    /// The API, for what would take too long with [`kubectl`](Self::kubectl).
+    #[must_use]
+    pub fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// Makes a machine of the lab a worker: there is a Node object, ready, of this name and with
+    /// this `address`, which the machine has; and it forwards. Nothing else runs there yet.
+    ///
+    /// # Errors
+    /// When there is a Node of that name.
+    pub fn add_worker(&self, node: &Node, name: &str, address: Ipv4Addr) -> Result<Worker> {
+        let number = self.workers.fetch_add(1, Ordering::Relaxed);
+        Worker::create(self, node, name, number, address)
+    }
+
+    /// Starts kube-proxy on a worker. When it returns, Services answer there.
+    ///
+    /// # Errors
+    /// When it does not come up, with what it logged.
+    pub fn kube_proxy(&self, worker: &Worker, mode: ProxyMode) -> Result<Process> {
+        kube_proxy::start(self, worker, mode)
+    }
+
+    /// Plays the pods of the cluster on these workers, which then reach each other's pods.
+    ///
+    /// # Errors
+    /// Without workers, or when one does not reach another.
+    pub fn play_pods(&self, workers: &[Worker], images: Images) -> Result<PodPlayer> {
+        PodPlayer::start(self, workers, images)
     }
 
     /// Applies a manifest (server-side): YAML or JSON, any number of objects.
@@ -230,6 +278,22 @@ impl Cluster {
             format!("the controllers do not work\n{}", self.controller_manager.tail())
         })
     }
+}
+
+fn kubectl_as<'a>(
+    programs: &Programs,
+    directory: &Path,
+    kubeconfig: &Path,
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> Program {
+    Program::new(programs.kubectl())
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(arguments)
+        // What it finds in the cache or configuration of whoever runs the test is of other
+        // clusters.
+        .env("KUBECACHEDIR", directory.join("kubectl-cache"))
+        .env("KUBERC", "off")
 }
 
 /// Listens with its certificate; not yet [ready](Cluster::wait_ready).

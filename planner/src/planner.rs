@@ -182,7 +182,7 @@ impl Planner {
             }
             Kind::Secret => self.certificates.touch(),
             Kind::L2Advertisement => self.assembly.touch(),
-            Kind::VirtualIp | Kind::Speaker | Kind::Node => {}
+            Kind::VirtualIp | Kind::Speaker | Kind::Node | Kind::ServiceAccount => {}
         }
     }
 

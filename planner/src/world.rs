@@ -63,7 +63,10 @@ impl World {
             Object::L2Advertisement(object) => put(&mut self.l2_advertisements, object, age),
             Object::Backend(object) => put(&mut self.backends, object, age),
             // Claims, reports and nodes reach the planner as such.
-            Object::VirtualIp(_) | Object::Speaker(_) | Object::Node(_) => false,
+            Object::VirtualIp(_)
+            | Object::Speaker(_)
+            | Object::Node(_)
+            | Object::ServiceAccount(_) => false,
         }
     }
 
@@ -85,7 +88,7 @@ impl World {
             Kind::IpAddressPool => self.pools.remove(key).is_some(),
             Kind::L2Advertisement => self.l2_advertisements.remove(key).is_some(),
             Kind::Backend => self.backends.remove(key).is_some(),
-            Kind::VirtualIp | Kind::Speaker | Kind::Node => false,
+            Kind::VirtualIp | Kind::Speaker | Kind::Node | Kind::ServiceAccount => false,
         }
     }
 }

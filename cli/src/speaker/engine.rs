@@ -117,7 +117,7 @@ impl Engine {
             Event::Served(served) => self.awaited = Some(served.versions.into_keys().collect()),
             // A kind that may not be read is nothing to wait for.
             Event::Synced(kind) | Event::Trouble(kind, _) => drop(self.complete.insert(kind)),
-            Event::Unreadable(..) => {}
+            Event::Well(_) | Event::Away(_) | Event::Unreadable(..) => {}
         }
     }
 

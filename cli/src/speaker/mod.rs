@@ -75,8 +75,11 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     }
     let speaker = Arc::new(Speaker::start(config).await?);
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
-    let scope =
-        watch::Scope { kinds: KINDS.to_vec(), secrets_in: Some(args.cluster.namespace.clone()) };
+    let scope = watch::Scope {
+        kinds: KINDS.to_vec(),
+        secrets_in: Some(args.cluster.namespace.clone()),
+        node: Some(args.node.clone()),
+    };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
     let object = SpeakerObject::new(client, &args.node);
     let writer = object.clone();

@@ -4,8 +4,15 @@
 // Clippy takes the functions that tests share for product code.
 #![allow(clippy::unwrap_used)]
 
+mod certificates;
+mod companions;
+mod contests;
 mod controllers;
 mod crds;
 mod gateways;
+mod interrupted;
+mod names;
+mod rights;
+mod services;
 mod site;
 mod versions;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use vipgate_lab::cluster::{Channel, Cluster};
 use vipgate_lab::servers::Echo;
 use vipgate_lab::{Bridge, Lab, Link, Node, Process, Program, Result, eventually, patience};
@@ -91,6 +91,25 @@ impl Site {
             .arg(self.cluster.kubeconfig())
             .env("VIPGATE_LOG", "info,kube=warn");
         self.worker.spawn(program).unwrap()
+    }
+
+    /// Says as the speaker of a node that these are its VIPs, and that it serves every Gateway as it
+    /// is now.
+    pub(crate) fn says(&self, node: &str, vips: Value) {
+        self.apply(&format!(
+            "apiVersion: vipgate.dev/v1alpha1\nkind: Speaker\nmetadata: {{name: {node}}}\n"
+        ));
+        let gateways = self.cluster.get(["gateways", "--all-namespaces"]).unwrap();
+        let plan: Vec<Value> = (gateways["items"].as_array().into_iter().flatten())
+            .map(|gateway| {
+                let metadata = &gateway["metadata"];
+                json!({"kind": "Gateway", "namespace": metadata["namespace"],
+                    "name": metadata["name"], "generation": metadata["generation"]})
+            })
+            .collect();
+        let patch = json!({"status": {"vips": vips, "plan": plan}}).to_string();
+        let arguments = ["patch", "speaker", node, "--subresource=status", "--type=merge"];
+        self.cluster.kubectl(arguments.into_iter().chain(["--patch", &patch])).unwrap();
     }
 
     pub(crate) fn apply(&self, manifest: &str) {

@@ -37,12 +37,18 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// The record was read at this time (on our clock).
+    /// The record had been read by this time (on our clock): not when it was asked for, because it may
+    /// have been written since.
     pub fn see(&mut self, record: Option<&Record>, now: Duration) {
         let version = record.map(|record| record.version.clone());
         if self.version != version {
             *self = Self { version, since: now };
         }
+    }
+
+    /// When a record expires, if it is not renewed.
+    pub fn expires(&self, record: &Record) -> Duration {
+        self.since.saturating_add(record.duration)
     }
 }
 
@@ -63,13 +69,14 @@ pub fn decide(record: Option<&Record>, me: &str, now: Duration, observed: &Obser
     match record.holder.as_deref() {
         None => Decision::Take,
         Some(holder) if holder == me => Decision::Renew,
-        Some(_) if now.saturating_sub(observed.since) > record.duration => Decision::Take,
+        Some(_) if now >= observed.expires(record) => Decision::Take,
         Some(_) => Decision::Wait,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{PERIOD, permitted_until};
     use super::*;
 
     const FOUR: Duration = Duration::from_secs(4);
@@ -103,12 +110,40 @@ mod tests {
         // However old the record is: we see it for the first time.
         observed.see(Some(&other), at(100));
         assert_eq!(decide(Some(&other), "me", at(100), &observed), Decision::Wait);
-        observed.see(Some(&other), at(104));
-        assert_eq!(decide(Some(&other), "me", at(104), &observed), Decision::Wait);
-        assert_eq!(decide(Some(&other), "me", at(105), &observed), Decision::Take);
+        observed.see(Some(&other), at(103));
+        assert_eq!(decide(Some(&other), "me", at(103), &observed), Decision::Wait);
+        assert_eq!(decide(Some(&other), "me", at(104), &observed), Decision::Take);
         // A renewal starts the wait anew.
         let renewed = record("other", "8");
         observed.see(Some(&renewed), at(105));
         assert_eq!(decide(Some(&renewed), "me", at(108), &observed), Decision::Wait);
+    }
+
+    /// Whatever the phases and delays are: nobody else leads before the former leader has stopped,
+    /// and a crash is over within 5 s.
+    #[test]
+    fn two_never_lead_and_a_crash_is_over_in_time() {
+        let ms = Duration::from_millis;
+        for (phase, delay) in (0..500).step_by(10).flat_map(|p| [1, 60, 240].map(|d| (p, d))) {
+            // The leader asks at 10 s for what is written `delay` later, and then is gone.
+            let (asked, written) = (ms(10_000), ms(10_000 + delay));
+            let stops = permitted_until(asked);
+            let (mut now, mut observed) = (ms(9_000 + phase), Observed::default());
+            loop {
+                // An answer takes `delay` too.
+                now += ms(delay);
+                let record = record("other", if now < written { "1" } else { "2" });
+                observed.see(Some(&record), now);
+                match decide(Some(&record), "me", now, &observed) {
+                    Decision::Wait => now += PERIOD.min(observed.expires(&record) - now),
+                    decision => {
+                        assert_eq!(decision, Decision::Take);
+                        break;
+                    }
+                }
+            }
+            assert!(now > stops, "taken at {now:?}, phase {phase}");
+            assert!(now <= written + ms(5_000), "taken at {now:?}, phase {phase}");
+        }
     }
 }

@@ -9,8 +9,8 @@
 //! Guarantees:
 //! * A record counts as expired only when *we* have watched it unchanged for its whole duration:
 //!   clocks of different hosts are never compared.
-//! * The gate closes by itself at the end of our own lease, measured on a clock that goes on while
-//!   the host sleeps. A process that wakes after a takeover finds it closed.
+//! * The gate closes by itself a second before the end of our own lease, measured on a clock that
+//!   goes on while the host sleeps. A process that wakes after a takeover finds it closed.
 //! * An orderly end gives the lease back, so the next one does not wait for it.
 
 mod decide;
@@ -32,6 +32,8 @@ pub use gate::Gate;
 pub const DURATION: Duration = Duration::from_secs(4);
 /// How often the holder renews it, and others look.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How long before the end of the lease the gate closes: what is on its way has arrived by then.
+const MARGIN: Duration = Duration::from_secs(1);
 /// A request that takes longer has failed: the lease must not run out while we wait.
 const ANSWER: Duration = Duration::from_secs(2);
 const NAME: &str = "vipgate-controller";
@@ -80,7 +82,7 @@ impl Candidate {
                 Err(_) => tell(&mut said, "no answer in time"),
             }
             self.tell_leading();
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(self.until_next()).await;
         }
     }
 
@@ -111,8 +113,9 @@ impl Candidate {
         let asked = gate::now();
         self.seen = self.leases.get_opt(NAME).await?;
         let record = self.seen.as_ref().map(Record::of);
-        self.observed.see(record.as_ref(), asked);
-        match decide(record.as_ref(), &self.identity, asked, &self.observed) {
+        let read = gate::now();
+        self.observed.see(record.as_ref(), read);
+        match decide(record.as_ref(), &self.identity, read, &self.observed) {
             Decision::Wait => Ok(()),
             Decision::Take => self.write(asked, true).await,
             Decision::Renew => self.write(asked, false).await,
@@ -143,8 +146,21 @@ impl Candidate {
         let record = Record::of(&written);
         self.observed.see(Some(&record), asked);
         self.seen = Some(written);
-        self.gate.open_until(asked + DURATION);
+        self.gate.open_until(permitted_until(asked));
         Ok(())
+    }
+
+    /// When to look again: at the moment at which the lease of somebody else expires, if that is
+    /// soon.
+    fn until_next(&self) -> Duration {
+        let other = self.seen.as_ref().map(Record::of);
+        let other = other
+            .filter(|record| record.holder.as_ref().is_some_and(|holder| *holder != self.identity));
+        let expires = other.map(|record| self.observed.expires(&record));
+        match expires.map(|expires| expires.saturating_sub(gate::now())) {
+            Some(left) if !left.is_zero() => left.min(PERIOD),
+            _ => PERIOD,
+        }
     }
 
     fn tell_leading(&self) {
@@ -161,6 +177,11 @@ impl Candidate {
             changed
         });
     }
+}
+
+/// Until when the gate is open for one who asked at this time for its renewal, which came about.
+fn permitted_until(asked: Duration) -> Duration {
+    asked + (DURATION - MARGIN)
 }
 
 fn tell(said: &mut String, text: &str) {

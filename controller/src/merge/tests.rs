@@ -90,3 +90,29 @@ fn a_condition_in_our_domain_goes_when_we_say_it_no_more() {
     let status = merged(Kind::Service, Some(&seen), &json!({"conditions": []}), NOW).unwrap();
     assert_eq!(status["conditions"], json!([foreign]));
 }
+
+#[test]
+fn a_condition_of_ours_that_is_not_said_any_more_goes() {
+    let foreign = since(condition("example.com/Seen", "True", 1), THEN);
+    let seen = json!({"parents": [{"parentRef": {"name": "a"}, "controllerName": CONTROLLER_NAME,
+        "conditions": [since(condition("PartiallyInvalid", "True", 1), THEN), foreign]}]});
+    let ours = json!({"parents": [{"parentRef": {"name": "a"}, "controllerName": CONTROLLER_NAME,
+        "conditions": [condition("Accepted", "True", 2)]}]});
+    let status = merged(Kind::TcpRoute, Some(&seen), &ours, NOW).unwrap();
+    let conditions = &status["parents"][0]["conditions"];
+    assert_eq!(*conditions, json!([foreign, since(condition("Accepted", "True", 2), NOW)]));
+}
+
+#[test]
+fn a_condition_is_added_where_the_kind_has_them() {
+    let contested = condition("Contested", "True", 1);
+    let mut gateway = json!({"conditions": []});
+    add_condition(&mut gateway, &contested);
+    assert_eq!(gateway["conditions"], json!([contested]));
+    let mut route = json!({"parents": [{"conditions": []}, {"conditions": []}]});
+    add_condition(&mut route, &contested);
+    assert_eq!(route["parents"][1]["conditions"], json!([contested]));
+    let mut service = json!({"loadBalancer": {}});
+    add_condition(&mut service, &contested);
+    assert_eq!(service["conditions"], json!([contested]));
+}

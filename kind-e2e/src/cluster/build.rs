@@ -1,8 +1,8 @@
-//! Building the programs of a control plane from the Go module `kind-e2e/controlplane`.
+//! Building programs from the Go modules of ours that lie beside this crate.
 //!
-//! The result is a directory in the cache of the user, named by a hash of the module, with the
-//! one file `controlplane` and a link to it for each program: what `KUBEBUILDER_ASSETS` may name as
-//! well. The directory is there only when it is complete, and one process builds at a time.
+//! A [`Recipe`] says what comes of which module. The result is a directory in the cache of the
+//! user, named by a hash of the module. It is there only when it is complete, and one process
+//! builds a recipe at a time.
 
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Write};
@@ -10,33 +10,56 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
 use super::go;
 use crate::Result;
 
-const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/controlplane");
-const BINARY: &str = "controlplane";
-const LINKS: [&str; 5] =
-    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kubectl"];
+/// Where the modules are.
+const MODULES: &str = env!("CARGO_MANIFEST_DIR");
 /// Whoever waits wants to see that it goes on, and how long it may take.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
 
+/// What is built of a Go module.
+pub(super) struct Recipe {
+    /// The module's directory, and the first part of the name in the cache.
+    pub(super) name: &'static str,
+    /// What it gives, for the one who waits.
+    pub(super) what: &'static str,
+    /// How long, and how much to fetch and to keep.
+    pub(super) costs: &'static str,
+    /// A package whose version the linker shall tell the programs, by the flags given with it.
+    pub(super) version_of: Option<(&'static str, LinkerFlags)>,
+    /// The packages, each a program named after the last element of its path; `.` is the module's
+    /// own, named after the recipe.
+    pub(super) packages: &'static [&'static str],
+    /// The name of the program that the module's own tests become, if any.
+    pub(super) tests: Option<&'static str>,
+    /// Names by which the program of the recipe is called besides.
+    pub(super) links: &'static [&'static str],
+}
+
+/// Linker flags that tell a program its version, such as `v1.36.3`.
+pub(super) type LinkerFlags = fn(&str) -> Result<String>;
+
 /// The directory with the programs; builds them where it is not there.
-pub(super) fn built() -> Result<PathBuf> {
-    let module = Module::read(Path::new(MODULE))?;
+pub(super) fn built(recipe: &Recipe) -> Result<PathBuf> {
+    let module = Module::read(&recipe.source(), recipe.version_of.map(|(package, _)| package))?;
     let cache = cache_directory()?;
-    let directory = cache.join(format!("{BINARY}-{:016x}", module.hash));
+    let directory = cache.join(format!("{}-{:016x}", recipe.name, module.hash));
     if directory.exists() {
         return Ok(directory);
     }
     std::fs::create_dir_all(&cache)
         .with_context(|| format!("cannot make the cache {}", cache.display()))?;
-    let _lock = lock(&cache.join(format!("{BINARY}.lock")))?;
+    let _lock = lock(&cache.join(format!("{}.lock", recipe.name)))?;
     // Another process may have built it while this one waited.
     if !directory.exists() {
-        go::require(Path::new(MODULE)).context("the control plane is built from Go modules")?;
-        build(&module, &cache, &directory).context("cannot build the control plane")?;
+        let what = recipe.what;
+        go::require(&recipe.source()).with_context(|| format!("{what}: built from Go modules"))?;
+        recipe
+            .build(&module, &cache, &directory)
+            .with_context(|| format!("cannot build {what}"))?;
     }
     Ok(directory)
 }
@@ -44,12 +67,12 @@ pub(super) fn built() -> Result<PathBuf> {
 /// The module as far as its build depends on it.
 struct Module {
     hash: u64,
-    /// Such as `v1.36.3`: Kubernetes learns its own version from the linker.
-    kubernetes: String,
+    /// Such as `v1.36.3`, of the package asked for.
+    version: Option<String>,
 }
 
 impl Module {
-    fn read(directory: &Path) -> Result<Self> {
+    fn read(directory: &Path, package: Option<&str>) -> Result<Self> {
         let listed = std::fs::read_dir(directory).with_context(|| {
             format!("the sources of vipgate are not at {}", directory.display())
         })?;
@@ -60,78 +83,98 @@ impl Module {
         });
         files.sort();
         let contents = files.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
-        let requirements = std::fs::read_to_string(directory.join("go.mod"))?;
-        let kubernetes = requirements
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "))
-            .context("go.mod does not require k8s.io/kubernetes")?;
-        Ok(Self { hash: fnv1a(&contents.concat()), kubernetes: kubernetes.trim().to_owned() })
+        let version = package.map(|package| required(directory, package)).transpose()?;
+        Ok(Self { hash: fnv1a(&contents.concat()), version })
+    }
+}
+
+/// The version of `package` that the module in `directory` requires.
+pub(super) fn required(directory: &Path, package: &str) -> Result<String> {
+    let requirements = std::fs::read_to_string(directory.join("go.mod"))?;
+    let version = requirements.lines().find_map(|line| {
+        let line = line.trim().trim_start_matches("require ");
+        line.strip_prefix(package)?.strip_prefix(' ')?.split_whitespace().next()
+    });
+    Ok(version.with_context(|| format!("go.mod does not require {package}"))?.to_owned())
+}
+
+impl Recipe {
+    pub(super) fn source(&self) -> PathBuf {
+        Path::new(MODULES).join(self.name)
+    }
+
+    fn build(&self, module: &Module, cache: &Path, directory: &Path) -> Result<()> {
+        let start = Instant::now();
+        say(&format!(
+            "building {} into {}. This is done once; it takes {}.",
+            self.what,
+            directory.display(),
+            self.costs
+        ));
+        let unfinished = tempfile::Builder::new().prefix("unfinished-").tempdir_in(cache)?;
+        let flags = self.linker_flags(module)?;
+        let options = ["-trimpath", "-buildvcs=false", "-ldflags", &flags];
+        let into = format!("{}/", unfinished.path().to_str().context(NOT_TEXT)?);
+        if !self.packages.is_empty() {
+            self.compile(&["build", "-v"].into_iter().chain(options).collect::<Vec<_>>(), &into)?;
+        }
+        if let Some(tests) = self.tests {
+            let output = format!("{into}{tests}");
+            let rest = ["-o", &output, "."];
+            let arguments = ["test", "-c"].into_iter().chain(options).chain(rest);
+            go::output(&self.source(), &arguments.collect::<Vec<_>>())?;
+        }
+        for link in self.links {
+            std::os::unix::fs::symlink(self.name, unfinished.path().join(link))?;
+        }
+        std::fs::rename(unfinished.keep(), directory)?;
+        say(&format!("built {} in {} s", self.what, start.elapsed().as_secs()));
+        Ok(())
     }
 
     /// Symbols are left out: nobody debugs it, and it is half the size.
-    fn linker_flags(&self) -> Result<String> {
-        let package = "k8s.io/component-base/version";
-        let version = &self.kubernetes;
-        let mut parts = version.trim_start_matches('v').split('.');
-        let (Some(major), Some(minor)) = (parts.next(), parts.next()) else {
-            bail!("k8s.io/kubernetes {version} in go.mod is not a release");
+    fn linker_flags(&self, module: &Module) -> Result<String> {
+        let told = match (self.version_of, &module.version) {
+            (Some((_, flags)), Some(version)) => flags(version)?,
+            _ => String::new(),
         };
-        Ok(format!(
-            "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} \
-             -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
-        ))
+        Ok(format!("-s -w {told}"))
+    }
+
+    /// `go build -v` names each package it compiles, that is, each that is not in Go's own cache.
+    fn compile(&self, build: &[&str], into: &str) -> Result<()> {
+        let source = self.source();
+        let list = ["list", "-deps"].iter().chain(self.packages).copied().collect::<Vec<_>>();
+        let packages = go::output(&source, &list)?.lines().count();
+        let arguments: Vec<_> =
+            build.iter().chain(&["-o", into]).chain(self.packages).copied().collect();
+        let mut child = go::command(&source, &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let (start, mut said) = (Instant::now(), Instant::now());
+        let (mut compiled, mut complaints) = (0, String::new());
+        for line in BufReader::new(child.stderr.take().expect("it was asked to be a pipe")).lines()
+        {
+            let line = line?;
+            if line.contains([' ', '\t']) {
+                complaints = complaints + &line + "\n";
+                continue;
+            }
+            compiled += 1;
+            if said.elapsed() >= PROGRESS_INTERVAL {
+                said = Instant::now();
+                let seconds = start.elapsed().as_secs();
+                say(&format!("{compiled} of {packages} packages compiled, {seconds} s"));
+            }
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "go build: {status}\n{complaints}");
+        Ok(())
     }
 }
 
-fn build(module: &Module, cache: &Path, directory: &Path) -> Result<()> {
-    let start = Instant::now();
-    say(&format!(
-        "building a Kubernetes {} control plane into {}. This is done once; it takes 5 to 30 \
-         minutes, 1 GB to fetch and 3 GB of disk.",
-        module.kubernetes,
-        directory.display()
-    ));
-    let source = Path::new(MODULE);
-    let packages = go::output(source, &["list", "-deps", "."])?.lines().count();
-    let unfinished = tempfile::Builder::new().prefix("unfinished-").tempdir_in(cache)?;
-    compile(module, packages, &unfinished.path().join(BINARY))?;
-    for link in LINKS {
-        std::os::unix::fs::symlink(BINARY, unfinished.path().join(link))?;
-    }
-    std::fs::rename(unfinished.keep(), directory)?;
-    say(&format!("built the control plane in {} s", start.elapsed().as_secs()));
-    Ok(())
-}
-
-/// `go build -v` names each package it compiles, that is, each that is not in Go's own cache.
-fn compile(module: &Module, packages: usize, binary: &Path) -> Result<()> {
-    let flags = module.linker_flags()?;
-    let output = binary.to_str().context("the path of the cache is not text")?;
-    let arguments =
-        ["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o", output, "."];
-    let mut child = go::command(Path::new(MODULE), &arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let (start, mut said) = (Instant::now(), Instant::now());
-    let (mut compiled, mut complaints) = (0, String::new());
-    for line in BufReader::new(child.stderr.take().expect("it was asked to be a pipe")).lines() {
-        let line = line?;
-        if line.contains([' ', '\t']) {
-            complaints = complaints + &line + "\n";
-            continue;
-        }
-        compiled += 1;
-        if said.elapsed() >= PROGRESS_INTERVAL {
-            said = Instant::now();
-            let seconds = start.elapsed().as_secs();
-            say(&format!("{compiled} of {packages} packages compiled, {seconds} s"));
-        }
-    }
-    let status = child.wait()?;
-    ensure!(status.success(), "go build: {status}\n{complaints}");
-    Ok(())
-}
+const NOT_TEXT: &str = "the path of the cache is not text";
 
 fn cache_directory() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -145,7 +188,7 @@ fn lock(path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            say("another process builds the control plane; waiting for it");
+            say("another process builds the same; waiting for it");
             file.lock()?;
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),

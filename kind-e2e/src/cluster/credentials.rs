@@ -1,4 +1,4 @@
-//! Who is known to a cluster: two users by token, and service accounts by a key.
+//! Who is known to a cluster: three users by token, and service accounts by a key.
 //!
 //! The certificate of the API server is its own work (`--cert-dir`). All of it is made afresh for
 //! each cluster, readable by its owner alone, and gone with the cluster.
@@ -21,15 +21,19 @@ const EVERYTHING: &str = "system:masters";
 pub(super) struct Credentials {
     admin: String,
     controllers: String,
+    proxy: String,
 }
 
 impl Credentials {
     /// Makes and writes what the API server reads when it starts.
     pub(super) fn create(places: &Places) -> Result<Self> {
-        let created = Self { admin: token()?, controllers: token()? };
+        let created = Self { admin: token()?, controllers: token()?, proxy: token()? };
+        let Self { admin, controllers, proxy } = &created;
+        // The rights of the last are bound to its name in every cluster.
         let users = format!(
-            "{},admin,admin,{EVERYTHING}\n{},system:kube-controller-manager,controllers,{EVERYTHING}\n",
-            created.admin, created.controllers
+            "{admin},admin,admin,{EVERYTHING}\n\
+             {controllers},system:kube-controller-manager,controllers,{EVERYTHING}\n\
+             {proxy},system:kube-proxy,proxy\n"
         );
         write_private(&places.tokens(), &users)?;
         write_private(&places.account_key(), &signing_key(random()?))?;
@@ -42,6 +46,10 @@ impl Credentials {
 
     pub(super) fn controllers_kubeconfig(&self, places: &Places) -> Result<PathBuf> {
         kubeconfig(places, "controllers", &self.controllers)
+    }
+
+    pub(super) fn proxy_kubeconfig(&self, places: &Places) -> Result<PathBuf> {
+        kubeconfig(places, "proxy", &self.proxy)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow, bail, ensure};
 
-use super::build;
+use super::{build, recipes};
 use crate::Result;
 
 /// As for envtest: a directory with the programs, from wherever somebody has them.
@@ -15,6 +15,7 @@ const ETCD: &str = "etcd";
 const API_SERVER: &str = "kube-apiserver";
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 const KUBECTL: &str = "kubectl";
+const KUBE_PROXY: &str = "kube-proxy";
 const ALL: [&str; 4] = [ETCD, API_SERVER, CONTROLLER_MANAGER, KUBECTL];
 /// Older etcd does not tell watchers how far it is, which streamed lists wait for.
 const OLDEST: [(&str, Version); 2] = [(ETCD, Version(3, 6)), (API_SERVER, Version(1, 33))];
@@ -43,12 +44,10 @@ impl Programs {
                 .and_then(Self::checked)
                 .with_context(|| format!("{VARIABLE}: unset it to have the programs built"));
         }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let directories: Vec<_> = std::env::split_paths(&path).collect();
-        if let Ok(installed) = Self::located(&directories).and_then(Self::checked) {
+        if let Ok(installed) = Self::located(&on_path()).and_then(Self::checked) {
             return Ok(installed);
         }
-        Self::located(&[build::built()?])
+        Self::located(&[build::built(&recipes::CONTROL_PLANE)?])
     }
 
     fn located(directories: &[PathBuf]) -> Result<Self> {
@@ -95,6 +94,20 @@ impl Programs {
     pub(super) fn kubectl(&self) -> &Path {
         self.path(KUBECTL)
     }
+
+    /// Beside the others, else on `PATH`, else that which is built: envtest has none.
+    pub(super) fn kube_proxy(&self) -> Result<PathBuf> {
+        let beside = self.api_server().parent().map(Path::to_owned);
+        let found = beside.into_iter().chain(on_path()).map(|directory| directory.join(KUBE_PROXY));
+        match found.into_iter().find(|path| path.exists()) {
+            Some(path) => Ok(path),
+            None => Ok(build::built(&recipes::CONTROL_PLANE)?.join(KUBE_PROXY)),
+        }
+    }
+}
+
+fn on_path() -> Vec<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
 }
 
 fn version_of(program: &Path) -> Result<Version> {

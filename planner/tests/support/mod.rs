@@ -50,6 +50,7 @@ pub(crate) fn object(document: Value) -> Result<Object, String> {
         Kind::VirtualIp => decode(document).map(Object::VirtualIp),
         Kind::Speaker => decode(document).map(Object::Speaker),
         Kind::Node => decode(document).map(Object::Node),
+        Kind::ServiceAccount => decode(document).map(Object::ServiceAccount),
     }
 }
 

@@ -277,7 +277,8 @@ impl Executor {
     /// Whether a VIP can be held, or what stands in the way.
     fn readiness(&self, vip: &Vip, report: &NodeReport) -> Readiness {
         let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
-        if !listeners.any(|(_, state)| *state == ListenerState::Bound) {
+        // Where the kernel forwards, for a Service, no listener of ours is needed.
+        if !vip.kernel && !listeners.any(|(_, state)| *state == ListenerState::Bound) {
             let why = "none of its listeners could be bound, so it is not announced";
             return Readiness::Report(VipState::Failed(why.to_owned()));
         }

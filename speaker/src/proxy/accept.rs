@@ -13,12 +13,18 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 
+use rustls::ServerConfig;
+use vipgate_api::ObjectRef;
+use vipgate_planner::Service;
+
 use super::connect::Dial;
 use super::connection::Connection;
+use super::hello::{Greeting, Hello};
+use super::name;
 use super::pick::Picker;
 use super::socket;
-use super::stats::ResetReason;
-use super::table::{Entry, Forward, Table};
+use super::stats::{ListenerStats, ResetReason};
+use super::table::{Entry, Forward, Table, ToldBy};
 use super::token::Token;
 use super::worker::Worker;
 
@@ -31,7 +37,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Accepting {
     entry: Arc<Entry>,
-    rotation: Option<Rotation>,
+    /// One for each of the entry's `forwards`.
+    rotations: Vec<Rotation>,
 }
 
 /// Whose turn it is among shares, and among the endpoints inside each.
@@ -43,25 +50,71 @@ struct Rotation {
     cursors: Box<[usize]>,
 }
 
+impl Rotation {
+    fn new(forward: &Forward, worker: usize) -> Self {
+        Self {
+            picker: Picker::new(forward.shares.iter().map(|share| share.weight)),
+            cursors: vec![worker; forward.shares.len()].into_boxed_slice(),
+        }
+    }
+}
+
+/// Where a connection goes: a target, one of its shares, and the endpoint in it to try first.
+type Picked = (Arc<Forward>, usize, usize);
+
+/// What a client that said a name means.
+#[derive(Debug)]
+pub(super) struct Choice {
+    slot: u32,
+    stats: Arc<ListenerStats>,
+    dial: Dial,
+    route: Arc<ObjectRef>,
+    config: Option<Arc<ServerConfig>>,
+}
+
+impl Choice {
+    /// Counters of the listener that is meant.
+    pub(super) fn stats(&self) -> &ListenerStats {
+        &self.stats
+    }
+
+    /// Listener, counters, way, route, and what a handshake needs.
+    pub(super) fn parts(
+        self,
+    ) -> (u32, Arc<ListenerStats>, Dial, Arc<ObjectRef>, Option<Arc<ServerConfig>>) {
+        (self.slot, self.stats, self.dial, self.route, self.config)
+    }
+}
+
 impl Accepting {
     /// Takes over a new entry; goes on with the picks where the weights did not change.
     fn new(entry: Arc<Entry>, old: Option<Self>, worker: usize) -> Self {
-        let rotation = entry.forward.as_ref().map(|forward| {
-            let kept = old.and_then(|old| {
-                let before = old.entry.forward.as_ref()?;
-                if forward.same_weights(before) { old.rotation } else { None }
-            });
-            kept.unwrap_or_else(|| Rotation {
-                picker: Picker::new(forward.shares.iter().map(|share| share.weight)),
-                cursors: vec![worker; forward.shares.len()].into_boxed_slice(),
+        let (before, mut kept) = match old {
+            Some(old) => (Some(old.entry), old.rotations.into_iter().map(Some).collect()),
+            None => (None, Vec::new()),
+        };
+        let rotations = entry
+            .forwards
+            .iter()
+            .map(|(name, forward)| {
+                let known = before.as_ref().and_then(|before| {
+                    let same = |(n, f): &(Option<String>, Arc<Forward>)| {
+                        n == name && forward.same_weights(f)
+                    };
+                    before.forwards.iter().position(same)
+                });
+                let kept = known.and_then(|place| kept.get_mut(place)?.take());
+                kept.unwrap_or_else(|| Rotation::new(forward, worker))
             })
-        });
-        Self { entry, rotation }
+            .collect();
+        Self { entry, rotations }
     }
 
-    /// Where the next connection goes: a share, and the endpoint in it to try first.
-    fn pick(&mut self) -> Result<(Arc<Forward>, usize, usize), ResetReason> {
-        let (Some(forward), Some(rotation)) = (&self.entry.forward, &mut self.rotation) else {
+    /// Where the next connection goes.
+    fn pick(&mut self, target: usize) -> Result<Picked, ResetReason> {
+        let (Some((_, forward)), Some(rotation)) =
+            (self.entry.forwards.get(target), self.rotations.get_mut(target))
+        else {
             return Err(ResetReason::NoRoute);
         };
         let share = rotation.picker.pick().ok_or(ResetReason::NoEndpoint)?;
@@ -217,7 +270,18 @@ impl Worker {
         };
         let stats = Arc::clone(&accepting.entry.stats);
         stats.shard(self.index).accepted.fetch_add(1, Relaxed);
-        match accepting.pick() {
+        let hello = match accepting.entry.told_by {
+            ToldBy::Nothing => None,
+            ToldBy::Host => Some(Hello::Http),
+            ToldBy::ServerName => Some(Hello::Tls(Box::default())),
+        };
+        if let Some(hello) = hello {
+            let greeting = Greeting::new(hello, self.now);
+            return self.begin(|generation| {
+                Connection::greeted(client, greeting, generation, slot, stats)
+            });
+        }
+        match accepting.pick(0) {
             Err(reason) => {
                 stats.shard(self.index).reset(reason);
                 socket::reset(client);
@@ -230,6 +294,40 @@ impl Worker {
                 });
             }
         }
+    }
+
+    /// What a client means that came in by a listener and asks for a name.
+    pub(super) fn choose(&mut self, by: u32, name: Option<&str>) -> Result<Choice, ResetReason> {
+        let entry = |slot: u32| {
+            self.listeners.get(slot as usize).and_then(Option::as_ref).map(|a| &a.entry)
+        };
+        let port = entry(by).ok_or(ResetReason::ListenerGone)?.port.clone();
+        let listeners = port.into_iter().filter_map(|slot| Some((slot, entry(slot)?)));
+        let listeners = listeners.map(|(slot, entry)| (hostname(entry), slot));
+        let slot = name::best(listeners, name).ok_or(ResetReason::NoName)?;
+        let accepting = self.listeners.get_mut(slot as usize).and_then(Option::as_mut);
+        let accepting = accepting.ok_or(ResetReason::ListenerGone)?;
+        let entry = Arc::clone(&accepting.entry);
+        let config = match entry.told_by {
+            ToldBy::ServerName => {
+                let all = entry.certificates.iter();
+                let named = all.clone().flat_map(|(certificate, config)| {
+                    certificate.names.iter().map(move |name| (Some(name.as_str()), config))
+                });
+                let chosen = name::best(named, name).or_else(|| all.map(|(_, c)| c).next());
+                Some(Arc::clone(chosen.ok_or(ResetReason::NoCertificate)?))
+            }
+            ToldBy::Host | ToldBy::Nothing => None,
+        };
+        if entry.forwards.is_empty() {
+            return Err(ResetReason::NoRoute);
+        }
+        let targets = entry.forwards.iter().enumerate().map(|(i, (name, _))| (name.as_deref(), i));
+        let target = name::best(targets, name).ok_or(ResetReason::NoName)?;
+        let (forward, share, first) = accepting.pick(target)?;
+        let route = Arc::clone(&forward.route);
+        let dial = Dial::new(forward, share, first, self.now);
+        Ok(Choice { slot, stats: Arc::clone(&entry.stats), dial, route, config })
     }
 
     fn socket(&self, slot: u32) -> Option<Arc<OwnedFd>> {
@@ -287,7 +385,8 @@ impl Table {
         let entry = self.entries.get(connection.listener as usize).and_then(Option::as_ref);
         match entry.filter(|entry| Arc::ptr_eq(&entry.stats, &connection.stats)) {
             None => Some(ResetReason::ListenerGone),
-            Some(entry) if entry.keeps(&connection.route) => None,
+            // One that has not said what it wants has no route yet.
+            Some(entry) if connection.route.as_ref().is_none_or(|r| entry.keeps(r)) => None,
             Some(_) => Some(ResetReason::RouteDetached),
         }
     }
@@ -298,6 +397,14 @@ fn is_narrower(old: &Entry, new: &Entry) -> bool {
     !Arc::ptr_eq(&old.stats, &new.stats)
         || old.listener.attached.iter().any(|route| !new.keeps(route))
         || old.listener.target().is_some_and(|target| !new.keeps(&target.route))
+}
+
+/// The names that a listener takes.
+fn hostname(entry: &Entry) -> Option<&str> {
+    match &entry.listener.service {
+        Service::Tcp(_) => None,
+        Service::Http(by_name) | Service::Https(by_name, _) => by_name.hostname.as_deref(),
+    }
 }
 
 fn is_same(a: Option<&Arc<OwnedFd>>, b: &Arc<OwnedFd>) -> bool {

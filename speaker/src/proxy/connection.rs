@@ -9,6 +9,9 @@
 //!        └──────────────> reset             or patience is over
 //! ```
 //!
+//! Where the first bytes decide which listener is meant (HTTP, HTTPS), a stage goes before: Greeting,
+//! until the client has said a name. Where TLS ends here, a stage of its own takes the place of Open.
+//!
 //! While dialling nothing is read: what the client sends waits in the kernel. A client that only
 //! ended its direction is not gone; it may be waiting for the answer.
 //!
@@ -23,15 +26,18 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
+use rustix::net::{RecvFlags, SendFlags, getpeername, recv, send};
 use vipgate_api::ObjectRef;
 
+use super::accept::Choice;
 use super::config::Config;
 use super::connect::{self, Dial};
+use super::hello::{Greeting, Heard, Hello, Refusal};
 use super::pump::{Progress, Pump};
 use super::socket;
 use super::stats::{ListenerStats, ResetReason};
+use super::tls::{self, Socket, TlsPump};
 use super::token::{ConnectionId, Side, Token};
 
 /// What both sockets are watched for, once and for all: there is no `epoll_ctl` per wake-up.
@@ -63,7 +69,7 @@ impl Context<'_> {
 }
 
 /// What the worker is to do with a connection after it was handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nothing until the next event.
     Wait,
@@ -71,6 +77,8 @@ pub(super) enum Verdict {
     Again,
     /// Wake it at this time, unless [`Connection::deadline`] says another by then.
     Arm(Instant),
+    /// The client has said which name it means, or none: [`Connection::chosen`] has to follow.
+    Choose(Option<String>),
     /// It is over.
     End(Ending),
 }
@@ -82,6 +90,8 @@ pub(super) enum Ending {
     Orderly,
     /// Both sockets are reset.
     Reset(ResetReason),
+    /// The client is told why it is not served; there is no backend.
+    Refused(Refusal),
 }
 
 /// A connection of a worker. There may be very many that are idle: what is only needed while
@@ -102,7 +112,8 @@ pub(super) struct Connection {
     /// Slot of the listener in the table; `stats` tells whether the slot is still that listener's.
     pub(super) listener: u32,
     pub(super) stats: Arc<ListenerStats>,
-    pub(super) route: Arc<ObjectRef>,
+    /// None until it is known which listener is meant.
+    pub(super) route: Option<Arc<ObjectRef>>,
 }
 
 /// An idle connection costs this much in user space, plus the slab's room to grow.
@@ -110,8 +121,10 @@ const _: () = assert!(size_of::<Connection>() <= 128);
 
 #[derive(Debug)]
 enum Stage {
+    Greeting(Box<Greeting>),
     Dialling(Box<Dial>),
     Open,
+    Tls(Box<TlsPump>),
     Resetting(Box<Resetting>),
 }
 
@@ -145,15 +158,38 @@ impl Connection {
             generation,
             listener,
             stats,
-            route,
+            route: Some(route),
+        }
+    }
+
+    /// An accepted connection that has to say first what it wants.
+    pub(super) fn greeted(
+        client: OwnedFd,
+        greeting: Greeting,
+        generation: u32,
+        listener: u32,
+        stats: Arc<ListenerStats>,
+    ) -> Self {
+        Self {
+            client,
+            server: None,
+            stage: Stage::Greeting(Box::new(greeting)),
+            up: Pump::default(),
+            down: Pump::default(),
+            queued: false,
+            generation,
+            listener,
+            stats,
+            route: None,
         }
     }
 
     /// When it wants to be woken.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stage {
+            Stage::Greeting(greeting) => Some(greeting.deadline),
             Stage::Dialling(dial) => Some(dial.deadline),
-            Stage::Open => None,
+            Stage::Open | Stage::Tls(_) => None,
             Stage::Resetting(resetting) => Some(resetting.poll_at),
         }
     }
@@ -161,7 +197,11 @@ impl Connection {
     /// Starts: watches the client and connects.
     pub(super) fn start(&mut self, context: &mut Context<'_>) -> Verdict {
         match context.watch(&self.client, Side::Client) {
-            Ok(()) => self.dial(context),
+            // The first edge comes at once if something is there.
+            Ok(()) => match &self.stage {
+                Stage::Greeting(greeting) => Verdict::Arm(greeting.deadline),
+                _ => self.dial(context),
+            },
             Err(_) => Verdict::End(Ending::Reset(ResetReason::OutOfFiles)),
         }
     }
@@ -179,7 +219,15 @@ impl Connection {
         };
         reads.source_event(flags);
         writes.sink_event(flags);
+        if let Stage::Tls(tls) = &mut self.stage {
+            match side {
+                Side::Client => tls.client_event(flags),
+                Side::Server => tls.server_event(flags),
+            }
+        }
         match (&self.stage, side) {
+            (Stage::Greeting(_), _) => self.greet(context),
+            (Stage::Tls(_), _) => self.forward_tls(context),
             (Stage::Dialling(_), Side::Client) if flags.intersects(DEAD) => {
                 Verdict::End(Ending::Reset(ResetReason::ByClient))
             }
@@ -194,8 +242,10 @@ impl Connection {
     /// Another turn, after [`Verdict::Again`].
     pub(super) fn turn(&mut self, context: &mut Context<'_>) -> Verdict {
         match self.stage {
+            Stage::Greeting(_) => self.greet(context),
             Stage::Dialling(_) => Verdict::Wait,
             Stage::Open => self.forward(context),
+            Stage::Tls(_) => self.forward_tls(context),
             Stage::Resetting(_) => self.salvage(context),
         }
     }
@@ -208,18 +258,105 @@ impl Connection {
                 self.dialled(EventFlags::OUT, context)
             }
             Stage::Dialling(_) => self.attempt_failed(Errno::TIMEDOUT, context),
-            Stage::Open => Verdict::Wait,
+            Stage::Greeting(_) => Verdict::End(Ending::Reset(ResetReason::Silent)),
+            Stage::Open | Stage::Tls(_) => Verdict::Wait,
             Stage::Resetting(_) => self.salvage(context),
         }
     }
 
     /// Closes it.
     pub(super) fn close(self, ending: Ending) {
-        if let Ending::Reset(_) = ending {
-            socket::reset(self.client);
-            if let Some(server) = self.server {
-                socket::reset(server);
+        match ending {
+            Ending::Orderly => {}
+            Ending::Reset(_) => {
+                socket::reset(self.client);
+                if let Some(server) = self.server {
+                    socket::reset(server);
+                }
             }
+            Ending::Refused(refusal) => {
+                // What is left unread would turn the close into a reset, and the answer would be lost.
+                let mut rest = [0; 4096];
+                for _ in 0..16 {
+                    match recv(&self.client, &mut rest, RecvFlags::empty()) {
+                        Ok((_, 1..)) => {}
+                        _ => break,
+                    }
+                }
+                // A few bytes into an empty queue; a client that is gone does not need them.
+                let _ = send(&self.client, refusal.bytes(), SendFlags::NOSIGNAL);
+            }
+        }
+    }
+
+    /// Looks at what the client has said so far.
+    fn greet(&mut self, context: &mut Context<'_>) -> Verdict {
+        let Stage::Greeting(greeting) = &mut self.stage else { return Verdict::Wait };
+        match greeting.listen(&self.client, context.buffer) {
+            Heard::NeedMore => Verdict::Wait,
+            Heard::Name(name) => Verdict::Choose(name),
+            Heard::Gone => Verdict::End(Ending::Reset(ResetReason::ByClient)),
+            Heard::Refused(refusal) => Verdict::End(Ending::Refused(refusal)),
+        }
+    }
+
+    /// What the client means is known: connects, or tells it that it is not served.
+    pub(super) fn chosen(
+        &mut self,
+        choice: Result<Choice, ResetReason>,
+        context: &mut Context<'_>,
+    ) -> Verdict {
+        let Stage::Greeting(greeting) = &mut self.stage else { return Verdict::Wait };
+        let hello = std::mem::replace(&mut greeting.hello, Hello::Http);
+        let choice = match (choice, &hello) {
+            (Ok(choice), _) => choice,
+            (Err(ResetReason::NoName), Hello::Http) => {
+                return Verdict::End(Ending::Refused(Refusal::NotFound));
+            }
+            (Err(ResetReason::NoName), _) => {
+                return Verdict::End(Ending::Refused(Refusal::UnrecognizedName));
+            }
+            (Err(reason), _) => return Verdict::End(Ending::Reset(reason)),
+        };
+        let (slot, stats, mut dial, route, config) = choice.parts();
+        if let (Hello::Heard(accepted), Some(config)) = (hello, config) {
+            let Ok(mut tls) = accepted.into_connection(config) else {
+                return Verdict::End(Ending::Refused(Refusal::HandshakeFailure));
+            };
+            // Our part of the handshake is under way while the backend is being connected.
+            let _ = tls.write_tls(&mut Socket(self.client.as_fd()));
+            dial.tls = Some(Box::new(tls));
+        }
+        (self.listener, self.stats, self.route) = (slot, stats, Some(route));
+        self.stage = Stage::Dialling(Box::new(dial));
+        self.dial(context)
+    }
+
+    /// Connected: what was waited for is over.
+    fn opened(&mut self) {
+        if let Stage::Dialling(dial) = std::mem::replace(&mut self.stage, Stage::Open)
+            && let Some(tls) = dial.tls
+        {
+            self.stage = Stage::Tls(Box::new(TlsPump::new(*tls)));
+        }
+    }
+
+    /// Moves what can be moved in both directions, through TLS.
+    fn forward_tls(&mut self, context: &mut Context<'_>) -> Verdict {
+        let (Stage::Tls(tls), Some(server)) = (&mut self.stage, &self.server) else {
+            return Verdict::Wait;
+        };
+        let (client, server) = (self.client.as_fd(), server.as_fd());
+        let (mut bytes_in, mut bytes_out) = (0, 0);
+        let moved = (&mut bytes_in, &mut bytes_out);
+        let progress = tls.run(client, server, context.buffer, moved);
+        self.count(context, bytes_in, bytes_out);
+        match progress {
+            tls::Progress::Waiting => Verdict::Wait,
+            tls::Progress::More => Verdict::Again,
+            tls::Progress::Finished => Verdict::End(Ending::Orderly),
+            tls::Progress::ClientFailed => Verdict::End(Ending::Reset(ResetReason::ByClient)),
+            tls::Progress::ServerFailed => Verdict::End(Ending::Reset(ResetReason::ByBackend)),
         }
     }
 
@@ -272,6 +409,9 @@ impl Connection {
                 // gets the reset, and no other endpoint is asked.
                 Ok(()) | Err(Errno::CONNRESET | Errno::PIPE) => {
                     dial.upstream().stats.connected();
+                    if dial.tls.is_some() {
+                        return Verdict::End(Ending::Reset(ResetReason::ByBackend));
+                    }
                     self.stage = Stage::Open;
                     return self.broke(Side::Server, context);
                 }
@@ -282,8 +422,11 @@ impl Connection {
             return Verdict::Wait;
         }
         dial.upstream().stats.connected();
-        self.stage = Stage::Open;
-        self.forward(context)
+        self.opened();
+        match self.stage {
+            Stage::Tls(_) => self.forward_tls(context),
+            _ => self.forward(context),
+        }
     }
 
     /// Moves what can be moved in both directions.

@@ -12,12 +12,14 @@ use std::time::Instant;
 
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Resource, getrlimit};
-use vipgate_planner::{Listener, ListenerId};
+use rustls::ServerConfig;
+use vipgate_planner::{Certificate, Listener, ListenerId, Service, Target};
 
 use super::listener::{self, BindError};
 use super::shared::Shared;
 use super::stats::{EndpointStats, ListenerStats};
-use super::table::{Endpoints, Entry, Forward, Table};
+use super::table::{Endpoints, Entry, Forward, Table, ToldBy};
+use super::tls;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -48,23 +50,28 @@ impl Control {
                 .collect();
         }
         let mut changed = self.close_gone(listeners);
-        let mut bound: HashMap<SocketAddr, &ListenerId> = HashMap::new();
+        let mut bound: HashMap<SocketAddr, &Listener> = HashMap::new();
         let mut outcomes = BTreeMap::new();
+        let ports = self.ports(listeners);
         for listener in listeners {
-            let outcome = match bound.get(&listener.bind) {
-                Some(by) => {
-                    Err(BindError::SamePlan { bind: listener.bind, by: Box::new((*by).clone()) })
+            let bind = listener.bind;
+            let outcome = match bound.get(&bind) {
+                // Named listeners share the port: the first of them accepts for all.
+                Some(by) if told_by(by) != ToldBy::Nothing && told_by(by) == told_by(listener) => {
+                    Ok(None)
                 }
-                None => self.socket(listener.bind, shared.config.backlog),
+                Some(by) => Err(BindError::SamePlan { bind, by: Box::new(by.id.clone()) }),
+                None => self.socket(bind, shared.config.backlog).map(Some),
             };
             if outcome.is_ok() {
-                bound.insert(listener.bind, &listener.id);
+                bound.entry(bind).or_insert(listener);
             }
             let (socket, outcome) = match outcome {
-                Ok(socket) => (Some(socket), Ok(listener.bind)),
+                Ok(socket) => (socket, Ok(bind)),
                 Err(error) => (None, Err(error)),
             };
-            changed |= self.set_entry(listener, socket, shared.config.workers.get());
+            let port = ports.get(&bind).cloned().unwrap_or_default();
+            changed |= self.set_entry(listener, socket, port, shared.config.workers.get());
             outcomes.insert(listener.id.clone(), outcome);
         }
         if changed {
@@ -89,7 +96,10 @@ impl Control {
             *entry = Arc::new(Entry {
                 listener: entry.listener.clone(),
                 socket: None,
-                forward: None,
+                forwards: Vec::new(),
+                certificates: Vec::new(),
+                told_by: entry.told_by,
+                port: Vec::new(),
                 stats: Arc::clone(&entry.stats),
             });
         }
@@ -145,27 +155,61 @@ impl Control {
         &mut self,
         listener: &Listener,
         socket: Option<Arc<OwnedFd>>,
+        port: Vec<u32>,
         workers: usize,
     ) -> bool {
         let slot = self.slot(&listener.id);
         let old = self.entries[slot].as_ref();
         if let Some(old) = old
             && old.listener == *listener
+            && old.port == port
             && old.socket.as_ref().map(Arc::as_ptr) == socket.as_ref().map(Arc::as_ptr)
         {
             return false;
         }
-        let forward = match old {
-            Some(old) if old.listener.target() == listener.target() => old.forward.clone(),
-            _ => {
-                listener.target().map(|target| Arc::new(Forward::new(target, &mut self.endpoints)))
+        let before = old.map(|old| &old.listener.service);
+        let forwards = match old {
+            Some(old) if targets(&old.listener.service) == targets(&listener.service) => {
+                old.forwards.clone()
             }
+            _ => targets(&listener.service)
+                .into_iter()
+                .map(|(name, target)| {
+                    (name.map(str::to_owned), Arc::new(Forward::new(target, &mut self.endpoints)))
+                })
+                .collect(),
+        };
+        let certificates = match (&listener.service, before) {
+            (Service::Https(_, new), Some(Service::Https(_, known))) if new == known => {
+                old.map(|old| old.certificates.clone()).unwrap_or_default()
+            }
+            (Service::Https(_, new), _) => configured(new),
+            _ => Vec::new(),
         };
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
-        let entry = Entry { listener: listener.clone(), socket, forward, stats };
+        let entry = Entry {
+            listener: listener.clone(),
+            socket,
+            forwards,
+            certificates,
+            told_by: told_by_port(listener, &port),
+            port,
+            stats,
+        };
         self.entries[slot] = Some(Arc::new(entry));
         true
+    }
+
+    /// The slots of the named listeners of each port.
+    fn ports(&mut self, listeners: &[Listener]) -> HashMap<SocketAddr, Vec<u32>> {
+        let mut ports: HashMap<SocketAddr, Vec<u32>> = HashMap::new();
+        for listener in listeners.iter().filter(|l| told_by(l) != ToldBy::Nothing) {
+            let slot = self.slot(&listener.id);
+            let slot = u32::try_from(slot).expect("a process has fewer than 2^32 listeners");
+            ports.entry(listener.bind).or_default().push(slot);
+        }
+        ports
     }
 
     /// The slot of a listener; a free one if it is new.
@@ -189,4 +233,46 @@ impl Control {
         let others = config.reserved_files + self.sockets.len() + 2 * config.workers.get();
         (usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(others) / 2).max(1)
     }
+}
+
+fn told_by(listener: &Listener) -> ToldBy {
+    match listener.service {
+        Service::Tcp(_) => ToldBy::Nothing,
+        Service::Http(_) => ToldBy::Host,
+        Service::Https(..) => ToldBy::ServerName,
+    }
+}
+
+/// An HTTP listener that is alone on its port and has nothing to choose is forwarded at once.
+fn told_by_port(listener: &Listener, port: &[u32]) -> ToldBy {
+    match &listener.service {
+        Service::Http(by_name)
+            if port.len() == 1
+                && by_name.hostname.is_none()
+                && by_name.targets.iter().all(|(name, _)| name.is_none()) =>
+        {
+            ToldBy::Nothing
+        }
+        _ => told_by(listener),
+    }
+}
+
+fn targets(service: &Service) -> Vec<(Option<&str>, &Arc<Target>)> {
+    match service {
+        Service::Tcp(target) => target.iter().map(|target| (None, target)).collect(),
+        Service::Http(by_name) | Service::Https(by_name, _) => {
+            by_name.targets.iter().map(|(name, target)| (name.as_deref(), target)).collect()
+        }
+    }
+}
+
+fn configured(certificates: &[Arc<Certificate>]) -> Vec<(Arc<Certificate>, Arc<ServerConfig>)> {
+    let config = |certificate: &Arc<Certificate>| match tls::config(certificate) {
+        Ok(config) => Some((Arc::clone(certificate), config)),
+        Err(error) => {
+            tracing::error!(secret = %certificate.secret, error, "a certificate cannot be used");
+            None
+        }
+    };
+    certificates.iter().filter_map(config).collect()
 }

@@ -32,11 +32,17 @@ pub enum ResetReason {
     OutOfFiles,
     /// A panic while this connection was handled.
     Panic,
+    /// No listener or route takes the name that the client asks for, or it asks in no way that we know.
+    NoName,
+    /// The listener has no certificate that can be used.
+    NoCertificate,
+    /// The client did not say in time what it wants.
+    Silent,
 }
 
 impl ResetReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::ConnectFailed,
@@ -47,6 +53,9 @@ impl ResetReason {
         Self::DrainDeadline,
         Self::OutOfFiles,
         Self::Panic,
+        Self::NoName,
+        Self::NoCertificate,
+        Self::Silent,
     ];
 }
 

@@ -9,8 +9,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
-use vipgate_planner::{Listener, Target};
+use vipgate_planner::{Certificate, Listener, Target};
 
 use super::stats::{EndpointStats, ListenerStats};
 
@@ -27,10 +28,28 @@ pub(super) struct Table {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) listener: Listener,
-    /// None while the bind fails.
+    /// None while the bind fails, and where another listener of the same port accepts.
     pub(super) socket: Option<Arc<OwnedFd>>,
-    pub(super) forward: Option<Arc<Forward>>,
+    /// Where connections go, by the name that they ask for.
+    pub(super) forwards: Vec<(Option<String>, Arc<Forward>)>,
+    /// Certificates, with what a handshake needs.
+    pub(super) certificates: Vec<(Arc<Certificate>, Arc<ServerConfig>)>,
+    /// How a connection says which listener of the port it means.
+    pub(super) told_by: ToldBy,
+    /// Slots of all listeners of the port, where there may be several.
+    pub(super) port: Vec<u32>,
     pub(super) stats: Arc<ListenerStats>,
+}
+
+/// What has to be heard of a client before it can be forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ToldBy {
+    /// Nothing.
+    Nothing,
+    /// The Host of the first request.
+    Host,
+    /// The server name of a TLS handshake.
+    ServerName,
 }
 
 impl Entry {

@@ -210,7 +210,7 @@ impl Worker {
                 self.shared.stats.panics.fetch_add(1, Relaxed);
                 tracing::error!(
                     worker = self.index,
-                    route = %connection.route,
+                    route = connection.route.as_ref().map(ToString::to_string),
                     "a panic ended one connection; please report it with the backtrace above"
                 );
                 Verdict::End(Ending::Reset(ResetReason::Panic))
@@ -218,6 +218,7 @@ impl Worker {
         match verdict {
             Verdict::Wait => {}
             Verdict::Arm(at) => self.timers.arm(at, id),
+            Verdict::Choose(name) => self.choose_for(id, name.as_deref()),
             Verdict::Again if connection.queued => {}
             Verdict::Again => {
                 connection.queued = true;
@@ -225,6 +226,19 @@ impl Worker {
             }
             Verdict::End(ending) => self.end(id.slot as usize, ending),
         }
+    }
+
+    /// A client said which name it means: finds out what that is.
+    fn choose_for(&mut self, id: ConnectionId, name: Option<&str>) {
+        let Some(by) = self.connections.get(id.slot as usize).map(|c| c.listener) else { return };
+        let choice = self.choose(by, name);
+        let before = self.connections.get(id.slot as usize).map(|c| Arc::clone(&c.stats));
+        if let (Ok(choice), Some(before)) = (&choice, before) {
+            // It counts where it belongs.
+            before.shard(self.index).open.fetch_sub(1, Relaxed);
+            choice.stats().shard(self.index).open.fetch_add(1, Relaxed);
+        }
+        self.handle(id, |connection, context| connection.chosen(choice, context));
     }
 
     /// Resets the connections for which there is a reason.
@@ -244,6 +258,9 @@ impl Worker {
         self.shared.open.fetch_sub(1, Relaxed);
         let shard = connection.stats.shard(self.index);
         shard.open.fetch_sub(1, Relaxed);
+        if let Ending::Refused(_) = ending {
+            shard.reset(ResetReason::NoName);
+        }
         if let Ending::Reset(reason) = ending {
             shard.reset(reason);
             if reason == ResetReason::OutOfFiles {

@@ -9,6 +9,7 @@ mod config;
 mod drain;
 mod forward;
 mod limits;
+mod names;
 mod reset;
 mod rig;
 mod route;

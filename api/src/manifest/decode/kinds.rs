@@ -153,6 +153,9 @@ pub(super) fn typed(
         Kind::VirtualIp => de::decode::<crate::vipgate::VirtualIp>(node, context).map(Into::into),
         Kind::Speaker => de::decode::<crate::vipgate::Speaker>(node, context).map(Into::into),
         Kind::Node => de::decode::<crate::k8s::Node>(node, context).map(Into::into),
+        Kind::ServiceAccount => {
+            de::decode::<crate::k8s::ServiceAccount>(node, context).map(Into::into)
+        }
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) fn check(object: &Object, scope: Scope<'_>, findings: &mut Findings) 
         | Object::Secret(_)
         | Object::VirtualIp(_)
         | Object::Speaker(_)
-        | Object::Node(_) => {}
+        | Object::Node(_)
+        | Object::ServiceAccount(_) => {}
     }
 }
 

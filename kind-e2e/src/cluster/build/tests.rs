@@ -8,11 +8,14 @@ fn the_hash_is_the_published_one() {
 }
 
 #[test]
-fn our_module_names_its_release() -> Result<()> {
-    let module = Module::read(Path::new(MODULE))?;
-    let flags = module.linker_flags()?;
-    assert!(flags.contains(".gitVersion=v1."), "{flags}");
-    assert!(flags.contains(".gitMajor=1 "), "{flags}");
+fn a_module_names_the_release_of_a_package() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let text = "require a.example/one v1.2.3\nrequire (\n\ta.example/two v4.5.6 // indirect\n)\n";
+    std::fs::write(directory.path().join("go.mod"), text)?;
+    assert_eq!(required(directory.path(), "a.example/one")?, "v1.2.3");
+    assert_eq!(required(directory.path(), "a.example/two")?, "v4.5.6");
+    let error = required(directory.path(), "a.example").unwrap_err().to_string();
+    assert!(error.contains("does not require a.example"), "{error}");
     Ok(())
 }
 
@@ -20,7 +23,7 @@ fn our_module_names_its_release() -> Result<()> {
 fn every_source_counts_and_nothing_else() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text);
-    let hash = || Module::read(directory.path()).map(|module| module.hash);
+    let hash = || Module::read(directory.path(), None).map(|module| module.hash);
     write("go.mod", "require k8s.io/x v1\n\tk8s.io/kubernetes v1.36.3\n")?;
     write("main.go", "package main")?;
     let before = hash()?;

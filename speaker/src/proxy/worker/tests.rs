@@ -136,7 +136,7 @@ fn accepting_looks_for_a_newer_table() {
     let _client = TcpStream::connect(bind).unwrap();
     worker.accept(0);
     let (_, connection) = worker.connections.iter().next().unwrap();
-    assert_eq!(connection.route.key.name, "new");
+    assert_eq!(connection.route.as_ref().unwrap().key.name, "new");
 }
 
 /// Clients that are queued when the drain begins are served, also by a worker that has not seen

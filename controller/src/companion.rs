@@ -1,0 +1,259 @@
+//! The companion of a Gateway: a Service that shows it to those who look at Services.
+//!
+//! external-dns and `kubectl get services` know nothing of Gateways. So each Gateway of ours has one
+//! Service of type LoadBalancer beside it, with the labels and annotations of
+//! `spec.infrastructure`, and with the Gateway's addresses in its status. Nothing is forwarded by
+//! it: it has no selector, and `ipMode: Proxy` keeps kube-proxy from capturing the addresses.
+//!
+//! What always holds:
+//! * A companion is known by its owner and by [`KEYS`], and a Service by its class ([`COMPANION_CLASS`]) too. A
+//!   Service of somebody else that has its name is left alone, and the companion takes another one.
+//! * Labels and annotations that others put on it stay. Which are the Gateway's stands in an
+//!   annotation ([`KEYS`]), so that they go when they are taken out of `spec.infrastructure`.
+
+mod account;
+mod service;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+use vipgate_api::gateway::Gateway;
+use vipgate_api::k8s::{ObjectMeta, Service, ServiceAccount};
+use vipgate_api::{Kind, ObjectKey, ObjectRef, Resource};
+use vipgate_planner::services::COMPANION_CLASS;
+use vipgate_planner::world::Shelf;
+use vipgate_planner::{Plan, Statuses, World};
+
+use crate::change::Change;
+use crate::hash::short_hash;
+
+/// Label that names the Gateway (GEP-1762).
+pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// Annotation: the labels and annotations that come from the Gateway, each with `l:` or `a:` before
+/// it, sorted, with commas between them.
+pub const KEYS: &str = "vipgate.dev/infrastructure-keys";
+
+/// Protocol and number of each port.
+type Ports = BTreeSet<(&'static str, u16)>;
+
+/// Longest name of a Service, and longest value of a label.
+const LONGEST: usize = 63;
+
+/// Which kind of object a Gateway's `spec.infrastructure` is put on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Companion {
+    /// A Service, which shows the addresses too.
+    #[default]
+    Service,
+    /// A ServiceAccount, which shows the labels and annotations only.
+    ServiceAccount,
+    /// Nothing.
+    None,
+}
+
+/// What is to be changed so that every Gateway of ours has its companion, and nobody else has one.
+/// Nothing is deleted unless `complete`: what is not known may be there.
+pub fn changes(
+    world: &World,
+    accounts: &Shelf<ServiceAccount>,
+    statuses: &Statuses,
+    plan: &Plan,
+    companion: Companion,
+    complete: bool,
+) -> Vec<Change> {
+    let (mut services, mut accounts) = (services(world), of_gateways(accounts));
+    let mut changes = Vec::new();
+    for (key, gateway) in gateways(world, statuses) {
+        let Some(uid) = gateway.metadata.uid.as_deref() else { continue };
+        match companion {
+            Companion::Service => {
+                let ports = ports(key, gateway, plan);
+                if ports.is_empty() {
+                    continue;
+                }
+                let taken = |key: &ObjectKey| world.services.contains_key(key);
+                match services.remove(uid) {
+                    Some(there) => changes.extend(service::corrections(&there, gateway, &ports)),
+                    None => changes.extend(service::create(key, gateway, &ports, taken)),
+                }
+            }
+            Companion::ServiceAccount => match accounts.remove(uid) {
+                Some(there) => changes.extend(account::corrections(&there, gateway)),
+                None => changes.push(account::create(key, gateway)),
+            },
+            Companion::None => {}
+        }
+    }
+    if complete {
+        let services = services.into_values().flatten().map(reference);
+        let accounts = accounts.into_values().flatten().map(reference);
+        changes.extend(services.chain(accounts).map(Change::Delete));
+    }
+    changes
+}
+
+/// The statuses of companions: the addresses that clients of the Gateway may use; none where the
+/// API server does not keep `ipMode` (before 1.30), because kube-proxy would capture them.
+pub fn statuses(
+    world: &World,
+    statuses: &Statuses,
+    keeps_ip_mode: bool,
+) -> Vec<(ObjectRef, Value)> {
+    let mut there = services(world);
+    let ours = gateways(world, statuses);
+    ours.filter_map(|(key, gateway)| {
+        let service = *there.remove(gateway.metadata.uid.as_deref()?)?.first()?;
+        let addresses = statuses.gateways[key].addresses.iter().filter(|_| keeps_ip_mode);
+        let ingress: Vec<Value> = addresses
+            .filter_map(|address| Some(json!({"ip": address.value.as_ref()?, "ipMode": "Proxy"})))
+            .collect();
+        let load_balancer = match ingress.is_empty() {
+            true => json!({}),
+            false => json!({"ingress": ingress}),
+        };
+        Some((reference(service), json!({"loadBalancer": load_balancer})))
+    })
+    .collect()
+}
+
+/// Gateways of ours that are there to stay.
+fn gateways<'a>(
+    world: &'a World,
+    statuses: &'a Statuses,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a Gateway)> {
+    statuses.gateways.keys().filter_map(|key| {
+        let gateway = &*world.gateways.get(key)?.object;
+        gateway.metadata.deletion_timestamp.is_none().then_some((key, gateway))
+    })
+}
+
+/// Services that are companions, by the uid of the Gateway that owns them.
+fn services(world: &World) -> BTreeMap<&str, Vec<&Service>> {
+    let class = |service: &Service| {
+        let spec = service.spec.as_ref();
+        spec.is_some_and(|spec| spec.load_balancer_class.as_deref() == Some(COMPANION_CLASS))
+    };
+    let mut all = of_gateways(&world.services);
+    all.values_mut().for_each(|services| services.retain(|service| class(service)));
+    all.retain(|_, services| !services.is_empty());
+    all
+}
+
+/// Objects that belong to a Gateway and carry what it says ([`KEYS`]), by its uid.
+fn of_gateways<T: Resource>(shelf: &Shelf<T>) -> BTreeMap<&str, Vec<&T>> {
+    let mut all: BTreeMap<&str, Vec<&T>> = BTreeMap::new();
+    for stored in shelf.values() {
+        let metadata = stored.object.metadata();
+        let is_ours = metadata.annotations.as_ref().is_some_and(|all| all.contains_key(KEYS));
+        if let Some(uid) = owner(metadata).filter(|_| is_ours) {
+            all.entry(uid).or_default().push(&stored.object);
+        }
+    }
+    all
+}
+
+/// The uid of the Gateway that an object belongs to.
+fn owner(metadata: &ObjectMeta) -> Option<&str> {
+    let owners = metadata.owner_references.iter().flatten();
+    let mut gateways =
+        owners.filter(|owner| owner.controller == Some(true) && owner.kind == Kind::Gateway.name());
+    gateways.next().map(|owner| owner.uid.as_str())
+}
+
+fn reference<T: Resource>(object: &T) -> ObjectRef {
+    ObjectRef { kind: T::KIND, key: object.key() }
+}
+
+/// Ports of the Gateway's listeners, and of those that ListenerSets add.
+fn ports(key: &ObjectKey, gateway: &Gateway, plan: &Plan) -> Ports {
+    let own = gateway.spec.listeners.iter().map(|listener| match listener.protocol.as_str() {
+        "UDP" => ("UDP", listener.port),
+        _ => ("TCP", listener.port),
+    });
+    let added = plan.listeners.iter().filter(|listener| listener.id.gateway == *key);
+    let added = added.filter(|listener| listener.id.set.is_some());
+    own.chain(added.map(|listener| ("TCP", listener.bind.port()))).collect()
+}
+
+/// What a Gateway wants on its companion.
+#[derive(Debug, Default, PartialEq)]
+struct Infrastructure {
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Infrastructure {
+    fn of(gateway: &Gateway) -> Self {
+        let mut all = match &gateway.spec.infrastructure {
+            Some(asked) => {
+                Self { labels: asked.labels.clone(), annotations: asked.annotations.clone() }
+            }
+            None => Self::default(),
+        };
+        let name = gateway.key().name;
+        // A longer name is no value of a label; the ownerReference says it.
+        if name.len() <= LONGEST {
+            all.labels.insert(GATEWAY_NAME.to_owned(), name);
+        }
+        let keys = all.labels.keys().map(|key| format!("l:{key}"));
+        let keys: Vec<String> =
+            keys.chain(all.annotations.keys().map(|key| format!("a:{key}"))).collect();
+        all.annotations.insert(KEYS.to_owned(), keys.join(","));
+        all
+    }
+}
+
+fn owner_reference(gateway: &Gateway) -> Value {
+    json!({
+        "apiVersion": Kind::Gateway.api_version(),
+        "kind": Kind::Gateway.name(),
+        "name": gateway.metadata.name,
+        "uid": gateway.metadata.uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+/// Names that a companion may have, the plain one first. Names of Services are shorter than those of
+/// Gateways and have no dots.
+fn names(gateway: &str, uid: &str) -> [Option<String>; 2] {
+    let plain = format!("vipgate-{gateway}");
+    let mut stem = plain.replace('.', "-");
+    stem.truncate(LONGEST - 9);
+    let hashed = format!("{}-{}", stem.trim_end_matches('-'), short_hash([gateway, uid], 8));
+    let fits = plain.len() <= LONGEST && !plain.contains('.');
+    [fits.then_some(plain), Some(hashed)]
+}
+
+fn metadata(has: &ObjectMeta, wanted: &Infrastructure) -> Map<String, Value> {
+    let none = BTreeMap::new();
+    let (labels, annotations) =
+        (has.labels.as_ref().unwrap_or(&none), has.annotations.as_ref().unwrap_or(&none));
+    let former: Vec<&str> =
+        annotations.get(KEYS).map(|keys| keys.split(',').collect()).unwrap_or_default();
+    let of = |mark: &str| -> Vec<&str> {
+        former.iter().filter_map(|key| key.strip_prefix(mark)).collect()
+    };
+    let mut change = Map::new();
+    for (name, has, wanted, former) in [
+        ("labels", labels, &wanted.labels, of("l:")),
+        ("annotations", annotations, &wanted.annotations, of("a:")),
+    ] {
+        let mut fields = Map::new();
+        for (key, value) in wanted.iter().filter(|(key, value)| has.get(*key) != Some(value)) {
+            fields.insert(key.clone(), value.clone().into());
+        }
+        for key in former.into_iter().filter(|key| !wanted.contains_key(*key)) {
+            if has.contains_key(key) {
+                fields.insert(key.to_owned(), Value::Null);
+            }
+        }
+        if !fields.is_empty() {
+            change.insert(name.to_owned(), fields.into());
+        }
+    }
+    change
+}
+
+#[cfg(test)]
+mod tests;

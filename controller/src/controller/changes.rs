@@ -1,0 +1,119 @@
+//! Objects that are kept for others: companions, copies of certificates, finalizers.
+
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use vipgate_api::{ConditionType, Kind, Reason};
+use vipgate_planner::Outcome;
+
+use super::{AT_ONCE, Controller};
+use crate::change::Change;
+use crate::fights::Verdict;
+use crate::merge::Transition;
+use crate::writer::{Writer, Written};
+use crate::{certificates, class, companion};
+
+/// Kinds that a companion follows from.
+const OF_COMPANIONS: [Kind; 4] =
+    [Kind::GatewayClass, Kind::Gateway, Kind::Service, Kind::ServiceAccount];
+/// Kinds that a copy of a certificate follows from.
+const OF_COPIES: [Kind; 5] =
+    [Kind::GatewayClass, Kind::Gateway, Kind::ListenerSet, Kind::ReferenceGrant, Kind::Secret];
+
+impl Controller {
+    pub(super) async fn write_changes(&mut self, outcome: &Outcome) {
+        let mut writes = Vec::new();
+        let now = Instant::now();
+        for change in self.changes(outcome) {
+            let object = change.object();
+            if !self.index.is_current(object) {
+                continue;
+            }
+            match self.other_fights.judge(object, change.content(), now) {
+                Verdict::Write => {}
+                Verdict::Begins => {
+                    self.give_up(&change).await;
+                    continue;
+                }
+                Verdict::Paused => continue,
+            }
+            let seen = self.index.seen.get(object);
+            let version = seen.map_or(object.kind.versions()[0], |seen| seen.version);
+            let resource_version =
+                seen.map(|seen| seen.resource_version.clone()).unwrap_or_default();
+            let writer = self.writer.clone();
+            writes.push(async move {
+                let written = carry_out(&writer, &change, version, &resource_version).await;
+                (change, version, written)
+            });
+        }
+        let written: Vec<_> =
+            futures_util::stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+        for (change, version, written) in written {
+            let object = change.object();
+            match written {
+                Written::Done(now) => {
+                    self.note(object, &now, version);
+                    self.other_fights.wrote(object);
+                }
+                Written::Gone => drop(self.index.seen.remove(object)),
+                Written::Overtaken | Written::Closed => {}
+                Written::Failed(why) => {
+                    self.complain(object, why);
+                    self.later();
+                }
+            }
+        }
+    }
+
+    /// Everything that is not as it is to be. What follows from kinds that are not all known is
+    /// left as it is.
+    fn changes(&self, outcome: &Outcome) -> Vec<Change> {
+        let (world, statuses) = (self.index.planner.world(), &outcome.statuses);
+        let mut all = Vec::new();
+        if self.index.knows(&OF_COPIES) {
+            let in_use = self.index.planner.secrets_in_use();
+            all.extend(certificates::changes(world, &in_use, &self.settings.namespace));
+        }
+        let knows = self.index.knows(&OF_COMPANIONS);
+        let (companion, accounts) = (self.settings.companion, &self.index.accounts);
+        let plan = &outcome.plan;
+        all.extend(companion::changes(world, accounts, statuses, plan, companion, knows));
+        if self.index.knows(&[Kind::Gateway]) {
+            all.extend(class::changes(world, statuses));
+        }
+        all
+    }
+
+    /// Tells that somebody else keeps changing an object back.
+    async fn give_up(&mut self, change: &Change) {
+        let object = change.object();
+        let Some(seen) = self.index.seen.get(object).cloned() else { return };
+        let rival = self.writer.rival(object, seen.version).await;
+        let rival = rival.unwrap_or_else(|| "unknown".to_owned());
+        tracing::error!(%object, rival, "a fight over an object: writing stops for it");
+        let transition = Transition {
+            of: String::new(),
+            kind: ConditionType::Contested.to_string(),
+            status: "True".to_owned(),
+            reason: Reason::OtherWriter.to_string(),
+            message: format!("field manager {rival:?} keeps changing back what vipgate writes"),
+        };
+        self.teller.tell(object, seen.version, &[transition]);
+    }
+}
+
+async fn carry_out(
+    writer: &Writer,
+    change: &Change,
+    version: &str,
+    resource_version: &str,
+) -> Written {
+    match change {
+        Change::Create(object, body) => writer.create(object, version, body.clone()).await,
+        Change::Merge(object, fields) => {
+            writer.merge(object, version, resource_version, fields.clone()).await
+        }
+        Change::Delete(object) => writer.delete(object, version, resource_version).await,
+    }
+}

@@ -1,0 +1,282 @@
+//! The one task that decides: objects and reports come in, claims and statuses go out.
+//!
+//! ```text
+//!   index ──> plan ──> copies, companions, finalizers that differ ─> write them
+//!               │
+//!               └───> claims that are no objects yet? ── yes ─> write them, plan again
+//!                                   │ no
+//!                                   └─> statuses that differ ─> write them, tell of transitions
+//! ```
+//!
+//! What always holds: a claim is an object before any status speaks of it; a round that could not
+//! write a claim writes no status. A replica that does not lead keeps its index and writes nothing;
+//! one that begins to lead reads the claims anew before it plans.
+
+mod changes;
+mod claims;
+mod statuses;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::api::{DynamicObject, ListParams};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch as channel};
+use vipgate_api::{Age, Kind, Object, ObjectRef};
+use vipgate_planner::{NodeReport, Outcome, Reports, VipState};
+
+use crate::companion::Companion;
+use crate::events::{Messenger, Teller, teller};
+use crate::fights::Fights;
+use crate::foreign::Findings;
+use crate::index::Index;
+use crate::leader::Gate;
+use crate::watch::{Event, Seen};
+use crate::writer::Writer;
+
+/// Events taken in before the next round.
+const TOGETHER: usize = 4096;
+/// Writes under way at once.
+const AT_ONCE: usize = 16;
+/// After a failure, when to try again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Rounds of writing claims before the statuses have to wait for the watch.
+const CLAIM_ROUNDS: usize = 4;
+/// Kinds that an address belongs to an object of: only when all of them are known does a claim end
+/// because its object is not there.
+const OWNERS: [Kind; 4] = [Kind::VirtualIp, Kind::GatewayClass, Kind::Gateway, Kind::Service];
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of this replica, in events.
+    pub identity: String,
+    /// The namespace that vipgate is installed in.
+    pub namespace: String,
+    /// What shows `spec.infrastructure` of a Gateway.
+    pub companion: Companion,
+}
+
+/// Decides and writes.
+pub struct Controller {
+    settings: Settings,
+    index: Index,
+    findings: Findings,
+    writer: Writer,
+    teller: Teller,
+    messenger: Option<Messenger>,
+    /// Over statuses, and over everything else.
+    fights: Fights,
+    other_fights: Fights,
+    /// Statuses that the API server does not keep as they are written (a CRD that is older knows
+    /// fewer fields): what was written, and what it made of it. Without times.
+    altered: BTreeMap<ObjectRef, (Value, Value)>,
+    /// Whether the API server keeps `ipMode`, as far as we know.
+    keeps_ip_mode: bool,
+    /// The claims were read since this replica leads.
+    claims_are_fresh: bool,
+    /// When something has to be tried again.
+    again: Option<Instant>,
+    said: BTreeMap<ObjectRef, String>,
+}
+
+impl Controller {
+    /// A controller that knows nothing.
+    pub fn new(client: Client, gate: Gate, settings: Settings) -> Self {
+        let (teller, messenger) = teller(client.clone(), &settings.identity);
+        Self {
+            settings,
+            index: Index::default(),
+            findings: Findings::default(),
+            writer: Writer::new(client, gate),
+            teller,
+            messenger: Some(messenger),
+            fights: Fights::default(),
+            other_fights: Fights::default(),
+            altered: BTreeMap::new(),
+            keeps_ip_mode: true,
+            claims_are_fresh: false,
+            again: None,
+            said: BTreeMap::new(),
+        }
+    }
+
+    /// Goes on for as long as there are events.
+    pub async fn run(mut self, events: mpsc::Receiver<Event>, leading: channel::Receiver<bool>) {
+        let messenger = self.messenger.take();
+        let telling = async {
+            match messenger {
+                Some(messenger) => messenger.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.decide(events, leading) => {}
+            () = telling => {}
+        }
+    }
+
+    async fn decide(
+        &mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut leading: channel::Receiver<bool>,
+    ) {
+        loop {
+            let now = Instant::now();
+            let fights = [self.fights.due(now), self.other_fights.due(now)];
+            let due = [self.again, self.findings.due()].into_iter().chain(fights).flatten().min();
+            tokio::select! {
+                event = events.recv() => {
+                    let Some(event) = event else { return };
+                    self.take(event);
+                    for _ in 0..TOGETHER {
+                        let Ok(event) = events.try_recv() else { break };
+                        self.take(event);
+                    }
+                }
+                changed = leading.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.claims_are_fresh = false;
+                }
+                () = until(due) => {}
+            }
+            self.again = None;
+            if self.index.is_complete() && self.writer.is_open() && self.read_claims().await {
+                self.round().await;
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        if let Event::Deleted(object) = &event {
+            self.fights.forget(object);
+            self.other_fights.forget(object);
+            self.altered.remove(object);
+            self.said.remove(object);
+        }
+        self.index.take(event);
+    }
+
+    async fn round(&mut self) {
+        for round in 0..CLAIM_ROUNDS {
+            let outcome = self.plan();
+            if round == 0 {
+                self.write_changes(&outcome).await;
+            }
+            match self.write_claims().await {
+                claims::Claimed::All => {
+                    self.write_statuses(&outcome).await;
+                    return;
+                }
+                claims::Claimed::More => {}
+                claims::Claimed::Later => return,
+            }
+        }
+        self.later();
+    }
+
+    /// Brings the planner up to what is known, and plans.
+    fn plan(&mut self) -> Outcome {
+        let now = Instant::now();
+        self.findings.forget(now);
+        self.index.planner.set_release(self.index.knows(&OWNERS));
+        self.index.planner.set_claims(self.index.vips.claims());
+        let plan = self.index.planner.run().plan;
+        let reports: Reports = (self.index.speakers.iter())
+            .map(|(node, status)| (node.clone(), NodeReport::from_speaker(status, &plan)))
+            .collect();
+        let all = everybody(&reports);
+        for (address, state) in &all.vips {
+            if matches!(state, VipState::Serving(_)) {
+                self.index.planner.publish(*address);
+            }
+        }
+        self.findings.learn(&all, now);
+        self.index.planner.set_foreign(self.findings.addresses());
+        self.index.planner.set_reports(reports);
+        self.index.planner.run()
+    }
+
+    /// Reads all claims, once after this replica began to lead: the watch may not have told yet what
+    /// the former leader wrote last. Says whether they are known.
+    async fn read_claims(&mut self) -> bool {
+        if self.claims_are_fresh {
+            return true;
+        }
+        let kind = Kind::VirtualIp;
+        let version = kind.versions()[0];
+        let list = match self.writer.api(kind, version, "").list(&ListParams::default()).await {
+            Ok(list) => list,
+            Err(error) => {
+                tracing::warn!(%error, "the claims cannot be read; nothing is written before");
+                self.later();
+                return false;
+            }
+        };
+        for object in list.items {
+            let seen = seen(&object, version);
+            let read = serde_json::to_value(object).and_then(|json| Object::from_json(kind, json));
+            match read {
+                Ok(object) => self.take(Event::Applied(object, Age::default(), Arc::new(seen))),
+                Err(error) => tracing::warn!(%error, "a VirtualIP cannot be read"),
+            }
+        }
+        self.claims_are_fresh = true;
+        true
+    }
+
+    /// Remembers an object as it came back from a write.
+    fn note(&mut self, object: &ObjectRef, now: &DynamicObject, version: &'static str) {
+        self.index.seen.insert(object.clone(), Arc::new(seen(now, version)));
+        self.said.remove(object);
+    }
+
+    fn complain(&mut self, object: &ObjectRef, why: String) {
+        if self.said.get(object) != Some(&why) {
+            tracing::warn!("{why}");
+            self.said.insert(object.clone(), why);
+        }
+    }
+
+    fn later(&mut self) {
+        self.again.get_or_insert(Instant::now() + AGAIN);
+    }
+}
+
+fn seen(object: &DynamicObject, version: &'static str) -> Seen {
+    Seen {
+        version,
+        resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+        status: object.data.get("status").filter(|status| !status.is_null()).cloned(),
+    }
+}
+
+/// All nodes as one: an address serves if it serves anywhere, then it is contested if somebody says so.
+fn everybody(reports: &Reports) -> NodeReport {
+    let mut all = NodeReport::default();
+    for (address, state) in reports.values().flat_map(|report| &report.vips) {
+        let rank = |state: &VipState| match state {
+            VipState::Serving(_) => 0,
+            VipState::Conflict(_) => 1,
+            VipState::Probing => 2,
+            VipState::Failed(_) => 3,
+        };
+        let known = all.vips.entry(*address).or_insert_with(|| state.clone());
+        if rank(state) < rank(known) {
+            *known = state.clone();
+        }
+    }
+    all
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,161 @@
+//! Statuses: what is to be said, where it differs from what is said.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+use vipgate_api::{Condition, ConditionType, Kind, ObjectRef, Reason};
+use vipgate_planner::Outcome;
+
+use super::{AT_ONCE, Controller};
+use crate::companion::{self, Companion};
+use crate::fights::{PAUSE, Verdict};
+use crate::merge::{add_condition, merged, timeless, transitions};
+use crate::watch::Seen;
+use crate::writer::Written;
+
+/// A status to be written.
+struct Job {
+    object: ObjectRef,
+    seen: Arc<Seen>,
+    /// What we say of it.
+    ours: Value,
+    /// That, between what others say.
+    status: Value,
+}
+
+impl Controller {
+    pub(super) async fn write_statuses(&mut self, outcome: &Outcome) {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let (mut jobs, fights) = self.statuses(outcome, &now);
+        for job in fights {
+            jobs.extend(self.last_word(job, &now).await);
+        }
+        let writer = &self.writer;
+        let writes = jobs.into_iter().map(|job| async move {
+            let Job { object, seen, status, .. } = &job;
+            let written = writer.status(object, seen.version, &seen.resource_version, status).await;
+            (job, written)
+        });
+        let written: Vec<_> =
+            futures_util::stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+        for (job, written) in written {
+            match written {
+                Written::Done(now) => self.said_it(job, &now),
+                Written::Gone | Written::Overtaken | Written::Closed => {}
+                Written::Failed(why) => {
+                    self.complain(&job.object, why);
+                    self.later();
+                }
+            }
+        }
+    }
+
+    /// The statuses that are not as they are to be, and those that a fight began over.
+    fn statuses(&mut self, outcome: &Outcome, now: &str) -> (Vec<Job>, Vec<Job>) {
+        let (mut jobs, mut fights) = (Vec::new(), Vec::new());
+        let instant = Instant::now();
+        for (object, ours) in self.to_say(outcome) {
+            let Some(seen) = self.index.seen.get(&object).cloned() else { continue };
+            let Some(status) = merged(object.kind, seen.status.as_ref(), &ours, now) else {
+                continue;
+            };
+            if self.is_kept_so(&object, &status, &seen) {
+                continue;
+            }
+            let verdict = self.fights.judge(&object, &ours, instant);
+            let job = Job { object, seen, ours, status };
+            match verdict {
+                Verdict::Write => jobs.push(job),
+                Verdict::Begins => fights.push(job),
+                Verdict::Paused => {}
+            }
+        }
+        (jobs, fights)
+    }
+
+    /// Everything that we say.
+    fn to_say(&self, outcome: &Outcome) -> Vec<(ObjectRef, Value)> {
+        let mut all: Vec<(ObjectRef, Value)> = (outcome.statuses.objects())
+            .filter_map(|object| {
+                let ours = outcome.statuses.json(&object, self.index.generation(&object))?;
+                Some((object, ours))
+            })
+            .collect();
+        // Routes that were ours and name no Gateway of ours any more.
+        let left = self.index.seen.iter().filter(|(object, seen)| {
+            object.kind.is_route()
+                && !outcome.statuses.routes.contains_key(object)
+                && seen.status.as_ref().is_some_and(speaks_for_us)
+        });
+        all.extend(left.map(|(object, _)| (object.clone(), json!({"parents": []}))));
+        if self.settings.companion == Companion::Service {
+            let world = self.index.planner.world();
+            all.extend(companion::statuses(world, &outcome.statuses, self.keeps_ip_mode));
+        }
+        all
+    }
+
+    /// Whether the API server made of this very status what is there.
+    fn is_kept_so(&self, object: &ObjectRef, status: &Value, seen: &Seen) -> bool {
+        self.altered.get(object).is_some_and(|(written, kept)| {
+            *written == timeless(status)
+                && seen.status.as_ref().map(timeless).as_ref() == Some(kept)
+        })
+    }
+
+    fn said_it(&mut self, job: Job, now: &DynamicObject) {
+        let Job { object, seen, status, .. } = job;
+        self.teller.tell(&object, seen.version, &transitions(seen.status.as_ref(), &status));
+        self.fights.wrote(&object);
+        self.note(&object, now, seen.version);
+        let kept = now.data.get("status").map(timeless).unwrap_or_default();
+        let written = timeless(&status);
+        if object.kind == Kind::Service && loses_ip_mode(&written, &kept) && self.keeps_ip_mode {
+            tracing::warn!(
+                "this API server does not keep ipMode in the status of Services (it came with \
+                 Kubernetes 1.30): the Services beside Gateways show no addresses"
+            );
+            self.keeps_ip_mode = false;
+            self.later();
+        }
+        match written == kept {
+            true => drop(self.altered.remove(&object)),
+            false => drop(self.altered.insert(object, (written, kept))),
+        }
+    }
+
+    /// What is said last in a fight: with whom it is.
+    async fn last_word(&mut self, job: Job, now: &str) -> Option<Job> {
+        let Job { object, seen, mut ours, .. } = job;
+        let rival = self.writer.rival(&object, seen.version).await;
+        let rival = rival.unwrap_or_else(|| "unknown".to_owned());
+        let message = format!(
+            "field manager {rival:?} keeps overwriting what vipgate writes here; vipgate writes it \
+             again in {} minutes, or when there is something new to say: end the other writer, or \
+             take this object out of its hands",
+            PAUSE.as_secs() / 60
+        );
+        tracing::error!(%object, rival, "a fight over a status: writing stops for it");
+        let condition = Condition::holds(ConditionType::Contested, Reason::OtherWriter, message);
+        let mut condition = serde_json::to_value(condition).ok()?;
+        if let Some(generation) = self.index.generation(&object) {
+            condition["observedGeneration"] = generation.into();
+        }
+        add_condition(&mut ours, &condition);
+        let status = merged(object.kind, seen.status.as_ref(), &ours, now)?;
+        Some(Job { object, seen, ours, status })
+    }
+}
+
+fn speaks_for_us(status: &Value) -> bool {
+    let parents = status["parents"].as_array();
+    parents.into_iter().flatten().any(|p| p["controllerName"] == vipgate_api::CONTROLLER_NAME)
+}
+
+fn loses_ip_mode(written: &Value, kept: &Value) -> bool {
+    let has = |status: &Value| !status["loadBalancer"]["ingress"][0]["ipMode"].is_null();
+    has(written) && !has(kept)
+}

@@ -1,0 +1,268 @@
+//! Watches: from the API server to objects, one kind at a time.
+//!
+//! ```text
+//!   discovery ──> what is served ──> one task per served kind ──┐
+//!       ^                            (list, watch, relist)      ├──> events, in order per kind
+//!       └── "my kind is not there" ──────────┘                  ┘
+//! ```
+//!
+//! Guarantees:
+//! * A kind that comes is watched within a second, one that goes is forgotten; neither disturbs
+//!   another kind. No kind is required.
+//! * What the API server does not answer changes nothing: objects are there until it says that they
+//!   are not. A relist deletes what a *complete* list no longer has. When a kind that had objects
+//!   lists none, that is believed only when a second list, of the newest data, agrees: an API server
+//!   that restarts may answer before it knows everything.
+//! * An object that cannot be read keeps its last good version, and is named.
+//! * A kind that may not be read is named, with the verb that is missing, and tried again.
+//!
+//! Caveats: events of different kinds have no order. A relist tells of every object again.
+
+mod kind;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::api::{ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
+
+use crate::discovery::{Follower, Picture, Served};
+use kind::KindWatch;
+
+/// Events that may wait for their reader; then the watches wait.
+const WAITING: usize = 4096;
+/// How long one watch goes on before it is opened anew, in seconds. A server that vanished without a
+/// word (no FIN, no RST) is noticed within it.
+pub(crate) const WATCH_SECONDS: u32 = 60;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An object is there, in this version.
+    Applied(Object, Age, Arc<Seen>),
+    /// An object is gone.
+    Deleted(ObjectRef),
+    /// Everything that there is of this kind was told.
+    Synced(Kind),
+    /// An object that cannot be read; the text says why. What was known of it stays.
+    Unreadable(ObjectRef, String),
+    /// What the API server serves has changed. Kinds that are not served are complete: there is
+    /// nothing of them.
+    Served(Served),
+    /// The API server refuses a kind, again and again; the text says why and what to do.
+    Trouble(Kind, String),
+    /// It does not refuse it any more.
+    Well(Kind),
+    /// The API server does not answer, and why; or it answers again.
+    Away(Option<String>),
+}
+
+/// What an object looked like when it was read, beyond what our types hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// The version that it was read in.
+    pub version: &'static str,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// `status`, as it is.
+    pub status: Option<Value>,
+}
+
+/// What to watch.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// These kinds, everywhere.
+    pub kinds: Vec<Kind>,
+    /// Secrets only in this namespace; everywhere when `None`.
+    pub secrets_in: Option<String>,
+    /// Of Nodes and Speakers only those of this name; all when `None`.
+    pub node: Option<String>,
+}
+
+impl Scope {
+    fn api(&self, client: &Client, kind: Kind, version: &str) -> Api<DynamicObject> {
+        let gvk = GroupVersionKind::gvk(kind.group(), version, kind.name());
+        let resource = ApiResource::from_gvk_with_plural(&gvk, &kind.plural());
+        match &self.secrets_in {
+            Some(namespace) if kind == Kind::Secret => {
+                Api::namespaced_with(client.clone(), namespace, &resource)
+            }
+            _ => Api::all_with(client.clone(), &resource),
+        }
+    }
+
+    fn config(&self, kind: Kind) -> watcher::Config {
+        let all = watcher::Config::default().timeout(WATCH_SECONDS);
+        match &self.node {
+            Some(node) if matches!(kind, Kind::Node | Kind::Speaker) => {
+                all.fields(&format!("metadata.name={node}"))
+            }
+            _ => all,
+        }
+    }
+}
+
+/// Starts to watch. Ends with the token, or when nobody reads.
+pub fn start(
+    client: &Client,
+    scope: Scope,
+    tracker: &TaskTracker,
+    stopped: CancellationToken,
+) -> mpsc::Receiver<Event> {
+    let (events, out) = mpsc::channel(WAITING);
+    let (pictures, picture) = watch::channel(Picture::default());
+    let doubts = Arc::new(Notify::new());
+    let follower =
+        Follower::new(client.clone(), scope.kinds.clone(), pictures, Arc::clone(&doubts));
+    let watches = Watches {
+        client: client.clone(),
+        scope,
+        tracker: tracker.clone(),
+        events,
+        doubts,
+        running: BTreeMap::new(),
+        known: BTreeMap::new(),
+        told: Picture::default(),
+    };
+    let token = stopped.clone();
+    tracker.spawn(async move {
+        tokio::select! {
+            () = follower.run() => {}
+            () = token.cancelled() => {}
+        }
+    });
+    tracker.spawn(async move {
+        tokio::select! {
+            _ = watches.follow(picture) => {}
+            () = stopped.cancelled() => {}
+        }
+    });
+    out
+}
+
+/// Nobody reads any more.
+type Unread = mpsc::error::SendError<Event>;
+
+/// The objects of a kind that were told and not taken back. Outlives the watch of one version.
+type Known = Arc<Mutex<BTreeSet<ObjectKey>>>;
+
+/// The tasks, one for each kind.
+struct Watches {
+    client: Client,
+    scope: Scope,
+    tracker: TaskTracker,
+    events: mpsc::Sender<Event>,
+    doubts: Arc<Notify>,
+    running: BTreeMap<Kind, Running>,
+    known: BTreeMap<Kind, Known>,
+    told: Picture,
+}
+
+/// The task of a kind; ends when this is dropped.
+struct Running {
+    version: &'static str,
+    token: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.token.cancel();
+    }
+}
+
+impl Running {
+    /// Ends it; when this returns it says nothing any more.
+    async fn end(mut self) {
+        self.token.cancel();
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "a watch ended badly");
+        }
+    }
+}
+
+impl Watches {
+    async fn follow(mut self, mut pictures: watch::Receiver<Picture>) -> Result<(), Unread> {
+        loop {
+            let now = pictures.borrow_and_update().clone();
+            if now.away != self.told.away {
+                self.events.send(Event::Away(now.away.clone())).await?;
+            }
+            if let Some(served) = &now.served
+                && now.served != self.told.served
+            {
+                for kind in self.scope.kinds.clone() {
+                    self.serve(kind, served.versions.get(&kind).copied()).await?;
+                }
+                self.events.send(Event::Served(served.clone())).await?;
+            }
+            self.told = now;
+            if pictures.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sees to it that a kind is watched in this version, or not at all.
+    async fn serve(&mut self, kind: Kind, version: Option<&'static str>) -> Result<(), Unread> {
+        let before = self.running.get(&kind).map(|running| running.version);
+        if before == version && (before.is_some() || self.told.served.is_some()) {
+            return Ok(());
+        }
+        if let Some(running) = self.running.remove(&kind) {
+            running.end().await;
+        }
+        match version {
+            Some(version) => {
+                tracing::info!(%kind, version, "watching");
+                let running = self.start(kind, version);
+                self.running.insert(kind, running);
+            }
+            None if before.is_none() => {
+                tracing::info!(%kind, "not served by this cluster; it counts as having none");
+            }
+            None => {
+                tracing::info!(%kind, "no longer served; it counts as having none");
+                let known = std::mem::take(&mut *lock(self.known.entry(kind).or_default()));
+                for key in known {
+                    self.events.send(Event::Deleted(ObjectRef { kind, key })).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, kind: Kind, version: &'static str) -> Running {
+        let token = CancellationToken::new();
+        let watch = KindWatch::new(
+            kind,
+            version,
+            self.scope.api(&self.client, kind, version),
+            self.scope.config(kind),
+            self.events.clone(),
+            Arc::clone(self.known.entry(kind).or_default()),
+            Arc::clone(&self.doubts),
+        );
+        let ended = token.clone();
+        let task = self.tracker.spawn(async move {
+            tokio::select! {
+                _ = watch.run() => {}
+                () = ended.cancelled() => {}
+            }
+        });
+        Running { version, token, task }
+    }
+}
+
+/// Sets are changed by one call each, so one whose holder panicked is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
