@@ -10,10 +10,10 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab tools fmt lint docs audit clean
+.PHONY: help demo test lab conformance tools fmt lint docs audit clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Build vipgate and show it at work: a VIP, ARP for it, traffic through it
 	@scripts/install-test-tools.sh demo
@@ -29,6 +29,11 @@ test: tools ## All there is to pass: tools, formatting, clippy, tests, docs
 
 lab: tools ## The long set: a real Kubernetes control plane (needs Go; built once, ten minutes)
 	cargo test --locked --package vipgate-lab --features cluster --test cluster
+
+conformance: tools ## The official Gateway API conformance tests, profile GATEWAY-TCP; the report goes to docs/conformance
+	@mkdir -p docs/conformance
+	VIPGATE_CONFORMANCE_REPORT=$(CURDIR)/docs/conformance/report.yaml \
+	cargo test --locked --package vipgate-cli --test conformance -- --ignored --nocapture
 
 tools: ## Install the tools tests use, where they are missing (Debian, Ubuntu)
 	@scripts/install-test-tools.sh

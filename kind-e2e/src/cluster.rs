@@ -86,6 +86,14 @@ pub fn conformance_suite() -> Result<PathBuf> {
     recipes::conformance("conformance.test")
 }
 
+/// The Helm that renders the chart (`kind-e2e/helm/`), built once.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn helm() -> Result<PathBuf> {
+    recipes::helm()
+}
+
 impl Cluster {
     /// Starts a cluster on `node`, which is then its control plane and nothing else. `address` is
     /// one the node has, and by which other nodes reach it; not of `lo`. When this returns, the

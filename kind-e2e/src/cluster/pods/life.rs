@@ -68,6 +68,9 @@ struct Running {
     sandbox: Sandbox,
 }
 
+/// A process, and the ports that its container names.
+type Started = (Process, BTreeSet<(Protocol, u16)>);
+
 impl Life {
     /// Lives it to its end.
     pub(super) fn live(self) {
@@ -131,7 +134,7 @@ impl Life {
         Ok(Running { processes: self.processes(&sandbox)?, sandbox })
     }
 
-    fn processes(&self, sandbox: &Sandbox) -> Result<Vec<(Process, BTreeSet<(Protocol, u16)>)>> {
+    fn processes(&self, sandbox: &Sandbox) -> Result<Vec<Started>> {
         let volumes = volumes::write(&self.api, &self.pod, &self.directory)?;
         let around = Surroundings {
             pod: &self.pod,

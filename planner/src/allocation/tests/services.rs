@@ -329,6 +329,7 @@ fn labels_that_select_one_kind_keep_the_other_out() {
 #[test]
 fn named_addresses_are_given_as_named_or_not_at_all() {
     // (families, named, assigned, reason of the problem)
+    #[allow(clippy::type_complexity, reason = "the columns of a table")]
     let cases: [(&[Family], &[&str], &[&str], Option<Reason>); 10] = [
         (&[V4], &["10.0.0.3"], &["10.0.0.3"], None),
         (&[V4, V6], &["fd00::3", "10.0.0.3"], &["10.0.0.3", "fd00::3"], None),
