@@ -141,6 +141,8 @@ pub(crate) struct SpeakerArgs {
     /// Name of the Node that this runs on.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
     /// Forwarding threads [default: one per CPU].
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,

@@ -26,5 +26,5 @@ pub mod index;
 pub mod leader;
 pub mod merge;
 pub mod watch;
-mod words;
+pub mod words;
 pub mod writer;

@@ -17,7 +17,7 @@ pub(crate) fn refusal(error: &watcher::Error) -> Option<(&'static str, &Status)>
 }
 
 /// An error with everything behind it: `client error (Connect): tcp connect error: Connection refused`.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

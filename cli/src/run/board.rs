@@ -22,40 +22,40 @@ use crate::status::report::{
 
 /// What follows from everything known at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Situation {
-    pub(super) plan: Arc<Plan>,
-    pub(super) statuses: Arc<Statuses>,
-    pub(super) claims: Claims,
-    pub(super) report: NodeReport,
+pub(crate) struct Situation {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) statuses: Arc<Statuses>,
+    pub(crate) claims: Claims,
+    pub(crate) report: NodeReport,
     /// Objects that have a status.
-    pub(super) objects: Vec<Shown>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) notes: Vec<Problem>,
+    pub(crate) objects: Vec<Shown>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) notes: Vec<Problem>,
 }
 
 /// An object that has a status.
 #[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) reference: ObjectRef,
-    pub(super) object: Object,
+pub(crate) struct Shown {
+    pub(crate) reference: ObjectRef,
+    pub(crate) object: Object,
     /// The version of the kind that it is written in, and shown in.
-    pub(super) version: &'static str,
+    pub(crate) version: &'static str,
 }
 
 /// The situation, for those who ask.
-pub(super) struct Board {
+pub(crate) struct Board {
     node: String,
     speaker: Arc<Speaker>,
     situation: Mutex<Arc<Situation>>,
 }
 
 impl Board {
-    pub(super) fn new(node: String, speaker: Arc<Speaker>) -> Self {
+    pub(crate) fn new(node: String, speaker: Arc<Speaker>) -> Self {
         Self { node, speaker, situation: Mutex::default() }
     }
 
     /// Replaces the situation.
-    pub(super) fn show(&self, situation: Situation) {
+    pub(crate) fn show(&self, situation: Situation) {
         *self.situation.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(situation);
     }
 }
@@ -81,7 +81,7 @@ impl Reporter for Board {
 }
 
 /// A VIP's state in words; `None` before the first report of it.
-pub(super) fn describe(state: Option<&VipState>) -> String {
+pub(crate) fn describe(state: Option<&VipState>) -> String {
     let Some(state) = state else { return "about to be taken".to_owned() };
     match state {
         VipState::Probing => "asking the network whether it is free".to_owned(),

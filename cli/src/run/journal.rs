@@ -12,7 +12,7 @@ use super::source::Source;
 
 /// What was said last, by subject.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     lines: BTreeMap<Subject, Line>,
     /// What is wrong with the files.
     manifests: BTreeSet<String>,
@@ -52,7 +52,7 @@ impl Journal {
     }
 
     /// What is different from the last time.
-    pub(super) fn situation(&mut self, situation: &Situation) {
+    pub(crate) fn situation(&mut self, situation: &Situation) {
         for (subject, line) in self.changed_lines(lines_of(situation)) {
             say(&subject, &line);
         }

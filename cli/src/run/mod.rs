@@ -8,9 +8,9 @@
 //! ```
 
 pub(crate) mod admin;
-mod board;
+pub(crate) mod board;
 mod engine;
-mod journal;
+pub(crate) mod journal;
 pub(crate) mod paths;
 pub(crate) mod source;
 mod state;

@@ -3,19 +3,28 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use vipgate_api::vipgate::SpeakerStatus;
+use tokio::time::{Instant, sleep_until};
+use vipgate_api::vipgate::{SpeakerStatus, VirtualIp, virtual_ip_name};
 use vipgate_api::{Kind, Object, ObjectRef};
 use vipgate_controller::claims::Vips;
 use vipgate_controller::watch::Event;
-use vipgate_planner::{Link, Node, Planner, Role};
+use vipgate_planner::{Link, Node, NodeReport, Outcome, Planner, Role};
 use vipgate_speaker::node::Speaker;
 
 use super::copies::Copies;
+use super::object::Found;
+use super::troubles::{Subject, Troubles};
+use crate::run::board::{Board, Situation};
+use crate::run::journal::Journal;
+use crate::status::report::Problem;
 
 /// Events taken in before the next plan.
 const TOGETHER: usize = 4096;
+/// How long the first plan waits for kinds that neither come nor are refused, once claims are known.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Owns the planner and feeds it.
 pub(super) struct Engine {
@@ -23,31 +32,73 @@ pub(super) struct Engine {
     node: Node,
     vips: Vips,
     copies: Copies,
-    /// Kinds that are served and not complete yet; `None` until it is known what is served.
-    awaited: Option<BTreeSet<Kind>>,
-    complete: BTreeSet<Kind>,
+    known: Knowledge,
+    troubles: Troubles,
     speaker: Arc<Speaker>,
+    /// What the last plan was made of, once there was one.
+    outcome: Option<Outcome>,
     statuses: watch::Sender<Option<SpeakerStatus>>,
+    found: watch::Sender<Found>,
+    journal: Journal,
+    board: Arc<Board>,
+}
+
+/// How much of the cluster is known.
+#[derive(Debug, Default)]
+struct Knowledge {
+    /// Kinds that are served; `None` until that is known.
+    served: Option<BTreeSet<Kind>>,
+    complete: BTreeSet<Kind>,
+    /// Kinds that may not be read: nothing to wait for.
+    refused: BTreeSet<Kind>,
+    /// When claims have been known for long enough.
+    until: Option<Instant>,
+}
+
+impl Knowledge {
+    fn complete(&mut self, kind: Kind, now: Instant) {
+        self.complete.insert(kind);
+        if kind == Kind::VirtualIp {
+            self.until.get_or_insert(now + PATIENCE);
+        }
+    }
+
+    /// Whether everything is known that can be known, so that serving may begin: half a world would
+    /// be served half. Nothing goes without claims, and no other kind holds it up for ever.
+    fn is_enough(&self, now: Instant) -> bool {
+        let known = |kind: &Kind| self.complete.contains(kind) || self.refused.contains(kind);
+        let all = self.served.as_ref().is_some_and(|served| served.iter().all(known));
+        self.until.is_some_and(|until| all || until <= now)
+    }
 }
 
 impl Engine {
-    pub(super) fn new(node: &str, speaker: Arc<Speaker>) -> Self {
+    pub(super) fn new(node: &str, speaker: Arc<Speaker>, board: Arc<Board>) -> Self {
         let node = Node { name: node.to_owned(), ..Node::default() };
         Self {
             planner: Planner::in_role(Role::Speaker),
             node,
             vips: Vips::default(),
             copies: Copies::default(),
-            awaited: None,
-            complete: BTreeSet::new(),
+            known: Knowledge::default(),
+            troubles: Troubles::default(),
             speaker,
+            outcome: None,
             statuses: watch::Sender::new(None),
+            found: watch::Sender::default(),
+            journal: Journal::default(),
+            board,
         }
     }
 
     /// What is to stand in the Speaker object, each time it changes; nothing before the first plan.
     pub(super) fn statuses(&self) -> watch::Receiver<Option<SpeakerStatus>> {
         self.statuses.subscribe()
+    }
+
+    /// What stands in the Speaker object.
+    pub(super) fn found(&self) -> watch::Receiver<Found> {
+        self.found.subscribe()
     }
 
     /// Goes on for as long as there are events.
@@ -63,15 +114,13 @@ impl Engine {
                         let Ok(event) = events.try_recv() else { break };
                         self.take(event);
                     }
-                    self.settle();
                 }
-                Ok(()) = links.changed() => {
-                    self.follow_links(&mut links);
-                    self.settle();
-                }
+                Ok(()) = links.changed() => self.follow_links(&mut links),
                 Ok(()) = reports.changed() => {}
+                () = until(self.known.until), if self.outcome.is_none() => {}
             }
-            self.report(&mut reports);
+            let report = reports.borrow_and_update().clone();
+            self.settle(report);
         }
     }
 
@@ -82,60 +131,147 @@ impl Engine {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Applied(Object::VirtualIp(vip), ..) => {
-                if self.vips.apply(&vip) {
+            Event::Applied(object, age, seen) => {
+                self.troubles.note(Subject::Object(object.reference()), None);
+                match object {
+                    Object::VirtualIp(vip) => self.claim(&vip),
+                    Object::Node(node) => {
+                        self.node.labels = node.metadata.labels.clone().unwrap_or_default();
+                        self.planner.set_node(self.node.clone());
+                        self.troubles.note(Subject::Node, None);
+                    }
+                    Object::Speaker(speaker) => {
+                        let status = Some(speaker.status.clone());
+                        let version = seen.resource_version.parse().ok();
+                        self.found.send_replace(Found { status, version });
+                    }
+                    Object::Secret(secret) => {
+                        let (gone, original) = self.copies.apply(&secret);
+                        if let Some(gone) = gone {
+                            self.planner.delete(&gone);
+                        }
+                        if let Some(original) = original {
+                            self.planner.apply(Object::Secret(original), age);
+                        }
+                    }
+                    object => drop(self.planner.apply(object, age)),
+                }
+            }
+            Event::Deleted(object) => self.delete(object),
+            Event::Served(served) => {
+                self.known.served = Some(served.versions.into_keys().collect());
+            }
+            Event::Synced(kind) => {
+                self.known.complete(kind, Instant::now());
+                if kind == Kind::Node {
+                    self.look_for_node();
+                }
+            }
+            Event::Trouble(kind, why) => {
+                self.known.refused.insert(kind);
+                self.troubles.note(Subject::Kind(kind), Some(why));
+            }
+            Event::Well(kind) => {
+                self.known.refused.remove(&kind);
+                self.troubles.note(Subject::Kind(kind), None);
+            }
+            Event::Away(why) => {
+                let text = why.map(|why| {
+                    format!("the API server does not answer; what is known is served on: {why}")
+                });
+                self.troubles.note(Subject::Api, text);
+            }
+            Event::Unreadable(object, why) => {
+                let why = format!("cannot be read, what was known of it stays: {why}");
+                self.troubles.note(Subject::Object(object), Some(why));
+            }
+        }
+    }
+
+    /// Only what is named after its address is a claim.
+    fn claim(&mut self, vip: &VirtualIp) {
+        let (named, right) = (vip.metadata.name.as_ref(), virtual_ip_name(vip.spec.address));
+        if named != Some(&right) {
+            let object = Object::VirtualIp(Arc::new(vip.clone())).reference();
+            let why = format!("ignored: one for {} has to be named {right}", vip.spec.address);
+            self.troubles.note(Subject::Object(object), Some(why));
+        }
+        if self.vips.apply(vip) {
+            self.planner.set_claims(self.vips.claims());
+        }
+    }
+
+    fn delete(&mut self, object: ObjectRef) {
+        self.troubles.note(Subject::Object(object.clone()), None);
+        match object.kind {
+            Kind::VirtualIp => {
+                if self.vips.delete(&object.key) {
                     self.planner.set_claims(self.vips.claims());
                 }
             }
-            Event::Applied(Object::Node(node), ..) => {
-                if node.metadata.name.as_ref() == Some(&self.node.name) {
-                    self.node.labels = node.metadata.labels.clone().unwrap_or_default();
-                    self.planner.set_node(self.node.clone());
-                }
-            }
-            Event::Applied(Object::Secret(secret), age, _) => {
-                if let Some(original) = self.copies.original(&secret) {
-                    self.planner.apply(Object::Secret(original), age);
-                }
-            }
-            Event::Applied(object, age, _) => {
-                self.planner.apply(object, age);
-            }
-            Event::Deleted(ObjectRef { kind: Kind::VirtualIp, key }) => {
-                if self.vips.delete(&key) {
-                    self.planner.set_claims(self.vips.claims());
-                }
-            }
-            Event::Deleted(ObjectRef { kind: Kind::Secret, key }) => {
-                if let Some(original) = self.copies.gone(&key) {
+            Kind::Secret => {
+                if let Some(original) = self.copies.gone(&object.key) {
                     self.planner.delete(&original);
                 }
             }
-            Event::Deleted(object) => {
-                self.planner.delete(&object);
-            }
-            Event::Served(served) => self.awaited = Some(served.versions.into_keys().collect()),
-            // A kind that may not be read is nothing to wait for.
-            Event::Synced(kind) | Event::Trouble(kind, _) => drop(self.complete.insert(kind)),
-            Event::Well(_) | Event::Away(_) | Event::Unreadable(..) => {}
+            Kind::Speaker => drop(self.found.send_replace(Found::default())),
+            // Its labels count until there is one again: it may be registered anew.
+            Kind::Node => self.look_for_node(),
+            _ => drop(self.planner.delete(&object)),
         }
     }
 
-    /// Plans, once everything is known: half a world would be served half.
-    fn settle(&mut self) {
-        let Some(awaited) = &self.awaited else { return };
-        if awaited.contains(&Kind::VirtualIp) && awaited.is_subset(&self.complete) {
+    fn look_for_node(&mut self) {
+        if self.node.labels.is_empty() {
+            let why = format!(
+                "there is no Node {} in the cluster, so advertisements with a nodeSelector do not \
+                 count here: is --node right?",
+                self.node.name
+            );
+            self.troubles.note(Subject::Node, Some(why));
+        }
+    }
+
+    /// Plans, once enough is known, and says what is so.
+    fn settle(&mut self, report: NodeReport) {
+        // Later, a kind that comes is empty until it is known, as it was before.
+        if self.outcome.is_some() || self.known.is_enough(Instant::now()) {
+            self.planner.set_report(report.clone());
             let outcome = self.planner.run();
-            self.speaker.apply(outcome.plan);
+            self.speaker.apply(Arc::clone(&outcome.plan));
+            self.outcome = Some(outcome);
         }
+        self.tell(&report);
+        let (plan, statuses) = match &self.outcome {
+            Some(outcome) => (Arc::clone(&outcome.plan), Arc::clone(&outcome.statuses)),
+            None => Default::default(),
+        };
+        let planned = statuses.problems.iter().map(|problem| Problem {
+            place: None,
+            object: Some(problem.object.to_string()),
+            message: problem.message.clone(),
+        });
+        let situation = Situation {
+            problems: self.troubles.problems().chain(planned).collect(),
+            notes: statuses.notes.iter().map(|note| Problem::plain(note)).collect(),
+            plan,
+            statuses,
+            claims: self.planner.claims().clone(),
+            report,
+            // The cluster has them.
+            objects: Vec::new(),
+        };
+        self.journal.situation(&situation);
+        self.board.show(situation);
     }
 
-    fn report(&self, reports: &mut watch::Receiver<vipgate_planner::NodeReport>) {
-        if self.awaited.as_ref().is_none_or(|awaited| !awaited.is_subset(&self.complete)) {
+    /// What the Speaker object is to say: nothing before what was planned first is so.
+    fn tell(&self, report: &NodeReport) {
+        let Some(outcome) = &self.outcome else { return };
+        if self.statuses.borrow().is_none() && report.sources != outcome.plan.sources {
             return;
         }
-        let report = reports.borrow_and_update();
-        let status = report.to_speaker(vec![self.node.name.clone()], Vec::new());
+        let status = report.to_speaker(vec![self.node.name.clone()], self.troubles.errors());
         self.statuses.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&status);
             if changed {
@@ -143,5 +279,36 @@ impl Engine {
             }
             changed
         });
+    }
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serving_begins_with_everything_or_without_what_does_not_come() {
+        let now = Instant::now();
+        let kinds = || Some([Kind::VirtualIp, Kind::Gateway, Kind::TcpRoute].into());
+        let mut known = Knowledge { served: kinds(), ..Knowledge::default() };
+        known.complete(Kind::Gateway, now);
+        known.refused.insert(Kind::TcpRoute);
+        assert!(!known.is_enough(now + PATIENCE * 10), "claims are not known");
+        known.complete(Kind::VirtualIp, now);
+        assert!(known.is_enough(now));
+
+        let mut known = Knowledge { served: kinds(), ..Knowledge::default() };
+        known.complete(Kind::VirtualIp, now);
+        known.complete(Kind::Gateway, now);
+        assert!(!known.is_enough(now + PATIENCE / 2), "TCPRoutes may come");
+        assert!(known.is_enough(now + PATIENCE));
     }
 }

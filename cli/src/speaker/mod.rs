@@ -12,6 +12,7 @@
 mod copies;
 mod engine;
 mod object;
+mod troubles;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,13 +28,15 @@ use vipgate_speaker::proxy;
 
 use crate::args::SpeakerArgs;
 use crate::logging;
-use crate::run::control_threads;
+use crate::run::admin::AdminSocket;
+use crate::run::board::Board;
+use crate::run::{control_threads, paths};
 use crate::signals::{INTERRUPTED, Signals};
 use engine::Engine;
 use object::SpeakerObject;
 
 /// What a node's plan is made from.
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 18] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -51,6 +54,8 @@ const KINDS: [Kind; 17] = [
     Kind::Backend,
     Kind::VirtualIp,
     Kind::Node,
+    // Its own, to see that it stays as it is.
+    Kind::Speaker,
 ];
 
 /// Serves until told to end.
@@ -73,6 +78,11 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;
     }
+    let admin = paths::admin_socket(args.admin.socket.as_deref());
+    // Serving does not hang on whether somebody can ask.
+    let socket = AdminSocket::bind(&admin)
+        .inspect_err(|error| tracing::warn!("vipgate status finds no answer here: {error}"))
+        .ok();
     let speaker = Arc::new(Speaker::start(config).await?);
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
     let scope = watch::Scope {
@@ -83,21 +93,29 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let events = watch::start(&client, scope, &tracker, stopped.clone());
     let object = SpeakerObject::new(client, &args.node);
     let writer = object.clone();
-    let engine = Engine::new(&args.node, Arc::clone(&speaker));
-    let reports = engine.statuses();
-    tracing::info!(node = args.node, "vipgate {} serves", env!("CARGO_PKG_VERSION"));
+    let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
+    let engine = Engine::new(&args.node, Arc::clone(&speaker), Arc::clone(&board));
+    let (statuses, found) = (engine.statuses(), engine.found());
+    if let Some(socket) = socket {
+        socket.serve(board, &tracker, stopped.clone());
+    }
+    tracing::info!(node = args.node, admin = %admin.display(), "vipgate {} serves",
+        env!("CARGO_PKG_VERSION"));
     tokio::select! {
         () = engine.run(events) => {}
-        () = writer.follow(reports) => {}
+        () = writer.follow(statuses, found) => {}
         () = signals.end() => {}
     }
     tracing::info!(timeout = ?args.drain_timeout, "draining: listeners close, connections may finish");
     stopped.cancel();
+    // New connections find no listener from now on, so nothing is served from here any more.
+    let drain = async {
+        tokio::join!(object.delete(), speaker.drain(args.drain_timeout));
+    };
     let code = tokio::select! {
-        () = speaker.drain(args.drain_timeout) => ExitCode::SUCCESS,
+        () = drain => ExitCode::SUCCESS,
         () = signals.interrupt_again() => ExitCode::from(INTERRUPTED),
     };
-    object.delete().await;
     tracker.close();
     tracker.wait().await;
     tracing::info!("ended");

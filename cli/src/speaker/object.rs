@@ -1,7 +1,7 @@
 //! The Speaker object of this node: what it says about itself.
 //!
 //! Guarantees: written by nobody else, at most once a second, not when nothing changed, and never
-//! larger than 256 KiB.
+//! larger than 256 KiB. Who deletes or changes it finds it as it was.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use vipgate_api::Kind;
 use vipgate_api::vipgate::SpeakerStatus;
+use vipgate_controller::backoff::Backoff;
+use vipgate_controller::words::with_causes;
 
 const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 /// The object's limit, less what the API server adds.
@@ -27,6 +29,29 @@ pub(super) struct SpeakerObject {
     node: String,
 }
 
+/// The object as the API server shows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    /// What it says; `None` when it is not there.
+    pub(super) status: Option<SpeakerStatus>,
+    /// Its `metadata.resourceVersion`; versions of one kind can be compared as numbers (KEP-5504).
+    pub(super) version: Option<u64>,
+}
+
+/// What was written last.
+struct Written {
+    status: SpeakerStatus,
+    version: Option<u64>,
+}
+
+impl Written {
+    /// Whether the object is not any more as it was written. One that is older was overtaken.
+    fn is_lost(&self, found: &Found) -> bool {
+        let is_older = found.version.is_some() && found.version < self.version;
+        !is_older && found.status.as_ref() != Some(&self.status)
+    }
+}
+
 impl SpeakerObject {
     pub(super) fn new(client: Client, node: &str) -> Self {
         let kind = Kind::Speaker;
@@ -35,48 +60,71 @@ impl SpeakerObject {
         Self { api: Api::all_with(client, &resource), node: node.to_owned() }
     }
 
-    /// Writes every status, the last one of each second.
-    pub(super) async fn follow(self, mut statuses: watch::Receiver<Option<SpeakerStatus>>) {
+    /// Writes every status, the last one of each second; and again when somebody took it away.
+    pub(super) async fn follow(
+        self,
+        mut statuses: watch::Receiver<Option<SpeakerStatus>>,
+        mut found: watch::Receiver<Found>,
+    ) {
+        let mut written: Option<Written> = None;
         let mut said = String::new();
-        while statuses.changed().await.is_ok() {
-            // Written until it succeeds; each try takes what is newest.
+        let mut backoff = Backoff::default();
+        loop {
+            let news = tokio::select! {
+                changed = statuses.changed() => changed,
+                changed = found.changed() => {
+                    if written.as_ref().is_some_and(|last| last.is_lost(&found.borrow_and_update())) {
+                        written = None;
+                    }
+                    changed
+                }
+            };
+            if news.is_err() {
+                return;
+            }
+            // Until it succeeds; each try takes what is newest.
             loop {
-                let status = statuses.borrow_and_update().clone();
-                let Some(status) = status else { break };
-                let outcome = self.write(status).await;
+                let Some(wanted) = statuses.borrow_and_update().clone().map(fitted) else { break };
+                if written.as_ref().is_some_and(|last| last.status == wanted) {
+                    break;
+                }
+                let outcome = self.write(&wanted).await;
                 tokio::time::sleep(BETWEEN_WRITES).await;
                 match outcome {
-                    Ok(()) => {
+                    Ok(version) => {
                         if !said.is_empty() {
                             tracing::info!("the Speaker object could be written again");
                         }
                         said.clear();
-                        break;
+                        backoff.reset();
+                        written = Some(Written { status: wanted, version });
                     }
                     Err(error) => {
-                        let text = error.to_string();
+                        let text = in_words(&error);
                         if text != said {
                             tracing::warn!(error = text, "the Speaker object cannot be written");
                             said = text;
                         }
+                        tokio::time::sleep(backoff.wait()).await;
                     }
                 }
             }
         }
     }
 
-    async fn write(&self, status: SpeakerStatus) -> kube::Result<()> {
-        let body = self.body(json!({ "status": fitted(status) }));
+    /// Returns the version that it has now.
+    async fn write(&self, status: &SpeakerStatus) -> kube::Result<Option<u64>> {
+        let body = self.body(json!({ "status": status }));
         let params = PatchParams::apply(MANAGER).force();
-        match self.api.patch_status(&self.node, &params, &Patch::Apply(&body)).await {
+        let now = match self.api.patch_status(&self.node, &params, &Patch::Apply(&body)).await {
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
                 let new = self.body(json!({}));
                 self.api.patch(&self.node, &params, &Patch::Apply(&new)).await?;
-                self.api.patch_status(&self.node, &params, &Patch::Apply(&body)).await?;
+                self.api.patch_status(&self.node, &params, &Patch::Apply(&body)).await?
             }
-            outcome => drop(outcome?),
-        }
-        Ok(())
+            outcome => outcome?,
+        };
+        Ok(now.metadata.resource_version.and_then(|version| version.parse().ok()))
     }
 
     fn body(&self, mut more: serde_json::Value) -> serde_json::Value {
@@ -113,8 +161,24 @@ fn fitted(mut status: SpeakerStatus) -> SpeakerStatus {
             vip.message = None;
         }
     }
-    while !fits(&status) && status.vips.pop().is_some() {}
+    // Thousands of Gateways: the rest of them looks as if it were not served here.
+    while !(fits(&status) || status.vips.is_empty() && status.plan.is_empty()) {
+        status.vips.truncate(status.vips.len() * 7 / 8);
+        status.plan.truncate(status.plan.len() * 7 / 8);
+        status.failed_listeners.truncate(status.failed_listeners.len() * 7 / 8);
+    }
     status
+}
+
+fn in_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(refusal) if refusal.code == 404 => {
+            "speakers.vipgate.dev is not served: install the CRDs of vipgate (vipgate crds)"
+                .to_owned()
+        }
+        kube::Error::Api(refusal) => refusal.message.clone(),
+        error => with_causes(error),
+    }
 }
 
 #[cfg(test)]
@@ -134,8 +198,28 @@ mod tests {
         };
         let status =
             SpeakerStatus { vips: (0..1000).map(vip).collect(), ..SpeakerStatus::default() };
-        let fitted = fitted(status);
+        let fitted = super::fitted(status);
         assert_eq!(fitted.vips.len(), 1000);
         assert!(serde_json::to_vec(&fitted).unwrap().len() <= MOST_BYTES);
+
+        let status =
+            SpeakerStatus { vips: (0..10_000).map(vip).collect(), ..SpeakerStatus::default() };
+        let fitted = super::fitted(status);
+        assert!(serde_json::to_vec(&fitted).unwrap().len() <= MOST_BYTES);
+        assert!(fitted.vips.len() > 3000, "{}", fitted.vips.len());
+    }
+
+    #[test]
+    fn what_is_overtaken_is_not_lost() {
+        let status = |member: &str| SpeakerStatus {
+            members: vec![member.to_owned()],
+            ..SpeakerStatus::default()
+        };
+        let written = Written { status: status("new"), version: Some(7) };
+        let found = |version, member| Found { version, status: Some(status(member)) };
+        assert!(!written.is_lost(&found(Some(7), "new")));
+        assert!(!written.is_lost(&found(Some(6), "old")));
+        assert!(written.is_lost(&found(Some(8), "other")));
+        assert!(written.is_lost(&Found::default()));
     }
 }

@@ -46,7 +46,8 @@ fn ask(args: &StatusArgs) -> Result<StatusReport> {
     let socket = paths::admin_socket(args.admin.socket.as_deref());
     let mut stream = UnixStream::connect(&socket).with_context(|| {
         format!(
-            "nobody answers on {}; is `vipgate run` running, as this user, with the same --admin?",
+            "nobody answers on {}; is `vipgate run` or `vipgate speaker` \
+             running, as this user, with the same --admin?",
             socket.display()
         )
     })?;

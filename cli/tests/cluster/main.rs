@@ -16,4 +16,5 @@ mod rights;
 mod service_claims;
 mod services;
 mod site;
+mod speakers;
 mod versions;

@@ -87,10 +87,24 @@ impl Site {
     /// The speaker of the node `worker`.
     pub(crate) fn speaker(&self) -> Process {
         let program = Program::new(VIPGATE)
-            .args(["speaker", "--node", "worker", "--drain-timeout", "1", "--kubeconfig"])
+            .args(["speaker", "--node", "worker", "--drain-timeout", "1", "--admin"])
+            .arg(self.admin())
+            .arg("--kubeconfig")
             .arg(self.cluster.kubeconfig())
             .env("VIPGATE_LOG", "info,kube=warn");
         self.worker.spawn(program).unwrap()
+    }
+
+    fn admin(&self) -> std::path::PathBuf {
+        self.cluster.directory().join("speaker.sock")
+    }
+
+    /// What `vipgate status` says of the speaker of `worker`.
+    pub(crate) fn status(&self) -> Result<Value> {
+        let program = Program::new(VIPGATE)
+            .args(["status", "--output", "report", "--admin"])
+            .arg(self.admin());
+        Ok(serde_json::from_str(&self.worker.run_within(SOON, program)?)?)
     }
 
     /// Says as the speaker of a node that these are its VIPs, and that it serves every Gateway as it

@@ -74,6 +74,24 @@ fn only_changes_are_transitions() {
 }
 
 #[test]
+fn a_service_without_an_address_is_left_as_an_api_server_writes_it() {
+    let ours = json!({"loadBalancer": {"ingress": []}, "conditions": []});
+    assert_eq!(merged(Kind::Service, Some(&json!({"loadBalancer": {}})), &ours, NOW), None);
+    let seen = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1", "ipMode": "VIP"}]}});
+    let status = merged(Kind::Service, Some(&seen), &ours, NOW).unwrap();
+    assert_eq!(status["loadBalancer"]["ingress"], json!([]));
+}
+
+#[test]
+fn a_condition_in_our_domain_goes_when_we_say_it_no_more() {
+    let foreign = since(condition("example.com/Seen", "True", 9), THEN);
+    let seen = json!({"conditions": [
+        since(condition("vipgate.dev/AddressAssigned", "True", 1), THEN), foreign]});
+    let status = merged(Kind::Service, Some(&seen), &json!({"conditions": []}), NOW).unwrap();
+    assert_eq!(status["conditions"], json!([foreign]));
+}
+
+#[test]
 fn a_condition_of_ours_that_is_not_said_any_more_goes() {
     let foreign = since(condition("example.com/Seen", "True", 1), THEN);
     let seen = json!({"parents": [{"parentRef": {"name": "a"}, "controllerName": CONTROLLER_NAME,

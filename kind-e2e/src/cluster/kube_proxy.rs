@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use serde_json::{Value, json};
 
-use super::{Cluster, Worker};
+use super::{Cluster, Worker, options};
 use crate::{Process, Program, Result};
 
+/// Of all workers.
+const PODS: &str = "10.244.0.0/16,fd00:10:244::/48";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How kube-proxy tells the kernel.
@@ -20,30 +23,45 @@ pub enum ProxyMode {
 
 /// Starts it; when this returns, its first rules are in the kernel.
 pub(super) fn start(cluster: &Cluster, worker: &Worker, mode: ProxyMode) -> Result<Process> {
-    let mode = match mode {
-        ProxyMode::Nftables => "nftables",
-        ProxyMode::Iptables => "iptables",
-    };
+    worker.route_services(options::SERVICE_RANGES)?;
+    let config = cluster.places.file(&format!("kube-proxy-{}.json", worker.name()));
+    std::fs::write(&config, configuration(cluster, worker, mode).to_string())?;
     let program = Program::new(cluster.programs.kube_proxy()?)
-        .arg(format!("--kubeconfig={}", cluster.proxy_kubeconfig.display()))
-        .arg(format!("--hostname-override={}", worker.name()))
-        .arg(format!("--proxy-mode={mode}"))
-        .args([
-            "--cluster-cidr=10.244.0.0/16,fd00:10:244::/48",
-            "--healthz-bind-address=127.0.0.1:10256",
-            "--metrics-bind-address=127.0.0.1:10249",
-            // Limits of conntrack are the host's.
-            "--conntrack-max-per-core=0",
-            "--conntrack-tcp-timeout-established=0",
-            "--conntrack-tcp-timeout-close-wait=0",
-            // Seconds by default, for the sake of clusters of thousands of Services.
-            "--iptables-min-sync-period=100ms",
-            "--nftables-min-sync-period=100ms",
-            "--v=2",
-        ]);
+        .arg(format!("--config={}", config.display()))
+        .arg("--v=2");
     let process = Process::spawn(worker.namespace().clone(), program)?;
     process
         .wait_for_line("SyncProxyRules complete", START_TIMEOUT)
         .with_context(|| format!("kube-proxy on {}", worker.name()))?;
     Ok(process)
+}
+
+fn configuration(cluster: &Cluster, worker: &Worker, mode: ProxyMode) -> Value {
+    let mode = match mode {
+        ProxyMode::Nftables => "nftables",
+        ProxyMode::Iptables => "iptables",
+    };
+    // Often: by default it is for clusters of thousands of Services.
+    let sync = json!({"minSyncPeriod": "100ms", "syncPeriod": "30s"});
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": cluster.proxy_kubeconfig},
+        "hostnameOverride": worker.name(),
+        "mode": mode,
+        "clusterCIDR": PODS,
+        "nftables": sync,
+        "iptables": sync,
+        "healthzBindAddress": "127.0.0.1:10256",
+        "metricsBindAddress": "127.0.0.1:10249",
+        // Limits of conntrack and of memory are the host's.
+        "conntrack": {
+            "maxPerCore": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+            "udpTimeout": "0s",
+            "udpStreamTimeout": "0s",
+        },
+        "oomScoreAdj": 0,
+    })
 }

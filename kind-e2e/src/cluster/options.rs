@@ -12,7 +12,7 @@ const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEERS: &str = "http://127.0.0.1:2380";
 const PORT: u16 = 6443;
 /// Both families, as Services may want both.
-const SERVICE_RANGES: &str = "10.96.0.0/16,fd00:10:96::/112";
+pub(super) const SERVICE_RANGES: &str = "10.96.0.0/16,fd00:10:96::/112";
 /// Those whose work a test can see; those for nodes and volumes would wait for what never comes.
 const CONTROLLERS: [&str; 9] = [
     "clusterrole-aggregation-controller",

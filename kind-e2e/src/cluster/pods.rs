@@ -104,7 +104,8 @@ impl PodPlayer {
         Ok(Self { shared, workers: workers.to_vec(), watcher: Some(watcher) })
     }
 
-    /// Lets a machine that is no worker reach the pods, through the workers.
+    /// Lets a machine that is no worker reach the pods, through the workers. By IPv6 as well if it
+    /// and the workers have addresses of one network there.
     ///
     /// # Errors
     /// When the machine does not reach the workers.

@@ -3,13 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::Cluster;
 use crate::namespace::Namespace;
-use crate::{Node, Result};
+use crate::{Node, Result, eventually};
+
+const LINK_LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A machine that pods can run on. There is no kubelet: [`PodPlayer`](super::PodPlayer) does a
 /// part of its work, and the Node object stays as it was made until a test changes it.
@@ -87,10 +90,51 @@ impl Worker {
         &self.shared.namespace
     }
 
-    /// Leads what goes to the pods of this worker, from another machine, to it.
+    /// Leads what goes to the pods of this worker, from another machine, to it. For IPv6 the next
+    /// hop is its link-local address: it needs no other.
     pub(super) fn route_from(&self, namespace: &Namespace) -> Result<()> {
-        let [range, _] = self.pod_ranges();
-        namespace.ip(&format!("route replace {range} via {}", self.address()))
+        let [four, six] = self.pod_ranges();
+        let address = self.address().to_string();
+        namespace.ip(&format!("route replace {four} via {address}"))?;
+        if !ipv6() {
+            return Ok(());
+        }
+        let there = namespace.ip_json(&["route", "get", &address])?;
+        let device = there[0]["dev"].as_str().context("a route has a device")?;
+        namespace.ip(&format!("route replace {six} via {} dev {device}", self.link_local()?))
+    }
+
+    /// Has the kernel take connections to these ranges for something that can be reached: what is
+    /// done to them comes after the look for a route. Other machines have a default route.
+    pub(super) fn route_services(&self, ranges: &str) -> Result<()> {
+        let device = self.device()?;
+        let ranges = ranges.split(',').filter(|range| ipv6() || !range.contains(':'));
+        let routes: String =
+            ranges.map(|range| format!("route replace {range} dev {device}\n")).collect();
+        self.namespace().ip(&routes)
+    }
+
+    /// The interface with its address.
+    fn device(&self) -> Result<String> {
+        let address = self.address().to_string();
+        let here = self.namespace().ip_json(&["address", "show", "to", &address])?;
+        let device = values(&here).find_map(|link| link["ifname"].as_str());
+        let device = device
+            .with_context(|| format!("{} does not have the address {address}", self.name()))?;
+        Ok(device.to_owned())
+    }
+
+    /// Of that interface.
+    fn link_local(&self) -> Result<String> {
+        let device = self.device()?;
+        let show = ["-6", "address", "show", "dev", &device, "scope", "link"];
+        // It comes a moment after the carrier.
+        eventually(LINK_LOCAL_TIMEOUT, || {
+            let found = self.namespace().ip_json(&show)?;
+            let found = values(&found).flat_map(|link| values(&link["addr_info"]));
+            let found = found.filter_map(|address| address["local"].as_str()).next();
+            Ok(found.with_context(|| format!("{device} has no link-local address"))?.to_owned())
+        })
     }
 
     fn addresses(&self, host: u8) -> [IpAddr; 2] {
@@ -129,6 +173,11 @@ impl Worker {
             },
         })
     }
+}
+
+/// Those of a list. `ip` has empty objects in it for what it does not show.
+fn values(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
 }
 
 /// All of it is required; none of it is looked at.

@@ -35,6 +35,8 @@ pub(super) struct Draft<'a> {
     chosen: BTreeSet<IpAddr>,
     /// Families of the addresses that a pool took back just now.
     reclaimed: BTreeSet<Family>,
+    /// Whether a Service that takes all of its families or none got none.
+    lacks_all: bool,
     problems: Vec<AddressProblem>,
     notes: Vec<Note>,
 }
@@ -52,6 +54,7 @@ impl<'a> Draft<'a> {
             requested: BTreeSet::new(),
             chosen: BTreeSet::new(),
             reclaimed: BTreeSet::new(),
+            lacks_all: false,
             problems,
             notes: Vec::new(),
         }
@@ -167,7 +170,22 @@ impl<'a> Draft<'a> {
     }
 
     /// The addresses in the order asked for, and what is wrong with them.
-    pub(super) fn finish(mut self) -> (Addresses, Vec<Note>) {
+    pub(super) fn finish(mut self, ledger: &mut Ledger<'a>) -> (Addresses, Vec<Note>) {
+        // Others have been given addresses since: what is said must not depend on the moment.
+        if self.lacks_all {
+            for family in self.missing() {
+                if self.find_in(&self.usable, &[family], ledger).is_none() {
+                    self.lacks(Some(family));
+                }
+            }
+        }
+        for problem in &mut self.problems {
+            if let AddressProblem::InUse { address, .. } = *problem
+                && let Some(excluded) = ledger.excluded(address, self.want)
+            {
+                *problem = in_use(address, excluded);
+            }
+        }
         let held = self.requested.union(&self.chosen);
         self.problems.extend(held.filter_map(|address| self.ground.conflict(*address)));
         let mut chosen = self.chosen.into_iter();
@@ -282,14 +300,7 @@ impl<'a> Draft<'a> {
             Some(found) => {
                 found.into_iter().for_each(|(pool, address)| self.take(pool, address, ledger));
             }
-            None if all => {
-                let lacking: Vec<_> = families
-                    .iter()
-                    .copied()
-                    .filter(|f| self.find_in(&self.usable, &[*f], ledger).is_none())
-                    .collect();
-                lacking.into_iter().for_each(|family| self.lacks(Some(family)));
-            }
+            None if all => self.lacks_all = true,
             None => self.lacks(families.first().copied().filter(|_| families.len() == 1)),
         }
     }

@@ -144,7 +144,7 @@ fn run<'a>(
 
     let (mut users, mut notes) = (BTreeMap::new(), Vec::new());
     for (draft, want) in drafts.into_iter().zip(wants) {
-        let (addresses, its_notes) = draft.finish();
+        let (addresses, its_notes) = draft.finish(&mut ledger);
         users.insert(want.user.clone(), addresses);
         notes.extend(its_notes);
     }

@@ -108,8 +108,8 @@ pub enum AddressProblem {
     },
     /// Every address is taken.
     #[error(
-        "no {}address is free in {}{}: add a range to a pool, or delete a Gateway that is not \
-         needed", family.map(|family| format!("{family} ")).unwrap_or_default(),
+        "no {}address is free in {}{}: add a range to a pool, or delete a Gateway or \
+         Service that is not needed", family.map(|family| format!("{family} ")).unwrap_or_default(),
         named_pools(pools), taken_by_others(*foreign)
     )]
     Exhausted {

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! State: the last plan, and what the wire said about each new address. What always holds:
-//! * a VIP is announced only while it is on the host and one of its listeners is bound;
+//! * a VIP is announced only while it is on the host and one of its listeners is bound, or the kernel
+//!   forwards what comes for it;
 //! * withdrawing goes the other way round: silence first, then the sockets, then the address;
 //! * the task never decides who owns what; it only says what it found.
 

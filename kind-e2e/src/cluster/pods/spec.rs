@@ -91,7 +91,8 @@ impl<'a> Container<'a> {
                 let name = mount["name"].as_str().context("a mount without name")?;
                 let volume =
                     around.volumes.get(name).with_context(|| format!("no volume {name}"))?;
-                Ok((path, volume.join(mount["subPath"].as_str().unwrap_or_default())))
+                let below = mount["subPath"].as_str();
+                Ok((path, below.map_or_else(|| volume.clone(), |below| volume.join(below))))
             })
             .collect()
     }

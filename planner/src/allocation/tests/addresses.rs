@@ -61,8 +61,8 @@ fn a_family_that_the_pool_ran_out_of_comes_from_the_next() {
     assert_eq!(assigned(&allocation, "3"), ["fd00::2"]);
     assert_eq!(
         problem(&allocation, "3").to_string(),
-        "no IPv4 address is free in pools a, b: add a range to a pool, or delete a Gateway that is \
-         not needed"
+        "no IPv4 address is free in pools a, b: add a range to a pool, or delete a Gateway or \
+         Service that is not needed"
     );
 }
 
@@ -309,7 +309,8 @@ fn exhaustion_counts_addresses_that_outsiders_sit_on() {
     assert_eq!(
         problem.to_string(),
         "no address is free in pool a (1 is answered for by a host outside the group): add a range \
-         to a pool, or delete a Gateway that is not needed"
+         to a pool, or delete a Gateway or \
+         Service that is not needed"
     );
 }
 

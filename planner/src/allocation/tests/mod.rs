@@ -7,6 +7,9 @@ mod model;
 mod pools;
 mod properties;
 mod scale;
+mod services;
+mod sharing;
+mod sharing_properties;
 mod span;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +19,14 @@ use std::sync::Arc;
 use vipgate_api::gateway::{AddressType, GatewayAddress};
 use vipgate_api::k8s::{LabelSelector, Namespace, ObjectMeta};
 use vipgate_api::selector::Labels;
-use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolSpec, ServiceAllocation};
+use vipgate_api::vipgate::{
+    IpAddressPool, IpAddressPoolSpec, PortUse, ServiceAllocation, Transport,
+};
 use vipgate_api::{Age, Kind, ObjectKey, ObjectRef, Stored};
 
 use super::{
     ANNOUNCED, AddressProblem, Addresses, Allocation, Asks, Family, Foreign, Ground,
-    POOL_ANNOTATION, PoolChoice, Pools, Unshared, Want, run,
+    POOL_ANNOTATION, PoolChoice, Pools, ServiceAsks, Sharing, Traffic, Unshared, Want, run,
 };
 use crate::claim::{Claim, Claims, Origin, VipUser};
 use crate::node::MacAddr;
@@ -79,6 +84,44 @@ fn gateway(name: &str) -> Want {
         sharing: None,
         adopt: Vec::new(),
     }
+}
+
+/// A Service of these families, SingleStack if it is one and PreferDualStack otherwise.
+fn service(name: &str, families: &[Family]) -> Want {
+    Want {
+        user: ObjectRef::new(Kind::Service, key(name)),
+        asks: Asks::Service(ServiceAsks {
+            families: families.to_vec(),
+            all: false,
+            named: Vec::new(),
+            named_by: "spec.loadBalancerIP".to_owned(),
+        }),
+        ..gateway(name)
+    }
+}
+
+/// RequireDualStack.
+fn requiring(name: &str, families: &[Family]) -> Want {
+    changed(service(name, families), |asks| asks.all = true)
+}
+
+/// The same, with these addresses named.
+fn with_names(want: Want, values: &[&str]) -> Want {
+    changed(want, |asks| asks.named = strings(values))
+}
+
+fn changed(mut want: Want, change: impl FnOnce(&mut ServiceAsks)) -> Want {
+    let Asks::Service(asks) = &mut want.asks else { panic!("a Gateway has no families") };
+    change(asks);
+    want
+}
+
+/// The same, sharing with others of this key.
+fn sharing(want: Want, key: &str, ports: &[u16]) -> Want {
+    let traffic = want.is_service().then(|| Traffic { local: false, selector: Labels::new() });
+    let port = |port: &u16| PortUse { protocol: Transport::Tcp, port: *port };
+    let ports = ports.iter().map(port).collect();
+    Want { sharing: Some(Sharing { key: key.to_owned(), traffic }), ports, ..want }
 }
 
 /// A Gateway with these `spec.addresses`; `""` asks for any.
@@ -220,6 +263,19 @@ impl Setup {
         run(&ground, &self.wants, &self.claims, self.release)
     }
 
+    /// The same, with all that came out told to clients.
+    fn told(&self) -> Self {
+        let mut claims = self.run().claims;
+        claims.0.values_mut().for_each(|claim| claim.published = true);
+        Self { claims, ..self.clone() }
+    }
+
+    /// The same with other users, the first the oldest.
+    fn wanting(&self, wants: &[Want]) -> Self {
+        let empty = Self { wants: Vec::new(), ..self.clone() };
+        wants.iter().cloned().fold(empty, Self::want)
+    }
+
     /// The same with the claims that came out, and with other Gateways.
     fn then(&self, wants: Vec<Want>) -> Self {
         Self { claims: self.run().claims, wants, ..self.clone() }
@@ -232,6 +288,16 @@ fn of<'a>(allocation: &'a Allocation, gateway: &str) -> &'a Addresses {
 
 fn assigned(allocation: &Allocation, gateway: &str) -> Vec<String> {
     of(allocation, gateway).assigned.iter().map(ToString::to_string).collect()
+}
+
+fn assigned_to_service(allocation: &Allocation, name: &str) -> Vec<String> {
+    let addresses = &allocation.users[&ObjectRef::new(Kind::Service, key(name))];
+    addresses.assigned.iter().map(ToString::to_string).collect()
+}
+
+fn problems_of_service(allocation: &Allocation, name: &str) -> Vec<String> {
+    let addresses = &allocation.users[&ObjectRef::new(Kind::Service, key(name))];
+    addresses.problems.iter().map(ToString::to_string).collect()
 }
 
 /// The one problem of a Gateway.

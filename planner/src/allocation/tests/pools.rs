@@ -197,8 +197,8 @@ fn the_annotation_may_name_several_pools() {
     let expected = [
         "annotation vipgate.dev/address-pool: there is no usable IPAddressPool \"missing\": write \
          one of a, b, c",
-        "no address is free in pools b, c: add a range to a pool, or delete a Gateway that is not \
-         needed",
+        "no address is free in pools b, c: add a range to a pool, or delete a Gateway or \
+         Service that is not needed",
     ];
     assert_eq!(texts, expected);
 }
