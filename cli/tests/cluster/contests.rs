@@ -80,6 +80,7 @@ fn entries_of_others_stay_and_nothing_is_written_without_a_change() {
     conditions.insert(0, mine["conditions"][0].clone());
     overwrite(&site, "gateway", "web", &json!({"conditions": conditions}));
 
+    let ours_before = site.get("tcproute", "web").unwrap()["metadata"]["resourceVersion"].clone();
     // A change of the route is said in our entry; the others' are where they were.
     site.apply(&route("v1", "web", "web", "missing"));
     let changed = eventually(SOON, || {
@@ -124,4 +125,15 @@ fn entries_of_others_stay_and_nothing_is_written_without_a_change() {
     site.apply(&backend("unused", 7000));
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(versions(), before);
+
+    // What all of this stands on: a patch that puts an old resourceVersion back is refused.
+    let old = json!([
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": ours_before},
+        {"op": "add", "path": "/status", "value": {"parents": []}},
+    ]);
+    let old = old.to_string();
+    let patch =
+        ["patch", "tcproute", "web", "--subresource=status", "--type=json", "--patch", &old];
+    let refused = format!("{:#}", site.cluster.kubectl(patch).unwrap_err());
+    assert!(refused.contains("the object has been modified"), "{refused}");
 }
