@@ -26,8 +26,8 @@ pub fn merged(kind: Kind, seen: Option<&Value>, ours: &Value, now: &str) -> Opti
             ("conditions", _) => conditions(before, value, now),
             ("parents", true) => parents(before, value, now),
             ("listeners", _) => listeners(before, value, now),
-            // An API server leaves the list out when it is empty.
-            ("loadBalancer", _) if !has_ingress(before) && !has_ingress(Some(value)) => continue,
+            // The API server drops an empty list.
+            ("loadBalancer", _) if value["ingress"] == json!([]) => json!({}),
             _ => value.clone(),
         };
         if before.is_none()
