@@ -111,11 +111,6 @@ fn is_ours(parent: &Value) -> bool {
     parent["controllerName"] == CONTROLLER_NAME
 }
 
-fn has_ingress(balancer: Option<&Value>) -> bool {
-    let ingress = balancer.and_then(|balancer| balancer["ingress"].as_array());
-    ingress.is_some_and(|list| !list.is_empty())
-}
-
 fn conditions(before: Option<&Value>, ours: &Value, now: &str) -> Value {
     let mut list = before.and_then(Value::as_array).cloned().unwrap_or_default();
     let said: Vec<&Value> =
