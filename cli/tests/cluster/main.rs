@@ -11,6 +11,7 @@ mod controllers;
 mod crds;
 mod gateways;
 mod interrupted;
+mod kube_proxy;
 mod names;
 mod rights;
 mod service_claims;

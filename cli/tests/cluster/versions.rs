@@ -4,18 +4,21 @@ use anyhow::ensure;
 use vipgate_lab::cluster::Channel;
 use vipgate_lab::eventually;
 
-use crate::site::{SOON, Site, backend, gateway, route, said};
+use crate::site::{SOON, Site, backend, gateway, pool, route, said};
 
 #[test]
 fn kinds_are_followed_as_their_crds_come_and_go() {
     let site = Site::bare("versions").unwrap();
-    site.install_crds();
+    site.install_chart();
     // The controller is there first.
     let controller = site.controller("one");
     let _speaker = site.speaker();
     controller.wait_for_line("leads", SOON).unwrap();
     site.cluster.install_gateway_api("1.2.1", Channel::Experimental).unwrap();
-    site.apply_pool();
+    // The chart could not have a class yet; an upgrade brings it.
+    assert!(site.get("gatewayclass", "vipgate").is_err());
+    site.install_chart();
+    site.apply(&pool("10.77.0.200-10.77.0.207"));
     let _echo = site.echo(7000, "old");
     site.apply(&gateway("web", &[("tcp", 80)]));
     site.apply(&route("v1alpha2", "web", "web", "web"));
