@@ -23,7 +23,8 @@ fn rights(site: &Site, kubeconfig: &Path, namespace: &str) -> anyhow::Result<Rig
     let file = site.cluster.directory().join("review.json");
     std::fs::write(&file, review)?;
     let file = file.to_str().context("a path")?;
-    let create = ["create", "--output=json", "--filename", file];
+    let create = ["create", "--raw", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"];
+    let create = create.into_iter().chain(["--filename", file]);
     let printed = site.client.run_within(SOON, site.cluster.kubectl_as(kubeconfig, create))?;
     let review: Value = serde_json::from_str(&printed)?;
     ensure!(review["status"]["incomplete"] == false, "{review}");
