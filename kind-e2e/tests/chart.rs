@@ -40,7 +40,11 @@ fn everything_is_where_it_is_installed() -> Result<()> {
     let rendered = render_chart("networking", &["image.repository=registry.example/vipgate"])?;
     let namespaces = rendered.lines().filter_map(|line| line.trim().strip_prefix("namespace: "));
     assert!(namespaces.clone().count() > 4);
-    assert!(namespaces.clone().all(|one| one == "networking"), "{:?}", namespaces.collect::<Vec<_>>());
+    assert!(
+        namespaces.clone().all(|one| one == "networking"),
+        "{:?}",
+        namespaces.collect::<Vec<_>>()
+    );
     assert!(!rendered.contains("vipgate-system"), "a namespace is written down");
     let images = rendered.matches("image: registry.example/vipgate:").count();
     assert_eq!(images, 2, "{rendered}");

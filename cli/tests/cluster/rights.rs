@@ -30,12 +30,13 @@ fn rights(site: &Site, kubeconfig: &Path, namespace: &str) -> anyhow::Result<Rig
     ensure!(review["status"]["incomplete"] == false, "{review}");
     let mut rights = Rights::new();
     for rule in items(&review["status"]["resourceRules"]) {
-        for (group, resource) in
-            items(&rule["apiGroups"]).flat_map(|group| items(&rule["resources"]).map(move |resource| (group, resource)))
+        for (group, resource) in items(&rule["apiGroups"])
+            .flat_map(|group| items(&rule["resources"]).map(move |resource| (group, resource)))
         {
             let name = [text(resource), text(group)].join(".");
             let name = name.trim_end_matches('.').to_owned();
-            let names: Vec<_> = items(&rule["resourceNames"]).map(|one| format!("{name}/{}", text(one))).collect();
+            let names: Vec<_> =
+                items(&rule["resourceNames"]).map(|one| format!("{name}/{}", text(one))).collect();
             for name in if names.is_empty() { vec![name] } else { names } {
                 let verbs = items(&rule["verbs"]).map(|verb| text(verb).to_owned());
                 rights.entry(name).or_default().extend(verbs);
@@ -98,7 +99,10 @@ fn the_accounts_of_the_chart_have_these_rights_and_no_others() {
         })
         .unwrap();
     };
-    assert_eq!(site.chart().accounts().collect::<Vec<_>>(), ["vipgate-controller", "vipgate-speaker"]);
+    assert_eq!(
+        site.chart().accounts().collect::<Vec<_>>(),
+        ["vipgate-controller", "vipgate-speaker"]
+    );
     compare("vipgate-speaker", "speaker.txt");
     compare("vipgate-controller", "controller.txt");
     for companion in ["service-account", "none"] {

@@ -98,7 +98,8 @@ impl Site {
 
     /// The speaker of the node `worker`, as the chart runs it.
     pub(crate) fn speaker(&self) -> Process {
-        let program = self.chart().program("vipgate-speaker", VIPGATE, "speaker", "worker").unwrap();
+        let program =
+            self.chart().program("vipgate-speaker", VIPGATE, "speaker", "worker").unwrap();
         let program = program
             .args(["--drain-timeout", "1", "--admin"])
             .arg(self.admin())

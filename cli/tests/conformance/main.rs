@@ -58,12 +58,12 @@ fn site() -> Result<Site> {
     cluster.apply(POOLS)?;
     let node = cluster.add_worker(&worker, "worker", "10.77.0.2".parse()?)?;
     let pods = cluster.play_pods(&[node], Images::of_conformance()?)?;
-    let program = |deployment: &str, node: &str| chart.program(deployment, VIPGATE, deployment, node);
+    let program =
+        |deployment: &str, node: &str| chart.program(deployment, VIPGATE, deployment, node);
     let admin = cluster.directory().join("speaker.sock");
     let speaker = program("vipgate-speaker", "worker")?;
     let speaker = speaker.args(["--drain-timeout", "1", "--admin"]).arg(admin);
-    let vipgate =
-        [client.spawn(program("vipgate-controller", "client")?)?, worker.spawn(speaker)?];
+    let vipgate = [client.spawn(program("vipgate-controller", "client")?)?, worker.spawn(speaker)?];
     Ok(Site {
         client,
         cluster,
@@ -101,7 +101,8 @@ fn run(only: &str, reports: Option<&Path>) -> Result<()> {
         println!("{table}");
     }
     if !ended.success() {
-        let failures = printed.lines().filter(|line| line.contains("Error") || line.contains("FAIL"));
+        let failures =
+            printed.lines().filter(|line| line.contains("Error") || line.contains("FAIL"));
         let failures: Vec<&str> = failures.collect();
         bail!("the conformance tests: {ended}\n{}\n{}", failures.join("\n"), process.tail());
     }

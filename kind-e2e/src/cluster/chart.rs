@@ -95,12 +95,14 @@ impl Chart {
         let (workloads, others): (Vec<_>, Vec<_>) =
             documents(&rendered).partition(|document| kind_of(document) == Some("Deployment"));
         ensure!(!workloads.is_empty() && !others.is_empty(), "the chart has no {rendered}");
-        let namespaces = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
+        let namespaces =
+            format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
         let all = [&[&*namespaces], &*others].concat().join("\n---\n");
         send(cluster, &all, &[])?;
         wait_until_served(cluster)?;
         // As they would be stored, with what is not valid or not known refused.
-        let checked = send(cluster, &workloads.join("\n---\n"), &["--dry-run=server", "--output=json"])?;
+        let checked =
+            send(cluster, &workloads.join("\n---\n"), &["--dry-run=server", "--output=json"])?;
         Ok(Self {
             namespace: namespace.to_owned(),
             kubeconfigs: kubeconfigs(cluster, namespace)?,
@@ -134,7 +136,13 @@ impl Chart {
     ///
     /// # Errors
     /// When the chart has no such Deployment.
-    pub fn program(&self, deployment: &str, binary: &str, pod: &str, node: &str) -> Result<Program> {
+    pub fn program(
+        &self,
+        deployment: &str,
+        binary: &str,
+        pod: &str,
+        node: &str,
+    ) -> Result<Program> {
         let named = |one: &&Value| one["metadata"]["name"] == deployment;
         let found = self.deployments.iter().find(named);
         let found = found.with_context(|| format!("the chart has no Deployment {deployment}"))?;

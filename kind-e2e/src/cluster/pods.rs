@@ -287,7 +287,9 @@ fn bind(api: &Api, pod: &Value, worker: &Worker) -> Result<()> {
 /// `directory`, for one that starts it without a player.
 pub(super) fn only_program(pod: &Value, entrypoint: &str, directory: &Path) -> Result<Program> {
     let containers = spec::containers(pod)?;
-    let [container] = containers.as_slice() else { bail!("it has {} containers", containers.len()) };
+    let [container] = containers.as_slice() else {
+        bail!("it has {} containers", containers.len())
+    };
     let volumes = list(&pod["spec"]["volumes"]).iter().filter_map(|volume| volume["name"].as_str());
     let volumes = volumes.map(|name| (name.to_owned(), directory.join(name))).collect();
     // Nothing asks for these: a machine of its own stands for the pod.
