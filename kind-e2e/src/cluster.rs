@@ -88,6 +88,15 @@ pub fn conformance_suite() -> Result<PathBuf> {
     recipes::conformance("conformance.test")
 }
 
+/// Fetches a release of Gateway API, such as `1.6.1`, if it is not in Go's cache: ahead of
+/// [`Cluster::install_gateway_api`], which may be called where there is no network.
+///
+/// # Errors
+/// When Go is missing, or there is no such release.
+pub fn fetch_gateway_api(version: &str) -> Result<()> {
+    gateway_api::module(version).map(|_| ())
+}
+
 /// The Helm that renders the chart (`kind-e2e/helm/`), built once.
 ///
 /// # Errors
