@@ -8,7 +8,7 @@ use vipgate_lab::cluster::{conformance_suite, fetch_gateway_api, helm, prepare};
 
 /// The releases of Gateway API that tests install. One that is missing here is fetched by its test,
 /// which fails where tests have no network, as for ordinary users.
-const GATEWAY_API: [&str; 5] = ["1.2.1", "1.4.1", "1.5.1", "1.6.1", "1.6.3"];
+const GATEWAY_API: [&str; 6] = ["1.2.1", "1.3.0", "1.4.1", "1.5.1", "1.6.1", "1.6.3"];
 
 fn main() -> ExitCode {
     match all() {

@@ -272,6 +272,14 @@ impl Cluster {
         Chart::install(self, namespace, settings).context("the chart cannot be installed")
     }
 
+    /// Runs Helm as one who may do everything, and returns what it printed.
+    ///
+    /// # Errors
+    /// When Helm cannot be built, or it fails or does not end within a minute; with what it printed.
+    pub fn helm<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+        chart::helm_on(self, arguments)
+    }
+
     /// The API server, to stop, kill or signal it.
     pub fn api_server(&mut self) -> &mut Process {
         &mut self.api_server

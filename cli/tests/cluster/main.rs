@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod certificates;
+mod chart;
 mod companions;
 mod contests;
 mod controllers;

@@ -122,7 +122,7 @@ fn the_tcp_route_tests_pass() -> Result<()> {
 /// `VIPGATE_CONFORMANCE_REPORTS` names the directory for the report.
 #[test]
 #[ignore = "the whole profile takes long: make conformance"]
-fn the_whole_profile_passes() -> Result<()> {
+fn long_the_whole_profile_passes() -> Result<()> {
     let reports = std::env::var_os("VIPGATE_CONFORMANCE_REPORTS").map(PathBuf::from);
     run("", reports.as_deref())
 }

@@ -25,6 +25,7 @@ const RELEASE: &str = "vipgate";
 /// The oldest that the chart allows.
 const OLDEST_KUBERNETES: &str = "1.33.0";
 const GATEWAY_CLASS: &str = "gateway.networking.k8s.io/v1/GatewayClass";
+const HELM_TIMEOUT: Duration = Duration::from_secs(60);
 const SERVED_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Has Helm look for mistakes in the chart, warnings included; `settings` are as of `helm --set`.
@@ -63,12 +64,15 @@ fn set<'a>(settings: &'a [&str]) -> impl Iterator<Item = &'a str> {
     settings.iter().flat_map(|setting| ["--set", *setting])
 }
 
-/// What Helm prints. It reads nothing of the user's own.
+/// Where Helm keeps what is the user's own; here it shall not look there.
+const HOMES: [&str; 3] = ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"];
+
+/// What Helm prints.
 fn run<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<String> {
     let home = tempfile::tempdir()?;
     let mut command = Command::new(helm()?);
     command.args(arguments);
-    for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+    for variable in HOMES {
         command.env(variable, home.path());
     }
     let output = command.env_remove("KUBECONFIG").output().context("cannot run Helm")?;
@@ -77,6 +81,18 @@ fn run<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<String> {
         bail!("helm: {}\n{printed}{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(printed)
+}
+
+/// Helm on the cluster's node, as one who may do everything.
+pub(super) fn helm_on<'a>(
+    cluster: &Cluster,
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> Result<String> {
+    let mut program = Program::new(helm()?).args(arguments).env("KUBECONFIG", cluster.kubeconfig());
+    for variable in HOMES {
+        program = program.env(variable, cluster.directory().join("helm"));
+    }
+    cluster.node().run_within(HELM_TIMEOUT, program)
 }
 
 /// The chart on a cluster. There is nothing to drop: what it installed goes with the cluster.
