@@ -4,7 +4,7 @@ use anyhow::ensure;
 use vipgate_lab::cluster::Channel;
 use vipgate_lab::eventually;
 
-use crate::site::{NAMESPACE, SOON, Site, pool};
+use crate::site::{NAMESPACE, SOON, Site, gateway, pool};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/vipgate");
 
@@ -60,4 +60,42 @@ fn helm_installs_upgrades_and_uninstalls_it_and_claims_stay() {
     })
     .unwrap();
     assert!(exists("ipaddresspool", "pool"), "the pools are gone with the release");
+}
+
+/// With the rights of each mode, which are not those of the others.
+#[test]
+fn what_shows_a_gateway_changes_with_a_setting() {
+    let site = Site::new("modes");
+    site.apply_pool();
+    let there = |kind: &str| -> anyhow::Result<usize> {
+        let made = ["--selector=gateway.networking.k8s.io/gateway-name=web"];
+        let list = site.cluster.get([kind].into_iter().chain(made))?;
+        Ok(list["items"].as_array().map_or(0, Vec::len))
+    };
+    let shown_by = |services: usize, accounts: usize| {
+        eventually(SOON, || {
+            let found = (there("services")?, there("serviceaccounts")?);
+            ensure!(found == (services, accounts), "{found:?} Services and ServiceAccounts");
+            Ok(())
+        })
+        .unwrap();
+    };
+    site.apply(&gateway("web", &[("tcp", 80)]));
+    let with_service = site.controller("one");
+    shown_by(1, 0);
+    drop(with_service);
+
+    let upgraded = |mode: &str, name: &str| {
+        let setting = format!("controller.companion={mode}");
+        let chart = site.cluster.install_chart(NAMESPACE, &[&setting]).unwrap();
+        site.controller_of(&chart, name)
+    };
+    let with_account = upgraded("service-account", "two");
+    shown_by(0, 1);
+    drop(with_account);
+    let with_service = upgraded("service", "three");
+    shown_by(1, 1);
+    drop(with_service);
+    let _with_nothing = upgraded("none", "four");
+    shown_by(0, 1);
 }

@@ -92,7 +92,12 @@ impl Site {
 
     /// A controller of this name, as the chart runs it.
     pub(crate) fn controller(&self, name: &str) -> Process {
-        let program = self.chart().program("vipgate-controller", VIPGATE, name, "ctl").unwrap();
+        self.controller_of(self.chart(), name)
+    }
+
+    /// A controller as a chart with other settings runs it.
+    pub(crate) fn controller_of(&self, chart: &Chart, name: &str) -> Process {
+        let program = chart.program("vipgate-controller", VIPGATE, name, "ctl").unwrap();
         self.controllers.spawn(program.env("VIPGATE_LOG", "info,kube=warn")).unwrap()
     }
 
