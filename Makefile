@@ -10,7 +10,7 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab conformance tools fmt lint docs audit clean
+.PHONY: help demo test prepare lab conformance tools fmt lint docs audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,19 +21,22 @@ demo: ## Build vipgate and show it at work: a VIP, ARP for it, traffic through i
 	@cargo build --locked --package vipgate-cli
 	@cargo run --locked --quiet --package vipgate-cli -- demo
 
-test: tools ## All there is to pass: tools, formatting, clippy, tests, docs
+test: tools prepare ## All there is to pass: tools, formatting, clippy, docs, tests (those on a real Kubernetes API as well)
 	cargo fmt --all --check
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory docs
 	cargo test --locked --workspace --no-fail-fast $(RUNNER)
 
-lab: tools ## The long set: a real Kubernetes control plane (needs Go; built once, ten minutes)
-	cargo test --locked --package vipgate-lab --features cluster --test cluster
+prepare: tools ## Build what tests need of Kubernetes, with Go, once: up to 40 minutes the first time, 7 GB of disk
+	@cargo run --locked --quiet --package vipgate-lab --example prepare
 
-conformance: tools ## The official Gateway API conformance tests, profile GATEWAY-TCP; the report goes to docs/conformance
+lab: tools prepare ## The long sets: those that `make test` leaves out because of their time
+	cargo test --locked --workspace --no-fail-fast $(RUNNER) -- --ignored long_
+
+conformance: tools prepare ## The official Gateway API conformance tests, profile GATEWAY-TCP; the report goes to docs/conformance
 	@mkdir -p docs/conformance
-	VIPGATE_CONFORMANCE_REPORT=$(CURDIR)/docs/conformance/report.yaml \
-	cargo test --locked --package vipgate-cli --test conformance -- --ignored --nocapture
+	VIPGATE_CONFORMANCE_REPORTS=$(CURDIR)/docs/conformance \
+	cargo test --locked --package vipgate-cli --test conformance $(RUNNER) -- --ignored --nocapture
 
 tools: ## Install the tools tests use, where they are missing (Debian, Ubuntu)
 	@scripts/install-test-tools.sh

@@ -13,8 +13,8 @@ test_tools=(
     redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
 )
 case ${1:-test} in
-    demo) tools=("${demo_tools[@]}") components=() ;;
-    test) tools=("${demo_tools[@]}" "${test_tools[@]}") components=(fmt clippy) ;;
+    demo) tools=("${demo_tools[@]}") components=() with_go='' ;;
+    test) tools=("${demo_tools[@]}" "${test_tools[@]}") components=(fmt clippy) with_go=yes ;;
     *) echo "usage: $0 [demo]" >&2; exit 2 ;;
 esac
 policy=/usr/sbin/policy-rc.d
@@ -42,6 +42,27 @@ check_toolchain() {
             return 1
         fi
     done
+}
+
+# What is of Kubernetes is built from Go modules. `go env` in a module of ours has an older Go fetch the
+# one that go.mod asks for, since 1.21 and where it may.
+check_go() {
+    local needed found
+    needed=$(sed -n 's/^go //p' kind-e2e/controlplane/go.mod)
+    if ! command -v go >/dev/null; then
+        say "no Go: install Go $needed or newer (https://go.dev/dl), or an older one, 1.21 at least, that may fetch it"
+        return 1
+    fi
+    if ! found=$(cd kind-e2e/controlplane && GOWORK=off go env GOVERSION); then
+        say "this $(cd / && go env GOVERSION) cannot fetch Go $needed: install that or newer (https://go.dev/dl), or see GOTOOLCHAIN and GOPROXY"
+        return 1
+    fi
+    found=${found#go}
+    found=${found%% *}
+    if [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" != "$needed" ]; then
+        say "Go $found is too old and cannot fetch a newer one: install Go $needed or newer (https://go.dev/dl)"
+        return 1
+    fi
 }
 
 missing_tools() {
@@ -89,6 +110,7 @@ install_packages() {
 
 main() {
     check_toolchain
+    [ -z "$with_go" ] || check_go
     local missing packages
     mapfile -t missing < <(missing_tools)
     [ "${#missing[@]}" -gt 0 ] || return 0

@@ -15,6 +15,7 @@
 
 mod api;
 mod build;
+mod chart;
 mod credentials;
 mod gateway_api;
 mod go;
@@ -32,11 +33,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{Node, Process, Program, Result, eventually};
 pub use api::{Api, Patch, Refusal, Watch, is_not_found};
+pub use chart::{Chart, lint_chart, render_chart};
 use credentials::Credentials;
 pub use gateway_api::Channel;
 pub use kube_proxy::ProxyMode;
@@ -84,6 +86,15 @@ pub fn prepare() -> Result<()> {
 /// When Go is missing or the build fails.
 pub fn conformance_suite() -> Result<PathBuf> {
     recipes::conformance("conformance.test")
+}
+
+/// Fetches a release of Gateway API, such as `1.6.1`, if it is not in Go's cache: ahead of
+/// [`Cluster::install_gateway_api`], which may be called where there is no network.
+///
+/// # Errors
+/// When Go is missing, or there is no such release.
+pub fn fetch_gateway_api(version: &str) -> Result<()> {
+    gateway_api::module(version).map(|_| ())
 }
 
 /// The Helm that renders the chart (`kind-e2e/helm/`), built once.
@@ -161,12 +172,15 @@ impl Cluster {
     /// # Errors
     /// When there is no such account.
     pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<PathBuf> {
-        let token = self.kubectl(
-            ["create", "token", account, "--duration=24h"]
-                .into_iter()
-                .chain(["--namespace", namespace]),
-        )?;
-        credentials::kubeconfig(&self.places, &format!("{namespace}-{account}"), token.trim())
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 24 * 60 * 60},
+        });
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+        let granted = self.api.create(&path, &request)?;
+        let token = granted["status"]["token"].as_str().context("a token")?;
+        credentials::kubeconfig(&self.places, &format!("{namespace}-{account}"), token)
     }
 
     /// Runs kubectl as one who may do everything, and returns what it printed.
@@ -246,6 +260,24 @@ impl Cluster {
     /// When there is no Go, or no such release or channel, or the API server refuses a CRD.
     pub fn install_gateway_api(&self, version: &str, channel: Channel) -> Result<()> {
         gateway_api::install(self, version, channel)
+    }
+
+    /// Installs the chart of vipgate in a namespace, which is made where it is not there: CRDs,
+    /// ServiceAccounts, rights and, where the Gateway API is served, the GatewayClass; no workloads,
+    /// see [`Chart`]. `settings` are as of `helm --set`. Again, it is as an upgrade.
+    ///
+    /// # Errors
+    /// When Helm cannot be built, or does not take a setting, or the API server refuses an object.
+    pub fn install_chart(&self, namespace: &str, settings: &[&str]) -> Result<Chart> {
+        Chart::install(self, namespace, settings).context("the chart cannot be installed")
+    }
+
+    /// Runs Helm as one who may do everything, and returns what it printed.
+    ///
+    /// # Errors
+    /// When Helm cannot be built, or it fails or does not end within a minute; with what it printed.
+    pub fn helm<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+        chart::helm_on(self, arguments)
     }
 
     /// The API server, to stop, kill or signal it.

@@ -26,7 +26,7 @@ fn vip(name: &str, address: &str) -> String {
 #[test]
 fn what_is_right_is_taken_and_what_is_wrong_is_refused_with_what_to_write() -> Result<()> {
     let site = Site::bare("crds")?;
-    site.install_crds();
+    site.install_chart();
     let canonical = "2001-0db8-0000-0000-0000-0000-0000-0001";
     let good = [
         pool(

@@ -5,12 +5,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod certificates;
+mod chart;
 mod companions;
 mod contests;
 mod controllers;
 mod crds;
 mod gateways;
 mod interrupted;
+mod kube_proxy;
 mod names;
 mod rights;
 mod service_claims;

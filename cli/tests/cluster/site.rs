@@ -2,38 +2,48 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use vipgate_lab::cluster::{Channel, Cluster};
+use vipgate_lab::cluster::{Channel, Chart, Cluster};
 use vipgate_lab::servers::Echo;
 use vipgate_lab::{Bridge, Lab, Link, Node, Process, Program, Result, eventually, patience};
 
 const VIPGATE: &str = env!("CARGO_BIN_EXE_vipgate");
 /// Long enough for a probe, a plan, some writes and a slow machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// Where vipgate is installed.
+pub(crate) const NAMESPACE: &str = "vipgate-system";
 /// The first address of the pool.
 pub(crate) const VIP: &str = "10.77.0.200";
 
 /// Machines around an API server.
 pub(crate) struct Site {
     pub(crate) cluster: Cluster,
+    chart: OnceLock<Chart>,
     pub(crate) client: Node,
     pub(crate) worker: Node,
     pub(crate) controllers: Node,
     pub(crate) servers: Node,
-    pub(crate) _cables: Vec<Link>,
+    pub(crate) cables: Cables,
     pub(crate) _lan: Bridge,
     pub(crate) _lab: Lab,
 }
 
+/// Those of the machines.
+pub(crate) struct Cables {
+    pub(crate) worker: Link,
+    _others: [Link; 4],
+}
+
 impl Site {
-    /// With the CRDs of the newest Gateway API, and ours.
+    /// With the CRDs of the newest Gateway API, and the chart.
     pub(crate) fn new(name: &str) -> Self {
         let site = Self::bare(name).expect("a cluster can be built");
         site.cluster.install_gateway_api("1.6.1", Channel::Standard).expect("CRDs are accepted");
-        site.install_crds();
+        site.install_chart();
         site
     }
 
@@ -52,45 +62,52 @@ impl Site {
         let (servers, on_servers) = node("servers", "10.77.0.4")?;
         let (client, on_client) = node("client", "10.77.0.5")?;
         let cluster = Cluster::start(plane, "10.77.0.1".parse()?)?;
-        cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: vipgate-system}\n")?;
         Ok(Self {
             cluster,
+            chart: OnceLock::new(),
             client,
             worker,
             controllers,
             servers,
-            _cables: vec![on_plane, on_worker, on_controllers, on_servers, on_client],
+            cables: Cables {
+                worker: on_worker,
+                _others: [on_plane, on_controllers, on_servers, on_client],
+            },
             _lan: lan,
             _lab: lab,
         })
     }
 
-    /// Our own kinds, as `vipgate crds` prints them.
-    pub(crate) fn install_crds(&self) {
-        let crds = self.controllers.run(VIPGATE, ["crds"]).unwrap();
-        self.cluster.apply(&crds).unwrap();
-        let kinds = ["virtualips", "speakers", "ipaddresspools", "l2advertisements", "backends"];
-        for kind in kinds {
-            eventually(SOON, || self.cluster.kubectl(["get", kind, "--all-namespaces"])).unwrap();
-        }
+    /// The chart, as `helm install` and `helm upgrade` do it; see [`Chart`].
+    pub(crate) fn install_chart(&self) {
+        let chart = self.cluster.install_chart(NAMESPACE, &[]).expect("the chart is accepted");
+        // After an upgrade accounts and workloads are the same.
+        self.chart.get_or_init(|| chart);
     }
 
-    /// A controller of this name.
+    /// The chart that was installed.
+    pub(crate) fn chart(&self) -> &Chart {
+        self.chart.get().expect("the chart is installed first")
+    }
+
+    /// A controller of this name, as the chart runs it.
     pub(crate) fn controller(&self, name: &str) -> Process {
-        let program = Program::new(VIPGATE)
-            .args(["controller", "--identity", name, "--kubeconfig"])
-            .arg(self.cluster.kubeconfig())
-            .env("VIPGATE_LOG", "info,kube=warn");
-        self.controllers.spawn(program).unwrap()
+        self.controller_of(self.chart(), name)
     }
 
-    /// The speaker of the node `worker`.
+    /// A controller as a chart with other settings runs it.
+    pub(crate) fn controller_of(&self, chart: &Chart, name: &str) -> Process {
+        let program = chart.program("vipgate-controller", VIPGATE, name, "ctl").unwrap();
+        self.controllers.spawn(program.env("VIPGATE_LOG", "info,kube=warn")).unwrap()
+    }
+
+    /// The speaker of the node `worker`, as the chart runs it.
     pub(crate) fn speaker(&self) -> Process {
-        let program = Program::new(VIPGATE)
-            .args(["speaker", "--node", "worker", "--drain-timeout", "1", "--admin"])
+        let program =
+            self.chart().program("vipgate-speaker", VIPGATE, "speaker", "worker").unwrap();
+        let program = program
+            .args(["--drain-timeout", "1", "--admin"])
             .arg(self.admin())
-            .arg("--kubeconfig")
-            .arg(self.cluster.kubeconfig())
             .env("VIPGATE_LOG", "info,kube=warn");
         self.worker.spawn(program).unwrap()
     }

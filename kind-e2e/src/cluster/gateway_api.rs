@@ -38,7 +38,7 @@ pub(super) fn install(cluster: &Cluster, version: &str, channel: Channel) -> Res
 }
 
 /// The directory of the module, fetched where it is not in Go's cache.
-fn module(version: &str) -> Result<PathBuf> {
+pub(super) fn module(version: &str) -> Result<PathBuf> {
     // Not in the directory of some module, which might say otherwise.
     let elsewhere = std::env::temp_dir();
     go::require(&elsewhere).context("the CRDs of Gateway API come as a Go module")?;

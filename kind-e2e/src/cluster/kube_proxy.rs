@@ -1,5 +1,6 @@
 //! kube-proxy on a worker: what makes Services answer there.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -28,12 +29,21 @@ pub(super) fn start(cluster: &Cluster, worker: &Worker, mode: ProxyMode) -> Resu
     std::fs::write(&config, configuration(cluster, worker, mode).to_string())?;
     let program = Program::new(cluster.programs.kube_proxy()?)
         .arg(format!("--config={}", config.display()))
-        .arg("--v=2");
+        .arg("--v=2")
+        // It calls `nft` or `iptables` itself.
+        .env("PATH", with_sbin());
     let process = Process::spawn(worker.namespace().clone(), program)?;
     process
         .wait_for_line("SyncProxyRules complete", START_TIMEOUT)
         .with_context(|| format!("kube-proxy on {}", worker.name()))?;
     Ok(process)
+}
+
+/// Those directories are not on the `PATH` of ordinary users.
+fn with_sbin() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path
 }
 
 fn configuration(cluster: &Cluster, worker: &Worker, mode: ProxyMode) -> Value {

@@ -19,7 +19,7 @@ mod status;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,15 +28,17 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Cluster;
 use super::api::Api;
 use super::worker::Worker;
-use crate::{Node, Result};
+use crate::{Node, Program, Result};
 pub use images::Images;
 use life::{Life, Order};
+use spec::Surroundings;
+pub(super) use spec::list;
 
 /// After the API server went away.
 const RELIST_INTERVAL: Duration = Duration::from_millis(100);
@@ -74,6 +76,8 @@ struct Watcher {
     images: Images,
     directory: PathBuf,
     shared: Arc<Shared>,
+    /// How many pods were given to a worker because it was its turn.
+    turns: usize,
     /// Lives that are over or nearly; joined at the end.
     past: Vec<JoinHandle<()>>,
 }
@@ -97,6 +101,7 @@ impl PodPlayer {
             images,
             directory: cluster.directory().join("pods"),
             shared: Arc::clone(&shared),
+            turns: 0,
             past: vec![],
         };
         let thread = std::thread::Builder::new().name("lab-pods".to_owned());
@@ -188,7 +193,8 @@ impl Watcher {
     /// A pod as it is now.
     fn see(&mut self, pod: &Value) {
         let deleted = !pod["metadata"]["deletionTimestamp"].is_null();
-        let mut pods = self.shared.pods.lock().expect(NO_PANIC);
+        let shared = Arc::clone(&self.shared);
+        let mut pods = shared.pods.lock().expect(NO_PANIC);
         if let Some(played) = pods.get(uid(pod)) {
             if deleted {
                 let grace = pod["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0);
@@ -203,10 +209,8 @@ impl Watcher {
         }
         match pod["spec"]["nodeName"].as_str() {
             None => {
-                if let Some(worker) = self.choose(pod, &pods) {
-                    // Where somebody else bound or deleted it, that is heard next.
-                    let _ = bind(&self.api, pod, worker);
-                }
+                drop(pods);
+                self.schedule(pod);
             }
             Some(node) => {
                 let worker = self.workers.iter().find(|worker| worker.name() == node);
@@ -223,15 +227,21 @@ impl Watcher {
         }
     }
 
-    /// The worker that the pod selects by its name, or the next one in turn.
-    fn choose(&self, pod: &Value, pods: &BTreeMap<String, Played>) -> Option<&Worker> {
+    /// Binds it to the worker that it selects by its name, or to the next one in turn.
+    fn schedule(&mut self, pod: &Value) {
         if !pod["spec"]["schedulingGates"].is_null() {
-            return None;
+            return;
         }
-        match pod["spec"]["nodeSelector"]["kubernetes.io/hostname"].as_str() {
+        let selected = pod["spec"]["nodeSelector"]["kubernetes.io/hostname"].as_str();
+        let worker = match selected {
             Some(name) => self.workers.iter().find(|worker| worker.name() == name),
-            None => self.workers.get(pods.len() % self.workers.len()),
-        }
+            None => self.workers.get(self.turns % self.workers.len()),
+        };
+        let Some(worker) = worker else { return };
+        // It is often seen again before its binding is; the second one fails and is nobody's turn.
+        // Where somebody else bound or deleted it, that is heard next.
+        let bound = bind(&self.api, pod, worker).is_ok();
+        self.turns += usize::from(bound && selected.is_none());
     }
 
     fn start(&self, pod: &Value, worker: &Worker) -> Option<Played> {
@@ -271,6 +281,20 @@ fn bind(api: &Api, pod: &Value, worker: &Worker) -> Result<()> {
         "target": {"apiVersion": "v1", "kind": "Node", "name": worker.name()},
     });
     api.create(&format!("/api/v1/namespaces/{namespace}/pods/{name}/binding"), &binding).map(|_| ())
+}
+
+/// What the only container of a pod would run, with `entrypoint` as its program and the volumes below
+/// `directory`, for one that starts it without a player.
+pub(super) fn only_program(pod: &Value, entrypoint: &str, directory: &Path) -> Result<Program> {
+    let containers = spec::containers(pod)?;
+    let [container] = containers.as_slice() else {
+        bail!("it has {} containers", containers.len())
+    };
+    let volumes = list(&pod["spec"]["volumes"]).iter().filter_map(|volume| volume["name"].as_str());
+    let volumes = volumes.map(|name| (name.to_owned(), directory.join(name))).collect();
+    // Nothing asks for these: a machine of its own stands for the pod.
+    let (addresses, host) = (&[], Ipv4Addr::UNSPECIFIED.into());
+    container.program(entrypoint, &Surroundings { pod, addresses, host, volumes: &volumes })
 }
 
 fn uid(pod: &Value) -> &str {

@@ -163,7 +163,7 @@ fn relocate(text: &str, mounts: &[(&str, PathBuf)]) -> String {
 }
 
 /// An absent list is an empty one.
-pub(super) fn list(value: &Value) -> &[Value] {
+pub(in super::super) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 

@@ -1,0 +1,82 @@
+//! The chart through the real Helm, without a cluster.
+
+use anyhow::{Context, Result};
+use vipgate_lab::cluster::{lint_chart, render_chart};
+
+/// What `setting` changes: the lines that are rendered with it only.
+fn lines(settings: &[&str]) -> Result<Vec<String>> {
+    let rendered = render_chart("vipgate-system", settings)?;
+    Ok(rendered.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+#[test]
+fn helm_finds_nothing_wrong_with_it() -> Result<()> {
+    lint_chart(&[])?;
+    for companion in ["service", "service-account", "none"] {
+        lint_chart(&[&format!("controller.companion={companion}")])?;
+    }
+    lint_chart(&["gatewayClass.name=", "speaker.tolerationSeconds=null", "image.tag=v9"])
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_name() -> Result<()> {
+    for (setting, named) in [
+        ("controller.companion=services", "companion"),
+        ("controller.replicas=0", "replicas"),
+        ("speaker.tolerationSeconds=soon", "tolerationSeconds"),
+        ("speaker.replicas=2", "replicas"),
+        ("speakers.log=debug", "speakers"),
+    ] {
+        let error = render_chart("vipgate-system", &[setting]).err().context(setting)?;
+        let text = format!("{error:#}");
+        assert!(text.contains(named), "{setting}: {text}");
+        assert!(lint_chart(&[setting]).is_err(), "lint takes {setting}");
+    }
+    Ok(())
+}
+
+#[test]
+fn everything_is_where_it_is_installed() -> Result<()> {
+    let rendered = render_chart("networking", &["image.repository=registry.example/vipgate"])?;
+    let namespaces = rendered.lines().filter_map(|line| line.trim().strip_prefix("namespace: "));
+    assert!(namespaces.clone().count() > 4);
+    assert!(
+        namespaces.clone().all(|one| one == "networking"),
+        "{:?}",
+        namespaces.collect::<Vec<_>>()
+    );
+    assert!(!rendered.contains("vipgate-system"), "a namespace is written down");
+    let images = rendered.matches("image: registry.example/vipgate:").count();
+    assert_eq!(images, 2, "{rendered}");
+    for kind in ["IPAddressPool", "L2Advertisement", "Backend", "VirtualIP", "Speaker"] {
+        assert!(rendered.contains(&format!("kind: {kind}\n")), "no CRD of {kind}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_speaker_leaves_a_lost_node_when_it_is_told_to() -> Result<()> {
+    let seconds = |settings: &[&str]| -> Result<Vec<String>> {
+        let lines = lines(settings)?.into_iter();
+        Ok(lines.filter(|line| line.starts_with("tolerationSeconds")).collect())
+    };
+    // Of the two taints that a node gets which is not ready or cannot be reached.
+    assert_eq!(seconds(&[])?, vec!["tolerationSeconds: 30"; 2]);
+    assert_eq!(seconds(&["speaker.tolerationSeconds=0"])?, vec!["tolerationSeconds: 0"; 2]);
+    assert!(seconds(&["speaker.tolerationSeconds=null"])?.is_empty());
+    let lines = lines(&["speaker.tolerationSeconds=null", "speaker.tolerations=null"])?;
+    for taint in ["not-ready", "unreachable"] {
+        assert!(lines.contains(&format!("- key: node.kubernetes.io/{taint}")), "{lines:#?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn there_is_a_class_if_one_is_wanted() -> Result<()> {
+    let class = |settings: &[&str]| -> Result<bool> {
+        Ok(lines(settings)?.contains(&"kind: GatewayClass".to_owned()))
+    };
+    assert!(class(&[])? && class(&["gatewayClass.name=mine"])?);
+    assert!(!class(&["gatewayClass.name="])?);
+    Ok(())
+}
