@@ -157,6 +157,8 @@ pub enum Reason {
     InvalidRouteKinds,
     /// A certificate that is missing or malformed.
     InvalidCertificateRef,
+    /// The certificate that a Gateway is to show to backends is never shown.
+    InvalidClientCertificateRef,
     /// A reference across namespaces without a ReferenceGrant.
     RefNotPermitted,
     /// No listener has the `sectionName` or `port` of the parentRef.

@@ -4,9 +4,11 @@
 //! routes from attachment, endpoints from resolution; only the way an address is announced
 //! depends on the node.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use vipgate_api::vipgate::{PortUse, Transport};
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
 use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
@@ -14,9 +16,11 @@ use crate::allocation::Allocation;
 use crate::announce::announce;
 use crate::attachment::{Attachment, names_of};
 use crate::certificates::Certificates;
+use crate::claim::Claim;
 use crate::hostname;
 use crate::node::Node;
 use crate::plan::{Announce, ByName, Listener, ListenerId, Plan, Service, Target, Vip};
+use crate::report::source_of;
 use crate::resolution::{Resolution, VipSide};
 use crate::world::World;
 
@@ -40,25 +44,36 @@ pub fn assemble(
             continue;
         }
         let Some(gateway) = admission.gateways.get(key) else { continue };
-        let stored = world.gateways.get(key);
-        if let Some(generation) = stored.and_then(|stored| stored.object.metadata.generation) {
-            let source = ObjectRef { kind: Kind::Gateway, key: key.clone() };
-            plan.sources.insert(source, generation);
-        }
-        for (set, _) in admission.sets.iter().filter(|(_, set)| set.gateway == *key) {
-            let stored = world.listener_sets.get(set);
-            if let Some(generation) = stored.and_then(|stored| stored.object.metadata.generation) {
-                let source = ObjectRef { kind: Kind::ListenerSet, key: set.clone() };
-                plan.sources.insert(source, generation);
-            }
-        }
+        let user = ObjectRef::new(Kind::Gateway, key.clone());
+        let mut incomplete = BTreeSet::new();
         for address in &addresses.assigned {
             plan.vips.insert(*address, vip(*address, world, allocation, node));
-            plan.listeners.extend(ground.listeners(key, gateway, *address));
+            let claim = &allocation.claims.0[address];
+            for listener in ground.listeners(key, gateway, *address) {
+                match has_port(claim, &user, listener.bind.port()) {
+                    true => plan.listeners.push(listener),
+                    false => drop(incomplete.insert(source_of(&listener.id))),
+                }
+            }
+        }
+        let sets = admission.sets.iter().filter(|(_, set)| set.gateway == *key);
+        let sets = sets.map(|(set, admitted)| (Kind::ListenerSet, set, &admitted.source));
+        for (kind, key, source) in sets.chain([(Kind::Gateway, key, &gateway.source)]) {
+            let object = ObjectRef::new(kind, key.clone());
+            if let Some(source) = source.as_ref().filter(|_| !incomplete.contains(&object)) {
+                plan.sources.insert(object, source.clone());
+            }
         }
     }
     plan.listeners.sort_by(|a, b| a.id.cmp(&b.id));
     plan
+}
+
+/// Whether a port of an address is claimed for somebody. A claim may lag behind the listeners; until
+/// it has caught up, the port may be somebody else's.
+fn has_port(claim: &Claim, user: &ObjectRef, port: u16) -> bool {
+    let wanted = PortUse { protocol: Transport::Tcp, port };
+    claim.users.iter().any(|one| one.object == *user && one.ports.contains(&wanted))
 }
 
 fn vip(address: IpAddr, world: &World, allocation: &Allocation, node: Option<&Node>) -> Vip {

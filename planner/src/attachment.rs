@@ -15,7 +15,7 @@ use vipgate_api::k8s::{NAMESPACE_NAME_LABEL, Namespace};
 use vipgate_api::selector::{Labels, matches};
 use vipgate_api::{Age, GATEWAY_GROUP, Kind, ObjectKey, ObjectRef, Reason};
 
-use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
+use crate::admission::{self, Admission, AdmittedGateway, AdmittedListener};
 use crate::refusal::Refusal;
 use crate::world::{Routes, Shelf};
 use crate::{hostname, stream};
@@ -74,21 +74,29 @@ pub fn attach(admission: &Admission, routes: &Routes, namespaces: &Shelf<Namespa
                 "Gateway" => (named, None),
                 "ListenerSet" => match admission.sets.get(&named) {
                     Some(set) => (set.gateway.clone(), Some(named)),
-                    // Of no Gateway of ours.
-                    None => continue,
+                    None if admission.foreign_sets.contains(&named) => continue,
+                    None if admission.orphans.contains_key(&named) => continue,
+                    None => {
+                        out.dangling.push((key.clone(), missing("ListenerSet", &named)));
+                        continue;
+                    }
                 },
                 _ => continue,
             };
             match admission.gateways.get(&gateway) {
                 Some(admitted) => {
                     let place = (&gateway, set.as_ref());
-                    let verdict = attached.try_attach(place, admitted, reference, &candidate);
+                    let refused = set.as_ref().and_then(|set| admission.sets[set].refused.as_ref());
+                    let verdict = match refused {
+                        Some(why) => Err(no_listeners(place, why)),
+                        None => attached.try_attach(place, admitted, reference, &candidate),
+                    };
                     let reference = reference.clone();
                     parents.push(Parent { reference, gateway, verdict, superseded: Vec::new() });
                 }
                 None if admission.foreign.contains(&gateway) => {}
                 None if admission.classless.contains_key(&gateway) => {}
-                None => out.dangling.push((key.clone(), missing(&gateway))),
+                None => out.dangling.push((key.clone(), missing("Gateway", &gateway))),
             }
         }
         if !parents.is_empty() {
@@ -142,8 +150,9 @@ impl<'a> Attached<'a> {
         }
         let slots = self.0.get_mut(key).expect("every admitted Gateway has slots");
         let (mut taken, mut objections, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
+        let owner = &set.unwrap_or(key).namespace;
         for (index, listener) in meant {
-            match objection(listener, key, route) {
+            match objection(listener, owner, route) {
                 Some(why) => objections.push(format!("listener {} {why}", listener.name)),
                 None if names_of(listener, route.spec).is_empty() => {
                     let takes = listener.hostname.as_deref().unwrap_or_default();
@@ -199,39 +208,35 @@ fn is_meant(reference: &ParentReference, listener: &AdmittedListener) -> bool {
         && reference.port.is_none_or(|port| port == listener.port)
 }
 
-/// What speaks against a route on a listener, if anything: completes "listener web …".
-fn objection(
-    listener: &AdmittedListener,
-    gateway: &ObjectKey,
-    route: &Candidate<'_>,
-) -> Option<String> {
+/// What speaks against a route on a listener, if anything: completes "listener web …". `owner` is
+/// the namespace of the Gateway or ListenerSet that the listener is of.
+fn objection(listener: &AdmittedListener, owner: &str, route: &Candidate<'_>) -> Option<String> {
     let takes = |kind: Kind| {
         listener.supported_kinds.iter().any(|k| k.group == kind.group() && k.kind == kind.name())
     };
     if !takes(route.key.kind) {
         let (protocol, kind) = (&listener.protocol, route.key.kind);
-        return Some(if listener.supported_kinds.is_empty() && listener.invalid_kinds.is_none() {
+        return Some(if !admission::takes(protocol, kind) {
             format!("has protocol {protocol}, which takes no {kind}: attach to another listener")
         } else {
             format!("takes no {kind}: add the kind to its allowedRoutes.kinds")
         });
     }
-    namespace_objection(&listener.namespaces, gateway, route)
+    namespace_objection(&listener.namespaces, owner, route)
 }
 
 fn namespace_objection(
     rule: &RouteNamespaces,
-    gateway: &ObjectKey,
+    owner: &str,
     route: &Candidate<'_>,
 ) -> Option<String> {
     let namespace = &route.key.key.namespace;
     match rule.from {
         NamespacesFrom::All => None,
-        NamespacesFrom::Same if *namespace == gateway.namespace => None,
+        NamespacesFrom::Same if namespace == owner => None,
         NamespacesFrom::Same => Some(format!(
-            "takes routes of namespace {} only, this one is in {namespace}: set its \
-             allowedRoutes.namespaces.from to All or Selector",
-            gateway.namespace
+            "takes routes of namespace {owner} only, this one is in {namespace}: set its \
+             allowedRoutes.namespaces.from to All or Selector"
         )),
         NamespacesFrom::Selector => match &rule.selector {
             Some(selector) if matches(selector, &route.labels) => None,
@@ -273,11 +278,19 @@ fn no_match(
     Refusal::new(Reason::NoMatchingParent, message)
 }
 
-fn missing(gateway: &ObjectKey) -> Refusal {
+fn missing(kind: &str, parent: &ObjectKey) -> Refusal {
     let message = format!(
-        "parentRefs: Gateway {gateway} does not exist: check name and namespace (the route's own \
+        "parentRefs: {kind} {parent} does not exist: check name and namespace (the route's own \
          namespace is meant when none is written)"
     );
+    Refusal::new(Reason::NoMatchingParent, message)
+}
+
+/// The ListenerSet is there, but its Gateway takes none of its listeners.
+fn no_listeners((gateway, set): (&ObjectKey, Option<&ObjectKey>), why: &Refusal) -> Refusal {
+    let set = set.map(ToString::to_string).unwrap_or_default();
+    let why = &why.message;
+    let message = format!("ListenerSet {set} adds no listeners to Gateway {gateway}: {why}");
     Refusal::new(Reason::NoMatchingParent, message)
 }
 

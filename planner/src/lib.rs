@@ -37,7 +37,7 @@ pub use environment::Environment;
 pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
 pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,
-    Target, Vip,
+    Source, Target, Vip,
 };
 pub use planner::{Outcome, Planner, Role, Runs};
 pub use refusal::Refusal;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use vipgate_api::ObjectRef;
 use vipgate_api::selector::Labels;
 
-use crate::plan::ListenerId;
+use crate::plan::{ListenerId, Source};
 
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,7 +90,11 @@ pub struct NodeReport {
     pub contested: BTreeMap<IpAddr, MacAddr>,
     /// [`Plan::sources`](crate::Plan::sources) of the plan that this is about.
     #[serde(skip)]
-    pub sources: BTreeMap<ObjectRef, i64>,
+    pub sources: BTreeMap<ObjectRef, Source>,
+    /// Whether there is more than is said here, because a report has only so much room: what is
+    /// missing is unknown.
+    #[serde(default)]
+    pub truncated: bool,
 }
 
 /// State of a VIP on this node.
@@ -111,8 +115,21 @@ pub enum VipState {
 pub enum ListenerState {
     /// The socket listens.
     Bound,
+    /// The socket listens, but the listener ends TLS and no certificate is here: handshakes are
+    /// reset.
+    NoCertificate,
     /// It does not; the text says why and what to check.
     Failed(String),
+}
+
+impl ListenerState {
+    /// Whether the socket listens.
+    pub fn listens(&self) -> bool {
+        match self {
+            Self::Bound | Self::NoCertificate => true,
+            Self::Failed(_) => false,
+        }
+    }
 }
 
 /// JSON keys are strings, so listener states travel as a list of pairs.

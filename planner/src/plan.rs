@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use vipgate_api::k8s::ObjectMeta;
 use vipgate_api::{ObjectKey, ObjectRef};
 
 /// Everything this node has to do.
@@ -15,10 +16,27 @@ pub struct Plan {
     pub vips: BTreeMap<IpAddr, Vip>,
     /// What to accept connections for.
     pub listeners: Vec<Listener>,
-    /// The Gateways and ListenerSets that the plan was made from, with the `metadata.generation`
-    /// of each that has one.
+    /// The Gateways and ListenerSets that are in the plan with all that they ask for: those that have a
+    /// generation.
     #[serde(skip)]
-    pub sources: BTreeMap<ObjectRef, i64>,
+    pub sources: BTreeMap<ObjectRef, Source>,
+}
+
+/// Which object of a name, and which state of its spec: one that was deleted and made again under
+/// the same name begins with generation 1 again, and is another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
+}
+
+impl Source {
+    /// What an API server says of an object; nothing where there is none.
+    pub(crate) fn of(metadata: &ObjectMeta) -> Option<Self> {
+        Some(Self { generation: metadata.generation?, uid: metadata.uid.clone() })
+    }
 }
 
 /// One virtual address.
@@ -94,6 +112,11 @@ impl Listener {
             Service::Tcp(target) => target.as_ref(),
             Service::Http(_) | Service::Https(..) => None,
         }
+    }
+
+    /// Whether it ends TLS and has nothing to end it with: handshakes are reset.
+    pub fn lacks_certificate(&self) -> bool {
+        matches!(&self.service, Service::Https(_, certificates) if certificates.is_empty())
     }
 }
 

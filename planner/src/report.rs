@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use vipgate_api::vipgate::{
-    FailedListener, PlannedObject, SpeakerStatus, SpeakerVip, SpeakerVipState,
+    FailedListener, ListenerFault, PlannedObject, SpeakerStatus, SpeakerVip, SpeakerVipState,
 };
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
 use crate::node::{ListenerState, MacAddr, NodeReport, VipState};
-use crate::plan::{ListenerId, Plan};
+use crate::plan::{ListenerId, Plan, Source};
 
 /// The last report of each node, by its name. Standalone there is one.
 pub type Reports = BTreeMap<String, NodeReport>;
@@ -20,29 +20,44 @@ pub(crate) fn vip_states(reports: &Reports, address: IpAddr) -> Vec<(&str, &VipS
     all.filter_map(|(node, report)| Some((node.as_str(), report.vips.get(&address)?))).collect()
 }
 
-/// How a listener stands. Bound where its VIP serves is what counts; then a failure, with its node;
-/// then bound where the VIP does not serve yet. `None` when no node says anything.
+/// How a listener stands. Where its VIP serves is what counts: bound there, or bound and without a
+/// certificate; then a failure, with its node; then what is so where the VIP does not serve yet.
+/// `None` when no node says anything.
 pub(crate) fn listener_state(reports: &Reports, id: &ListenerId) -> Option<ListenerState> {
-    let (mut bound, mut failed) = (false, None);
-    for report in reports.values() {
+    let rank = |report: &NodeReport, state: &ListenerState| {
         let serves = matches!(report.vips.get(&id.address), Some(VipState::Serving(_)));
-        match report.listeners.get(id) {
-            Some(ListenerState::Bound) if serves => return Some(ListenerState::Bound),
-            Some(ListenerState::Bound) => bound = true,
-            Some(failure @ ListenerState::Failed(_)) => failed = Some(failure.clone()),
-            None => {}
+        match (state, serves) {
+            (ListenerState::Bound, true) => 0,
+            (ListenerState::NoCertificate, true) => 1,
+            (ListenerState::Failed(_), _) => 2,
+            (ListenerState::Bound, false) => 3,
+            (ListenerState::NoCertificate, false) => 4,
         }
-    }
-    failed.or(bound.then_some(ListenerState::Bound))
+    };
+    let all = reports.values().filter_map(|report| Some((report, report.listeners.get(id)?)));
+    let best = all.min_by_key(|(report, state)| rank(report, state));
+    best.map(|(_, state)| state.clone())
+}
+
+/// The nodes that do more than they say.
+pub(crate) fn truncated(reports: &Reports) -> Vec<&str> {
+    let all = reports.iter().filter(|(_, report)| report.truncated);
+    all.map(|(node, _)| node.as_str()).collect()
 }
 
 impl NodeReport {
     /// Reads the status of a Speaker. A listener of the plan is bound there when the Gateway or
     /// ListenerSet that it comes from is served in the generation that the plan has, and it is not
-    /// among those that failed: so a change is never taken for served before it is.
+    /// among those that failed: so a change is never taken for served before it is, nor an object for
+    /// one that had its name before. In a truncated status the objects whose listeners are not all
+    /// told of are missing, so nothing is bound that only seems so.
     pub fn from_speaker(status: &SpeakerStatus, plan: &Plan) -> Self {
-        let sources: BTreeMap<ObjectRef, i64> =
-            status.plan.iter().map(|p| (p.object.clone(), p.generation)).collect();
+        let source = |planned: &PlannedObject| Source {
+            generation: planned.generation,
+            uid: planned.uid.clone(),
+        };
+        let sources: BTreeMap<ObjectRef, Source> =
+            status.plan.iter().map(|planned| (planned.object.clone(), source(planned))).collect();
         let failed = |id: &ListenerId| {
             status.failed_listeners.iter().find(|failed| {
                 (&failed.gateway, &failed.listener_set, &failed.name, failed.address)
@@ -56,12 +71,16 @@ impl NodeReport {
             .filter(|listener| served.contains(&listener.id.address))
             .filter(|listener| {
                 let source = source_of(&listener.id);
-                sources.get(&source) == plan.sources.get(&source)
+                let planned = plan.sources.get(&source);
+                planned.is_some_and(|planned| sources.get(&source) == Some(planned))
             })
             .map(|listener| {
                 let state = match failed(&listener.id) {
-                    Some(failed) => ListenerState::Failed(failed.message.clone()),
                     None => ListenerState::Bound,
+                    Some(fault) => match fault.fault {
+                        ListenerFault::NotBound => ListenerState::Failed(fault.message.clone()),
+                        ListenerFault::NoCertificate => ListenerState::NoCertificate,
+                    },
                 };
                 (listener.id.clone(), state)
             })
@@ -73,24 +92,35 @@ impl NodeReport {
             .filter_map(|vip| Some((vip.address, vip.conflict_mac.as_ref()?.parse().ok()?)))
             .collect();
         let vips = status.vips.iter().map(|vip| (vip.address, state_of(vip))).collect();
-        Self { vips, listeners, contested, sources }
+        Self { vips, listeners, contested, sources, truncated: status.truncated }
     }
 
     /// The status of a Speaker that says the same. `members` and `errors` are taken as they are.
     pub fn to_speaker(&self, members: Vec<String>, errors: Vec<String>) -> SpeakerStatus {
-        let plan = self.sources.iter().map(|(object, generation)| PlannedObject {
+        let plan = self.sources.iter().map(|(object, source)| PlannedObject {
             object: object.clone(),
-            generation: *generation,
+            generation: source.generation,
+            uid: source.uid.clone(),
         });
-        let failed = self.listeners.iter().filter_map(|(id, state)| match state {
-            ListenerState::Bound => None,
-            ListenerState::Failed(message) => Some(FailedListener {
+        let failed = self.listeners.iter().filter_map(|(id, state)| {
+            let (fault, message) = match state {
+                ListenerState::Bound => return None,
+                ListenerState::NoCertificate => {
+                    let message = "no certificate of it is here, so handshakes are reset: see \
+                                   ResolvedRefs of the listener, or wait for the controller to copy \
+                                   the Secret";
+                    (ListenerFault::NoCertificate, message.to_owned())
+                }
+                ListenerState::Failed(message) => (ListenerFault::NotBound, message.clone()),
+            };
+            Some(FailedListener {
                 gateway: id.gateway.clone(),
                 listener_set: id.set.clone(),
                 name: id.name.clone(),
                 address: id.address,
-                message: message.clone(),
-            }),
+                fault,
+                message,
+            })
         });
         SpeakerStatus {
             vips: self
@@ -102,6 +132,7 @@ impl NodeReport {
             failed_listeners: failed.collect(),
             members,
             errors,
+            truncated: self.truncated,
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use vipgate_api::{Age, Kind, ObjectKey, ObjectRef};
 use vipgate_planner::{
-    Announce, Claim, Claims, Foreign, ListenerState, MacAddr, NodeReport, Origin, Outcome, Planner,
-    Runs, VipUser,
+    Announce, Claim, Claims, Environment, Foreign, ListenerState, MacAddr, NodeReport, Origin,
+    Outcome, Planner, Runs, VipUser,
 };
 
 const WORLD: &str = "
@@ -235,6 +235,47 @@ fn a_chosen_address_gives_way_before_it_is_published_and_never_after() {
 }
 
 #[test]
+fn a_new_generation_is_in_the_plan_although_nothing_else_changes() {
+    let (mut planner, before) = settled();
+    let key = ObjectRef::new(Kind::Gateway, ObjectKey::new("default", "web"));
+    assert_eq!(before.plan.sources[&key].generation, 3);
+    let (runs, outcome) =
+        ran(&mut planner, |p| apply(p, &WORLD.replace("generation: 3", "generation: 4")));
+    assert_eq!(outcome.plan.sources[&key].generation, 4);
+    assert_eq!((runs.resolution, runs.assembly), (0, 1));
+}
+
+#[test]
+fn the_count_of_sets_goes_back_to_none_and_is_left_out_where_there_are_no_sets() {
+    let (mut planner, _) = settled();
+    let count = |outcome: &Outcome| {
+        let gateway = ObjectKey::new("default", "web");
+        outcome.statuses.gateways[&gateway].attached_listener_sets
+    };
+    let set = "
+kind: ListenerSet
+metadata: {name: more, namespace: default}
+spec:
+  parentRef: {name: web}
+  listeners: [{name: more, protocol: TCP, port: 81}]
+";
+    apply(
+        &mut planner,
+        &WORLD.replace(
+            "  listeners: [{name: tcp",
+            "  allowedListeners: {namespaces: {from: Same}}\n  listeners: [{name: tcp",
+        ),
+    );
+    apply(&mut planner, set);
+    assert_eq!(count(&planner.run()), Some(1));
+    planner.delete(&ObjectRef::new(Kind::ListenerSet, ObjectKey::new("default", "more")));
+    assert_eq!(count(&planner.run()), Some(0));
+    let absent = [Kind::ListenerSet].into();
+    planner.set_environment(Environment { absent, ..Environment::default() });
+    assert_eq!(count(&planner.run()), None);
+}
+
+#[test]
 fn statuses_carry_the_generation_in_every_condition() {
     let (mut planner, _) = settled();
     let mut report = NodeReport::default();
@@ -274,6 +315,7 @@ fn statuses_carry_the_generation_in_every_condition() {
                      "message": "no other listener is in the way", "observedGeneration": 3},
                 ],
             }],
+            "attachedListenerSets": 0,
         })
     );
     let route = ObjectRef { kind: Kind::TcpRoute, key: ObjectKey::new("default", "web") };

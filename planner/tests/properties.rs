@@ -110,6 +110,7 @@ fn report(plan: &Plan, seed: u64) -> NodeReport {
         let state = match digit(place + 7) {
             0 => return None,
             1 | 2 => ListenerState::Failed("in use".to_owned()),
+            3 => ListenerState::NoCertificate,
             _ => ListenerState::Bound,
         };
         Some((listener.id.clone(), state))
@@ -160,9 +161,9 @@ fn check_programmed(plan: &Plan, statuses: &Statuses, report: &NodeReport) {
                 address.value.as_deref().expect("a value").parse().expect("an IP");
             assert!(matches!(report.vips[&address], VipState::Serving(_)), "{key}: {address}");
         }
-        let own = plan.listeners.iter().filter(|listener| listener.id.gateway == *key);
-        let mut states = own.map(|listener| report.listeners.get(&listener.id));
-        assert!(states.any(|state| state == Some(&ListenerState::Bound)), "{key}: none bound");
+        let own = plan.listeners.iter().filter(|l| l.id.gateway == *key && l.id.set.is_none());
+        let mut states = own.filter_map(|listener| report.listeners.get(&listener.id));
+        assert!(states.any(ListenerState::listens), "{key}: none bound");
     }
 }
 

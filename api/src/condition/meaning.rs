@@ -25,6 +25,7 @@ impl Reason {
         Self::HostnameConflict,
         Self::InvalidRouteKinds,
         Self::InvalidCertificateRef,
+        Self::InvalidClientCertificateRef,
         Self::RefNotPermitted,
         Self::NoMatchingParent,
         Self::NotAllowedByListeners,
@@ -101,11 +102,13 @@ impl Reason {
                 "The port cannot be bound on the nodes, or another Gateway has it on this address."
             }
             Self::ProtocolConflict => {
-                "Two listeners on one port have protocols that exclude each other; none of them is \
-                 served. Move one to another port."
+                "Two listeners on one port have protocols that exclude each other. In one object \
+                 none of them is served; a Gateway goes before its ListenerSets, and an older set \
+                 before a younger. Move one to another port."
             }
             Self::HostnameConflict => {
-                "Two listeners on one port have the same hostname; the first one is served."
+                "Two listeners on one port have the same hostname. In one object none of them is \
+                 served; a Gateway goes before its ListenerSets, and an older set before a younger."
             }
             Self::InvalidRouteKinds => {
                 "`allowedRoutes.kinds` names kinds that the listener's protocol does not take."
@@ -113,6 +116,10 @@ impl Reason {
             Self::InvalidCertificateRef => {
                 "A certificate is missing or malformed, or its key is another's: the Secret needs \
                  `tls.crt` and `tls.key` in PEM."
+            }
+            Self::InvalidClientCertificateRef => {
+                "`spec.tls.backend.clientCertificateRef` has no effect, because vipgate speaks no TLS to \
+                 backends: take it out. The Gateway is served all the same."
             }
             Self::RefNotPermitted => {
                 "A reference into another namespace without a ReferenceGrant there that allows it."

@@ -11,9 +11,10 @@ mod route;
 
 pub use class::{GatewayClass, GatewayClassSpec, ParametersRef};
 pub use gateway_kind::{
-    AddressType, AllowedListeners, AllowedRoutes, CertificateRef, Gateway, GatewayAddress,
-    GatewaySpec, GatewayStatusAddresses, Infrastructure, Listener, LocalParametersRef,
-    NamespacesFrom, RouteGroupKind, RouteNamespaces, TlsConfig, TlsMode,
+    AddressType, AllowedListeners, AllowedRoutes, BackendTls, CertificateRef, ClientTls,
+    FrontendTls, Gateway, GatewayAddress, GatewaySpec, GatewayStatusAddresses, GatewayTls,
+    Infrastructure, Listener, LocalParametersRef, NamespacesFrom, PortTls, RouteGroupKind,
+    RouteNamespaces, TlsConfig, TlsMode,
 };
 pub use grant::{GrantFrom, GrantTo, ReferenceGrant, ReferenceGrantSpec};
 pub use listener_set::{ListenerSet, ListenerSetSpec, ParentGatewayReference};

@@ -12,7 +12,8 @@ pub use l2::{L2Advertisement, L2AdvertisementSpec};
 pub use pool::{IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, ServiceAllocation};
 pub use range::{AddressRange, AddressRangeError};
 pub use speaker::{
-    FailedListener, PlannedObject, Speaker, SpeakerStatus, SpeakerVip, SpeakerVipState,
+    FailedListener, ListenerFault, PlannedObject, Speaker, SpeakerStatus, SpeakerVip,
+    SpeakerVipState,
 };
 pub use virtual_ip::{
     Origin, PortUse, Transport, VipUser, VirtualIp, VirtualIpSpec, virtual_ip_address,

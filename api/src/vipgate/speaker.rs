@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ObjectRef;
 use crate::k8s::ObjectMeta;
+use crate::{Kind, ObjectRef};
 
 /// The status of one node. Cluster-scoped, named after the Node; its sole writer is the speaker of
 /// that node. At most one write per second, none when nothing changed, at most 256 KiB.
@@ -30,7 +30,7 @@ pub struct SpeakerStatus {
     /// `metadata.generation` that is served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<PlannedObject>,
-    /// Listeners that are in the plan but could not be bound; all others are.
+    /// Listeners that are in the plan but are not served in full; all others are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_listeners: Vec<FailedListener>,
     /// Names of the speakers that this one sees, itself included.
@@ -39,6 +39,10 @@ pub struct SpeakerStatus {
     /// What went wrong last, newest first; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+    /// Whether this is not all, for want of room: VIPs and objects that are missing may be served
+    /// here or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// One VIP on this node.
@@ -83,9 +87,13 @@ pub struct PlannedObject {
     pub object: ObjectRef,
     /// Its `metadata.generation`.
     pub generation: i64,
+    /// Its `metadata.uid`: an object that is made again under its old name is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
 }
 
-/// A listener that could not be bound.
+/// A listener that is not served in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedListener {
@@ -99,6 +107,29 @@ pub struct FailedListener {
     /// The address.
     #[schemars(with = "String", length(min = 2, max = 45))]
     pub address: IpAddr,
+    /// What is amiss.
+    #[serde(default)]
+    pub fault: ListenerFault,
     /// Why, and what to check.
     pub message: String,
+}
+
+impl FailedListener {
+    /// The object that it comes from.
+    pub fn source(&self) -> ObjectRef {
+        match &self.listener_set {
+            Some(set) => ObjectRef::new(Kind::ListenerSet, set.clone()),
+            None => ObjectRef::new(Kind::Gateway, self.gateway.clone()),
+        }
+    }
+}
+
+/// `Speaker.status.failedListeners[].fault`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ListenerFault {
+    /// Its port could not be bound.
+    #[default]
+    NotBound,
+    /// Its port is bound, but no certificate of it is here: handshakes are reset.
+    NoCertificate,
 }

@@ -119,6 +119,9 @@ impl Situation {
         let counted = counters.listeners.get(&listener.id).cloned().unwrap_or_default();
         let failure = match self.report.listeners.get(&listener.id) {
             Some(ListenerState::Failed(why)) => Some(why.clone()),
+            Some(ListenerState::NoCertificate) => {
+                Some("no certificate, so handshakes are reset".to_owned())
+            }
             Some(ListenerState::Bound) => None,
             None => Some("being bound".to_owned()),
         };

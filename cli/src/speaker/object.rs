@@ -3,6 +3,7 @@
 //! Guarantees: written by nobody else, at most once a second, not when nothing changed, and never
 //! larger than 256 KiB. Who deletes or changes it finds it as it was.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
@@ -10,8 +11,8 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::watch;
-use vipgate_api::Kind;
 use vipgate_api::vipgate::SpeakerStatus;
+use vipgate_api::{Kind, ObjectRef};
 use vipgate_controller::backoff::Backoff;
 use vipgate_controller::words::with_causes;
 
@@ -161,11 +162,16 @@ fn fitted(mut status: SpeakerStatus) -> SpeakerStatus {
             vip.message = None;
         }
     }
-    // Thousands of Gateways: the rest of them looks as if it were not served here.
+    // Thousands of Gateways: what is said of the rest of them is nothing, not that they are well. So
+    // an object goes with the first of its failed listeners that goes.
     while !(fits(&status) || status.vips.is_empty() && status.plan.is_empty()) {
+        status.truncated = true;
         status.vips.truncate(status.vips.len() * 7 / 8);
         status.plan.truncate(status.plan.len() * 7 / 8);
-        status.failed_listeners.truncate(status.failed_listeners.len() * 7 / 8);
+        let kept = status.failed_listeners.len() * 7 / 8;
+        let gone: BTreeSet<ObjectRef> =
+            status.failed_listeners.drain(kept..).map(|failed| failed.source()).collect();
+        status.plan.retain(|planned| !gone.contains(&planned.object));
     }
     status
 }
@@ -183,7 +189,10 @@ fn in_words(error: &kube::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use vipgate_api::vipgate::{SpeakerVip, SpeakerVipState};
+    use vipgate_api::ObjectKey;
+    use vipgate_api::vipgate::{
+        FailedListener, ListenerFault, PlannedObject, SpeakerVip, SpeakerVipState,
+    };
 
     use super::*;
 
@@ -199,7 +208,7 @@ mod tests {
         let status =
             SpeakerStatus { vips: (0..1000).map(vip).collect(), ..SpeakerStatus::default() };
         let fitted = super::fitted(status);
-        assert_eq!(fitted.vips.len(), 1000);
+        assert_eq!((fitted.vips.len(), fitted.truncated), (1000, false));
         assert!(serde_json::to_vec(&fitted).unwrap().len() <= MOST_BYTES);
 
         let status =
@@ -207,6 +216,36 @@ mod tests {
         let fitted = super::fitted(status);
         assert!(serde_json::to_vec(&fitted).unwrap().len() <= MOST_BYTES);
         assert!(fitted.vips.len() > 3000, "{}", fitted.vips.len());
+        assert!(fitted.truncated);
+    }
+
+    #[test]
+    fn an_object_goes_with_the_first_of_its_failed_listeners_that_has_no_room() {
+        let gateway = |n: u32| ObjectKey::new("default", &format!("gateway-{n}"));
+        let planned = |n: u32| PlannedObject {
+            object: ObjectRef::new(Kind::Gateway, gateway(n)),
+            generation: 1,
+            uid: Some(format!("{n:036}")),
+        };
+        let failed = |n: u32| FailedListener {
+            gateway: gateway(n),
+            listener_set: None,
+            name: "tcp".to_owned(),
+            address: std::net::Ipv4Addr::from(n).into(),
+            fault: ListenerFault::NotBound,
+            message: "port 80 is in use".to_owned(),
+        };
+        let status = SpeakerStatus {
+            plan: (0..2000).map(planned).collect(),
+            failed_listeners: (0..2000).rev().map(failed).collect(),
+            ..SpeakerStatus::default()
+        };
+        let fitted = super::fitted(status);
+        assert!(fitted.truncated && !fitted.plan.is_empty());
+        for planned in &fitted.plan {
+            let said = fitted.failed_listeners.iter().any(|f| f.source() == planned.object);
+            assert!(said, "{} looks as if all of it were bound", planned.object);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use vipgate_api::gateway::{self, CertificateRef, RouteGroupKind, RouteNamespaces, TlsMode};
 use vipgate_api::{ObjectKey, Reason};
 
+use super::clients;
 use super::protocol::{self, Protocol};
 use crate::refusal::Refusal;
 
@@ -43,29 +44,54 @@ impl AdmittedListener {
 
 /// Judges the listeners of a Gateway or ListenerSet, in the order of its spec. `before` are those
 /// that go before all of them: what is in the way of one of these is refused, and they are not.
+/// What is refused so is in nobody's way any more.
 pub(super) fn admit(
+    gateway: &gateway::GatewaySpec,
     set: Option<&ObjectKey>,
     listeners: &[gateway::Listener],
     before: &[AdmittedListener],
 ) -> Vec<AdmittedListener> {
-    (0..listeners.len()).map(|index| admit_one(set, listeners, index, before)).collect()
+    let beaten = |index: usize| {
+        let listener = &listeners[index];
+        let protocol = Protocol::named(&listener.protocol);
+        same_name(listeners, index).or_else(|| taken(listener, before, protocol?))
+    };
+    let beaten: Vec<_> = (0..listeners.len()).map(beaten).collect();
+    let rivals: Vec<_> = std::iter::zip(listeners, &beaten)
+        .filter_map(|(listener, beaten)| beaten.is_none().then_some(listener))
+        .collect();
+    std::iter::zip(listeners, beaten)
+        .map(|(listener, beaten)| {
+            let refused = beaten.or_else(|| objection(gateway, listener, &rivals));
+            admitted(set, listener, refused)
+        })
+        .collect()
 }
 
-fn admit_one(
+/// Why a listener is not served that nothing before it stands in the way of. `rivals` are those of
+/// its object of which the same is true.
+fn objection(
+    gateway: &gateway::GatewaySpec,
+    listener: &gateway::Listener,
+    rivals: &[&gateway::Listener],
+) -> Option<Refusal> {
+    let known = Protocol::named(&listener.protocol);
+    let is_served = known.is_some_and(Protocol::is_served);
+    known
+        .and_then(|protocol| conflict(listener, rivals, protocol))
+        .or_else(|| same_hostname(listener, rivals, known?))
+        .or_else(|| (!is_served).then(|| unsupported(&listener.protocol)))
+        .or_else(|| passthrough(listener))
+        .or_else(|| clients::objection(gateway, listener))
+}
+
+fn admitted(
     set: Option<&ObjectKey>,
-    listeners: &[gateway::Listener],
-    index: usize,
-    before: &[AdmittedListener],
+    listener: &gateway::Listener,
+    refused: Option<Refusal>,
 ) -> AdmittedListener {
-    let listener = &listeners[index];
     let known = Protocol::named(&listener.protocol);
     let served = known.filter(|protocol| protocol.is_served());
-    let refused = same_name(listeners, index)
-        .or_else(|| taken(listener, before, known?))
-        .or_else(|| conflict(listeners, index, known?))
-        .or_else(|| same_hostname(listeners, index, known?))
-        .or_else(|| served.is_none().then(|| unsupported(&listener.protocol)))
-        .or_else(|| passthrough(listener));
     let (supported_kinds, invalid_kinds) = match served {
         Some(protocol) => narrow(protocol, &listener.allowed_routes.kinds),
         None => (Vec::new(), None),
@@ -144,18 +170,17 @@ fn taken(
 
 /// Equal listeners of one object refuse each other.
 fn same_hostname(
-    listeners: &[gateway::Listener],
-    index: usize,
+    listener: &gateway::Listener,
+    rivals: &[&gateway::Listener],
     protocol: &Protocol,
 ) -> Option<Refusal> {
-    let listener = &listeners[index];
-    let twin = listeners.iter().enumerate().find(|(other, l)| {
-        *other != index
-            && l.port == listener.port
-            && l.protocol == listener.protocol
-            && hostname(l) == hostname(listener)
+    let twin = rivals.iter().find(|other| {
+        other.name != listener.name
+            && other.port == listener.port
+            && other.protocol == listener.protocol
+            && hostname(other) == hostname(listener)
     });
-    let (_, twin) = twin.filter(|_| protocol.has_hostnames())?;
+    let twin = twin.filter(|_| protocol.has_hostnames())?;
     let message = format!(
         "listener {:?} has the same hostname on port {}: write another hostname or port",
         twin.name, listener.port
@@ -173,14 +198,17 @@ fn same_name(listeners: &[gateway::Listener], index: usize) -> Option<Refusal> {
 }
 
 /// All listeners that exclude each other are refused: there is no winner among equals.
-fn conflict(listeners: &[gateway::Listener], index: usize, protocol: &Protocol) -> Option<Refusal> {
-    let listener = &listeners[index];
-    let others: Vec<String> = listeners
+fn conflict(
+    listener: &gateway::Listener,
+    rivals: &[&gateway::Listener],
+    protocol: &Protocol,
+) -> Option<Refusal> {
+    // Names tell them apart: a second one of a name is no rival.
+    let others: Vec<String> = rivals
         .iter()
-        .enumerate()
-        .filter(|(other, l)| *other != index && l.port == listener.port)
-        .filter(|(_, l)| Protocol::named(&l.protocol).is_some_and(|p| protocol.excludes(p)))
-        .map(|(_, l)| format!("{:?} ({})", l.name, l.protocol))
+        .filter(|other| other.name != listener.name && other.port == listener.port)
+        .filter(|other| Protocol::named(&other.protocol).is_some_and(|p| protocol.excludes(p)))
+        .map(|other| format!("{:?} ({})", other.name, other.protocol))
         .collect();
     if others.is_empty() {
         return None;

@@ -4,6 +4,7 @@
 //! listeners, each by itself. Gateways of other controllers are remembered by name and never
 //! judged. Nothing here knows addresses, routes or nodes, so `Accepted` cannot depend on them.
 
+mod clients;
 mod listeners;
 mod protocol;
 mod sets;
@@ -16,8 +17,10 @@ use vipgate_api::vipgate::{PortUse, Transport};
 use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
 pub use self::listeners::AdmittedListener;
+pub(crate) use self::protocol::takes;
 pub use self::sets::AdmittedSet;
 use crate::allocation::{Asks, POOL_ANNOTATION, PoolChoice, SHARE_ANNOTATION, Sharing, Want};
+use crate::plan::Source;
 use crate::refusal::Refusal;
 use crate::world::Shelf;
 
@@ -34,6 +37,10 @@ pub struct Admission {
     pub classless: BTreeMap<ObjectKey, String>,
     /// ListenerSets that name one of these Gateways.
     pub sets: BTreeMap<ObjectKey, AdmittedSet>,
+    /// ListenerSets whose Gateway does not exist, with its name.
+    pub orphans: BTreeMap<ObjectKey, ObjectKey>,
+    /// All other ListenerSets: somebody else's.
+    pub foreign_sets: BTreeSet<ObjectKey>,
     /// The Gateways that need addresses: those that are not refused.
     pub wants: Vec<Want>,
 }
@@ -41,8 +48,12 @@ pub struct Admission {
 /// A Gateway, judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdmittedGateway {
+    /// Which object this is about.
+    pub source: Option<Source>,
     /// Why nothing of it is served, if so (Accepted=False).
     pub refused: Option<Refusal>,
+    /// A certificate that it is to show to backends, which is never done (ResolvedRefs=False).
+    pub client_certificate: Option<Refusal>,
     /// Its listeners, in the order of the spec, then those of its ListenerSets, the set that goes
     /// first in front.
     pub listeners: Vec<AdmittedListener>,
@@ -89,10 +100,12 @@ pub fn admit(
             let refused = sets::allowed(&stored.object, key, &set.namespace, namespaces);
             if refused.is_none() {
                 let listeners = &listener_sets[*set].object.spec.listeners;
-                let more = listeners::admit(Some(set), listeners, &gateway.listeners);
+                let spec = &stored.object.spec;
+                let more = listeners::admit(spec, Some(set), listeners, &gateway.listeners);
                 gateway.listeners.extend(more);
             }
-            let admitted = AdmittedSet { gateway: key.clone(), refused };
+            let source = Source::of(&listener_sets[*set].object.metadata);
+            let admitted = AdmittedSet { source, gateway: key.clone(), refused };
             admission.sets.insert((*set).clone(), admitted);
         }
         if gateway.refused.is_none() {
@@ -100,6 +113,14 @@ pub fn admit(
         }
         admission.gateways.insert(key.clone(), gateway);
     }
+    for (gateway, orphans) in sets.iter().filter(|(key, _)| !gateways.contains_key(key)) {
+        let orphans = orphans.iter().map(|set| ((*set).clone(), gateway.clone()));
+        admission.orphans.extend(orphans);
+    }
+    let others = listener_sets.keys();
+    let others = others
+        .filter(|set| !admission.sets.contains_key(set) && !admission.orphans.contains_key(set));
+    admission.foreign_sets = others.cloned().collect();
     admission
 }
 
@@ -119,7 +140,7 @@ fn admit_classes(classes: &Shelf<GatewayClass>) -> BTreeMap<ObjectKey, Option<Re
 }
 
 fn admit_gateway(gateway: &Gateway, class: &str, unfit: Option<&Refusal>) -> AdmittedGateway {
-    let listeners = listeners::admit(None, &gateway.spec.listeners, &[]);
+    let listeners = listeners::admit(&gateway.spec, None, &gateway.spec.listeners, &[]);
     let refused = unfit
         .map(|why| {
             let message = format!("GatewayClass {class} is not accepted: {}", why.message);
@@ -127,7 +148,9 @@ fn admit_gateway(gateway: &Gateway, class: &str, unfit: Option<&Refusal>) -> Adm
         })
         .or_else(|| parameters(gateway))
         .or_else(|| none_valid(&listeners));
-    AdmittedGateway { refused, listeners }
+    let client_certificate = clients::certificate(&gateway.spec);
+    let source = Source::of(&gateway.metadata);
+    AdmittedGateway { source, refused, client_certificate, listeners }
 }
 
 fn parameters(gateway: &Gateway) -> Option<Refusal> {

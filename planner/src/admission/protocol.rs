@@ -92,6 +92,11 @@ impl Protocol {
     }
 }
 
+/// Whether listeners of a protocol take routes of a kind, unless they say otherwise.
+pub(crate) fn takes(protocol: &str, kind: Kind) -> bool {
+    Protocol::named(protocol).is_some_and(|protocol| protocol.kinds.contains(&kind))
+}
+
 /// Names of the protocols that are served, for people.
 pub(super) fn served() -> String {
     let served = PROTOCOLS.iter().filter(|protocol| protocol.is_served());

@@ -12,12 +12,15 @@ use vipgate_api::selector::matches;
 use vipgate_api::{GATEWAY_GROUP, ObjectKey, Reason};
 
 use crate::attachment::labels_of;
+use crate::plan::Source;
 use crate::refusal::Refusal;
 use crate::world::Shelf;
 
 /// A ListenerSet that names a Gateway of ours.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdmittedSet {
+    /// Which object this is about.
+    pub source: Option<Source>,
     /// The Gateway.
     pub gateway: ObjectKey,
     /// Why it adds nothing, if so (Accepted=False).

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Listener, Service};
+use crate::plan::{ByName, Listener, Service};
 
 const VIP: [u8; 4] = [192, 0, 2, 1];
 
@@ -22,9 +22,13 @@ fn plan() -> Plan {
     let source = ObjectRef { kind: Kind::Gateway, key: gateway("web") };
     Plan {
         listeners: vec![listener("a", 80), listener("b", 81)],
-        sources: [(source, 3)].into(),
+        sources: [(source, of_uid("one", 3))].into(),
         ..Plan::default()
     }
+}
+
+fn of_uid(uid: &str, generation: i64) -> Source {
+    Source { generation, uid: Some(uid.to_owned()) }
 }
 
 fn report(generation: i64) -> NodeReport {
@@ -43,7 +47,8 @@ fn report(generation: i64) -> NodeReport {
         ]
         .into(),
         contested: [(VIP.into(), MacAddr([2, 0, 0, 0, 0, 7]))].into(),
-        sources: [(source, generation)].into(),
+        sources: [(source, of_uid("one", generation))].into(),
+        truncated: false,
     }
 }
 
@@ -75,4 +80,58 @@ fn one_node_that_serves_is_enough_and_a_failure_tells_more_than_silence() {
     let reports: Reports = [("one".to_owned(), report(3)), ("two".to_owned(), other)].into();
     assert!(matches!(listener_state(&reports, &id("b")), Some(ListenerState::Failed(_))));
     assert_eq!(listener_state(&reports, &id("c")), None);
+}
+
+#[test]
+fn an_object_made_again_under_its_name_is_not_the_one_that_is_served() {
+    let mut again = plan();
+    for source in again.sources.values_mut() {
+        *source = of_uid("two", 3);
+    }
+    let status = report(3).to_speaker(Vec::new(), Vec::new());
+    assert_eq!(NodeReport::from_speaker(&status, &again).listeners, [].into());
+    assert_eq!(NodeReport::from_speaker(&status, &plan()).listeners.len(), 2);
+}
+
+#[test]
+fn a_listener_without_its_certificate_is_told_of() {
+    let mut said = report(3);
+    said.listeners.insert(id("a"), ListenerState::NoCertificate);
+    let status = said.to_speaker(Vec::new(), Vec::new());
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!(json["failedListeners"][0]["fault"], "NoCertificate");
+    assert_eq!(NodeReport::from_speaker(&status, &plan()), said);
+
+    let mut listener = plan().listeners.remove(0);
+    assert!(!listener.lacks_certificate());
+    listener.service = Service::Https(ByName::default(), Vec::new());
+    assert!(listener.lacks_certificate());
+}
+
+#[test]
+fn of_a_truncated_status_the_objects_that_are_missing_are_not_bound() {
+    let mut status = report(3).to_speaker(Vec::new(), Vec::new());
+    status.truncated = true;
+    status.plan.clear();
+    status.failed_listeners.clear();
+    let read = NodeReport::from_speaker(&status, &plan());
+    assert!(read.truncated);
+    assert_eq!(read.listeners, [].into());
+    assert_eq!(truncated(&[("one".to_owned(), read)].into()), ["one"]);
+}
+
+#[test]
+fn a_certificate_counts_where_the_address_serves() {
+    let mut bare = report(3);
+    bare.listeners.insert(id("a"), ListenerState::NoCertificate);
+    let mut standby = report(3);
+    standby.vips.clear();
+    let reports = |one: &NodeReport, two: &NodeReport| -> Reports {
+        [("one".to_owned(), one.clone()), ("two".to_owned(), two.clone())].into()
+    };
+    assert_eq!(
+        listener_state(&reports(&bare, &standby), &id("a")),
+        Some(ListenerState::NoCertificate)
+    );
+    assert_eq!(listener_state(&reports(&bare, &report(3)), &id("a")), Some(ListenerState::Bound));
 }

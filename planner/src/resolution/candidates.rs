@@ -48,11 +48,12 @@ impl<'a> SliceIndex<'a> {
     }
 }
 
-/// Endpoints of a port of a Service. Slices carry resolved port numbers under the name of the
+/// Endpoints of a port of a Service; `protocol` is TCP or UDP. Slices carry resolved port numbers under the name of the
 /// Service's port, so `targetPort` is not looked at.
 pub(super) fn of_service(
     key: &ObjectKey,
     port: Option<u16>,
+    protocol: &str,
     services: &Shelf<Service>,
     slices: &SliceIndex<'_>,
 ) -> Result<Vec<Candidate>, Refusal> {
@@ -69,31 +70,37 @@ pub(super) fn of_service(
         )));
     }
     let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    let name = service_port(key, port, ports).map_err(not_found)?;
-    Ok(slices.of(key).iter().flat_map(|slice| of_slice(slice, name)).collect())
+    let name = service_port(key, port, protocol, ports).map_err(not_found)?;
+    Ok(slices.of(key).iter().flat_map(|slice| of_slice(slice, name, protocol)).collect())
 }
 
-/// Name of the TCP port of a Service with this number.
+/// Name of the port of a Service with this number and protocol.
 fn service_port<'a>(
     key: &ObjectKey,
     port: Option<u16>,
+    protocol: &str,
     ports: &'a [ServicePort],
 ) -> Result<&'a str, String> {
-    let is_tcp = |p: &&ServicePort| protocol_is_tcp(p.protocol.as_deref());
-    let tcp = || ports.iter().filter(is_tcp);
+    let fits = || ports.iter().filter(|p| is_of(protocol, p.protocol.as_deref()));
     let Some(number) = port else {
         return Err(format!(
             "a backendRef to Service {key} needs a port: write one of {}",
-            numbers(tcp())
+            numbers(fits())
         ));
     };
-    if let Some(port) = tcp().find(|p| p.port == i32::from(number)) {
+    if let Some(port) = fits().find(|p| p.port == i32::from(number)) {
         return Ok(port.name.as_deref().unwrap_or_default());
     }
     let other = ports.iter().find(|p| p.port == i32::from(number));
-    Err(match other.and_then(|p| p.protocol.as_deref()) {
-        Some(protocol) => format!("port {number} of Service {key} is {protocol}, not TCP"),
-        None => format!("Service {key} has no TCP port {number}: write one of {}", numbers(tcp())),
+    Err(match other {
+        Some(other) => {
+            let other = other.protocol.as_deref().unwrap_or("TCP");
+            format!("port {number} of Service {key} is {other}, not {protocol}")
+        }
+        None => {
+            let numbers = numbers(fits());
+            format!("Service {key} has no {protocol} port {number}: write one of {numbers}")
+        }
     })
 }
 
@@ -102,16 +109,17 @@ fn numbers<'a>(ports: impl Iterator<Item = &'a ServicePort>) -> String {
     if numbers.is_empty() { "(none)".to_owned() } else { numbers.join(", ") }
 }
 
-fn protocol_is_tcp(protocol: Option<&str>) -> bool {
-    protocol.is_none_or(|protocol| protocol == "TCP")
+/// A port without a protocol is one of TCP.
+fn is_of(protocol: &str, written: Option<&str>) -> bool {
+    written.unwrap_or("TCP") == protocol
 }
 
-fn of_slice(slice: &EndpointSlice, port: &str) -> Vec<Candidate> {
+fn of_slice(slice: &EndpointSlice, port: &str, protocol: &str) -> Vec<Candidate> {
     if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
         return Vec::new();
     }
     let is_meant = |p: &&EndpointPort| {
-        p.name.as_deref().unwrap_or_default() == port && protocol_is_tcp(p.protocol.as_deref())
+        p.name.as_deref().unwrap_or_default() == port && is_of(protocol, p.protocol.as_deref())
     };
     let numbers: Vec<u16> = (slice.ports.iter().flatten())
         .filter(is_meant)

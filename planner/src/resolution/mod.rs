@@ -18,7 +18,7 @@ use std::sync::Arc;
 use vipgate_api::gateway::{BackendRef, ReferenceGrant, Route};
 use vipgate_api::k8s::Service;
 use vipgate_api::vipgate::Backend;
-use vipgate_api::{ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
+use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
 use self::candidates::{Candidate, Readiness, SliceIndex};
 use crate::allocation::{Addresses, Allocation};
@@ -146,9 +146,11 @@ impl Ground<'_> {
             return Err(Refusal::new(Reason::InvalidKind, message));
         }
         grants::check(route, reference, target, self.grants)?;
+        let protocol = if route.kind == Kind::UdpRoute { "UDP" } else { "TCP" };
+        let port = reference.port;
         let candidates = match kind {
-            ("", _) => candidates::of_service(target, reference.port, self.services, &self.slices)?,
-            _ => candidates::of_backend(target, reference.port, self.backends)?,
+            ("", _) => candidates::of_service(target, port, protocol, self.services, &self.slices)?,
+            _ => candidates::of_backend(target, port, self.backends)?,
         };
         self.usable(candidates, side, &describe(reference, target))
     }

@@ -1,20 +1,21 @@
 //! Status of a Gateway and its listeners.
 //!
 //! `Accepted` comes from the spec alone, with one exception: entries of `spec.addresses` of a type
-//! that is not served. `Programmed` is true when every address serves and a listener is bound.
+//! that is not served. `Programmed` is true when every address serves and a listener of its own is
+//! bound; those of its ListenerSets are theirs.
 
 use std::net::IpAddr;
 
 use vipgate_api::gateway::{AddressType, GatewayAddress};
-use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
+use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, Reason};
 
 use super::standing::Standing;
-use super::{GatewayStatus, Layers};
+use super::{GatewayStatus, Layers, listener_set};
 use crate::admission::{AdmittedGateway, list_refused};
 use crate::allocation::{AddressProblem, Addresses};
 use crate::node::{ListenerState, VipState};
 use crate::refusal::{Refusal, sum};
-use crate::report::vip_states;
+use crate::report::{truncated, vip_states};
 
 /// Everything about one Gateway.
 pub(super) struct View<'a> {
@@ -50,14 +51,17 @@ impl<'a> View<'a> {
 impl View<'_> {
     /// The status.
     pub(super) fn status(&self) -> GatewayStatus {
-        let sets = self.layers.admission.sets.values().filter(|set| set.gateway == *self.key);
-        let attached = sets.clone().filter(|set| set.refused.is_none()).count();
+        let sets = self.layers.admission.sets.iter().filter(|(_, set)| set.gateway == *self.key);
+        let attached = sets.filter(|(key, set)| listener_set::refused(self, key, set).is_none());
+        let served = !self.layers.environment.absent.contains(&Kind::ListenerSet);
+        let certificate = self.gateway.client_certificate.as_ref();
+        let resolved = certificate.map(|refusal| refusal.condition(ConditionType::ResolvedRefs));
         GatewayStatus {
             addresses: self.published(),
-            conditions: vec![self.accepted(), self.programmed()],
+            conditions: [self.accepted(), self.programmed()].into_iter().chain(resolved).collect(),
             listeners: self.listeners_of(None),
-            attached_listener_sets: (sets.count() > 0)
-                .then(|| u32::try_from(attached).unwrap_or(u32::MAX)),
+            attached_listener_sets: served
+                .then(|| u32::try_from(attached.count()).unwrap_or(u32::MAX)),
         }
     }
 
@@ -110,28 +114,45 @@ impl View<'_> {
         }
     }
 
-    pub(super) fn programmed(&self) -> Condition {
+    fn programmed(&self) -> Condition {
         let kind = ConditionType::Programmed;
         if let Some(refusal) = self.refused() {
             let message = format!("the Gateway is not accepted: {}", refusal.message);
             return Condition::fails(kind, Reason::Invalid, message);
         }
-        if let Some(obstacle) = sum(&self.address_obstacles()) {
-            return obstacle.condition(kind);
-        }
-        let waits: Vec<&str> = self.standings.iter().filter_map(|(_, s)| s.obstacle()).collect();
-        if !waits.is_empty() {
-            return Condition::fails(kind, Reason::Pending, waits.join("; "));
-        }
-        if let Some(refusal) = self.nothing_bound() {
-            return refusal.condition(kind);
-        }
+        self.unreachable().or_else(|| self.unbound(None)).unwrap_or_else(|| self.serving())
+    }
+
+    /// Programmed=True, with where.
+    pub(super) fn serving(&self) -> Condition {
         let serving = self.standings.iter().filter_map(|(_, standing)| match standing {
             Standing::Serving(text) => Some(text.as_str()),
-            Standing::Waiting(_) | Standing::Down(_) => None,
+            Standing::Unknown(_) | Standing::Waiting(_) | Standing::Down(_) => None,
         });
         let message = serving.collect::<Vec<_>>().join("; ");
-        Condition::holds(kind, Reason::Programmed, message)
+        Condition::holds(ConditionType::Programmed, Reason::Programmed, message)
+    }
+
+    /// Why an address does not serve, as far as is known, if one does not.
+    pub(super) fn unreachable(&self) -> Option<Condition> {
+        let kind = ConditionType::Programmed;
+        if let Some(obstacle) = sum(&self.address_obstacles()) {
+            return Some(obstacle.condition(kind));
+        }
+        let (mut waiting, mut unknown) = (Vec::new(), Vec::new());
+        for (_, standing) in &self.standings {
+            match standing {
+                Standing::Waiting(what) => waiting.push(what.as_str()),
+                Standing::Down(why) => waiting.push(&why.message),
+                Standing::Unknown(why) => unknown.push(why.as_str()),
+                Standing::Serving(_) => {}
+            }
+        }
+        if !waiting.is_empty() {
+            return Some(Condition::fails(kind, Reason::Pending, waiting.join("; ")));
+        }
+        let is_unknown = !unknown.is_empty();
+        is_unknown.then(|| Condition::unknown(kind, Reason::Pending, unknown.join("; ")))
     }
 
     /// What is wrong with the addresses: in allocation, then on this node. A host that has one of
@@ -145,7 +166,7 @@ impl View<'_> {
         for (address, standing) in &self.standings {
             match standing {
                 Standing::Down(refusal) if !is_foreign(address) => obstacles.push(refusal.clone()),
-                Standing::Down(_) | Standing::Serving(_) | Standing::Waiting(_) => {}
+                _ => {}
             }
         }
         if obstacles.is_empty() && self.standings.is_empty() {
@@ -155,28 +176,42 @@ impl View<'_> {
         obstacles
     }
 
-    /// Why no listener listens, if none does.
-    fn nothing_bound(&self) -> Option<Refusal> {
-        let (mut failures, mut unknown) = (Vec::new(), false);
-        for (_, listener) in self.gateway.served() {
+    /// Why no listener listens, of the Gateway's own or of one of its ListenerSets, if none does.
+    pub(super) fn unbound(&self, set: Option<&ObjectKey>) -> Option<Condition> {
+        let kind = ConditionType::Programmed;
+        let (mut failures, mut waiting, mut unknown) = (Vec::new(), None, false);
+        for (index, listener) in self.gateway.served().filter(|(_, l)| l.set.as_ref() == set) {
             for (address, _) in &self.standings {
-                match self.socket(listener, *address) {
+                match self.socket(index, listener, *address) {
                     Some(ListenerState::Bound) => return None,
                     Some(ListenerState::Failed(why)) => {
                         failures.push(format!("listener {}: {why}", listener.name));
                     }
+                    Some(ListenerState::NoCertificate) => waiting = Some(no_certificate(*address)),
                     None => unknown = true,
                 }
             }
         }
-        Some(match unknown {
-            true => Refusal::new(Reason::Pending, "no listener is bound yet"),
-            false => Refusal::new(
-                Reason::Invalid,
-                format!("no listener could be bound: {}", failures.join("; ")),
-            ),
+        Some(match (waiting, unknown) {
+            (Some(waiting), _) => Condition::fails(kind, Reason::Pending, waiting),
+            (None, true) if !truncated(self.layers.reports).is_empty() => {
+                let message =
+                    "no listener is known to be bound: a Speaker object has no room for all";
+                Condition::unknown(kind, Reason::Pending, message)
+            }
+            (None, true) => Condition::fails(kind, Reason::Pending, "no listener is bound yet"),
+            (None, false) => {
+                let failures = failures.join("; ");
+                let message = format!("no listener could be bound: {failures}");
+                Condition::fails(kind, Reason::Invalid, message)
+            }
         })
     }
+}
+
+/// What a listener waits for that ends TLS.
+pub(super) fn no_certificate(address: IpAddr) -> String {
+    format!("its certificate has not reached the node that serves {address} yet")
 }
 
 fn refusal(problem: &AddressProblem) -> Refusal {

@@ -5,17 +5,21 @@ use std::net::IpAddr;
 use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
 
 use super::ListenerStatus;
-use super::gateway::View;
+use super::gateway::{View, no_certificate};
 use super::standing::Standing;
 use crate::admission::AdmittedListener;
+use crate::certificates::Resolved;
 use crate::node::ListenerState;
 use crate::plan::ListenerId;
 use crate::refusal::sum;
-use crate::report::listener_state;
+use crate::report::{listener_state, truncated};
 
 impl View<'_> {
+    /// How a listener stands on an address. One whose certificates cannot be used anyway waits for
+    /// none: its ResolvedRefs says what is wrong.
     pub(super) fn socket(
         &self,
+        index: usize,
         listener: &AdmittedListener,
         address: IpAddr,
     ) -> Option<ListenerState> {
@@ -25,7 +29,19 @@ impl View<'_> {
             name: listener.name.clone(),
             address,
         };
-        listener_state(self.layers.reports, &id)
+        match listener_state(self.layers.reports, &id)? {
+            ListenerState::NoCertificate if self.certificates(index).usable.is_empty() => {
+                Some(ListenerState::Bound)
+            }
+            state => Some(state),
+        }
+    }
+
+    /// The certificates of a listener.
+    pub(super) fn certificates(&self, index: usize) -> &Resolved {
+        static NONE: Resolved = Resolved { usable: Vec::new(), refusals: Vec::new() };
+        let of_each = self.layers.certificates.0.get(self.key);
+        of_each.and_then(|of_each| of_each.get(index)).unwrap_or(&NONE)
     }
 
     /// The Gateway's own listeners, or those of one of its ListenerSets.
@@ -43,14 +59,14 @@ impl View<'_> {
             attached_routes: u32::try_from(attached).unwrap_or(u32::MAX),
             conditions: vec![
                 listener_accepted(listener),
-                self.listener_programmed(listener),
+                self.listener_programmed(index, listener),
                 self.listener_resolved(index, listener),
                 conflicted(listener),
             ],
         }
     }
 
-    fn listener_programmed(&self, listener: &AdmittedListener) -> Condition {
+    fn listener_programmed(&self, index: usize, listener: &AdmittedListener) -> Condition {
         let kind = ConditionType::Programmed;
         if let Some(refusal) = &listener.refused {
             let reason = if listener.is_conflicted() { refusal.reason } else { Reason::Invalid };
@@ -63,24 +79,37 @@ impl View<'_> {
         if self.standings.is_empty() {
             return Condition::fails(kind, Reason::Pending, "the Gateway has no address yet");
         }
-        let (mut serving, mut waiting) = (Vec::new(), Vec::new());
+        let (mut serving, mut waiting, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let is_silent = !truncated(self.layers.reports).is_empty();
         for (address, standing) in &self.standings {
-            match (self.socket(listener, *address), standing) {
+            match (self.socket(index, listener, *address), standing) {
                 (Some(ListenerState::Failed(why)), _) => {
-                    return Condition::fails(kind, Reason::PortUnavailable, why.clone());
+                    return Condition::fails(kind, Reason::PortUnavailable, why);
                 }
+                (_, Standing::Unknown(why)) => unknown.push(why.clone()),
                 (_, Standing::Waiting(what)) => waiting.push(what.clone()),
                 (_, Standing::Down(why)) => waiting.push(why.message.clone()),
+                (None, Standing::Serving(_)) if is_silent => unknown.push(format!(
+                    "whether port {} on {address} is bound is not known: the Speaker object has no \
+                     room for all",
+                    listener.port
+                )),
                 (None, Standing::Serving(_)) => {
                     waiting.push(format!("port {} on {address} is not bound yet", listener.port));
                 }
+                (Some(ListenerState::NoCertificate), Standing::Serving(_)) => {
+                    waiting.push(no_certificate(*address));
+                }
                 (Some(ListenerState::Bound), Standing::Serving(text)) => {
-                    serving.push(text.as_str())
+                    serving.push(text.as_str());
                 }
             }
         }
         if !waiting.is_empty() {
             return Condition::fails(kind, Reason::Pending, waiting.join("; "));
+        }
+        if !unknown.is_empty() {
+            return Condition::unknown(kind, Reason::Pending, unknown.join("; "));
         }
         let message = format!("port {} is bound; {}", listener.port, serving.join("; "));
         Condition::holds(kind, Reason::Programmed, message)
@@ -88,9 +117,7 @@ impl View<'_> {
 
     fn listener_resolved(&self, index: usize, listener: &AdmittedListener) -> Condition {
         let kind = ConditionType::ResolvedRefs;
-        let certificates = self.layers.certificates.0.get(self.key);
-        let resolved = certificates.and_then(|of_each| of_each.get(index));
-        let refusals = resolved.map(|resolved| resolved.refusals.as_slice()).unwrap_or_default();
+        let refusals = &self.certificates(index).refusals;
         match sum(listener.invalid_kinds.iter().chain(refusals)) {
             Some(refusal) => refusal.condition(kind),
             None => Condition::holds(kind, Reason::ResolvedRefs, "every reference is resolved"),

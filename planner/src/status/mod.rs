@@ -37,9 +37,13 @@ use crate::services::{Classless, Services};
 use crate::world::{Routes, Shelf};
 
 /// Gateway API features that are served, by name.
-const SUPPORTED_FEATURES: [&str; 7] = [
+///
+/// `GatewayInfrastructure` is the name in v1.6.2 and later of what was
+/// `GatewayInfrastructurePropagation`: both are claimed, so that every release of the tests runs them.
+const SUPPORTED_FEATURES: [&str; 8] = [
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayInfrastructure",
     "GatewayInfrastructurePropagation",
     "GatewayStaticAddresses",
     "ListenerSet",
@@ -91,11 +95,11 @@ pub struct Feature {
 pub struct GatewayStatus {
     /// Addresses that clients may use.
     pub addresses: Vec<GatewayAddress>,
-    /// Accepted, Programmed.
+    /// Accepted, Programmed, and ResolvedRefs where it is not so.
     pub conditions: Vec<Condition>,
     /// Every listener of its own, in the order of the spec.
     pub listeners: Vec<ListenerStatus>,
-    /// How many ListenerSets add listeners; absent where none names it.
+    /// How many ListenerSets are accepted; absent where the API server has no ListenerSets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attached_listener_sets: Option<u32>,
 }

@@ -68,6 +68,9 @@ impl List {
     /// The first condition that does not hold is the cause of those behind it. What sums up the
     /// listeners is left to them.
     fn gateway(&mut self, key: &ObjectKey, status: &GatewayStatus) {
+        if let Some(cause) = of(&status.conditions, ConditionType::ResolvedRefs) {
+            self.add(Kind::Gateway, key, cause.reason, cause.message.clone());
+        }
         if let Some(cause) = status.conditions.iter().find(|condition| !condition.is_true()) {
             let sums_up = matches!(cause.reason, Reason::ListenersNotValid | Reason::Invalid);
             if !sums_up || status.listeners.is_empty() {
@@ -81,8 +84,12 @@ impl List {
 
     fn set(&mut self, key: &ObjectKey, status: &SetStatus) {
         let cause = status.conditions.iter().find(|condition| !condition.is_true());
-        let sums_up =
-            [Reason::ListenersNotValid, Reason::ParentNotAccepted, Reason::ParentNotProgrammed];
+        let sums_up = [
+            Reason::Invalid,
+            Reason::ListenersNotValid,
+            Reason::ParentNotAccepted,
+            Reason::ParentNotProgrammed,
+        ];
         if let Some(cause) = cause.filter(|cause| !sums_up.contains(&cause.reason)) {
             self.add(Kind::ListenerSet, key, cause.reason, cause.message.clone());
         }
@@ -121,6 +128,13 @@ impl List {
                 vipgate_api::CONTROLLER_NAME
             );
             self.add(Kind::Gateway, key, Reason::Invalid, message);
+        }
+        for (key, gateway) in &layers.admission.orphans {
+            let message = format!(
+                "spec.parentRef: Gateway {gateway} does not exist: check name and namespace (the \
+                 set's own namespace is meant when none is written)"
+            );
+            self.add(Kind::ListenerSet, key, Reason::Invalid, message);
         }
         for (route, refusal) in &layers.attachment.dangling {
             self.add(route.kind, &route.key, refusal.reason, refusal.message.clone());

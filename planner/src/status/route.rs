@@ -1,7 +1,7 @@
-//! Status of a TCPRoute: one entry for each parentRef that names a Gateway of ours.
+//! Status of a route: one entry for each parentRef that names a Gateway of ours.
 
 use vipgate_api::gateway::Route;
-use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, ObjectRef, Reason};
+use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, Kind, ObjectRef, Reason};
 
 use super::{Layers, ParentStatus, RouteStatus};
 use crate::attachment::Parent;
@@ -23,7 +23,7 @@ pub(super) fn status(
             conditions: [
                 Some(accepted(parent)),
                 Some(resolved_refs(layers, key, parent)),
-                partially_invalid(route),
+                parent.verdict.is_ok().then(|| partially_invalid(key.kind, route)).flatten(),
             ]
             .into_iter()
             .flatten()
@@ -40,6 +40,9 @@ fn accepted(parent: &Parent) -> Condition {
         Err(refusal) => return refusal.condition(kind),
     };
     let mut message = format!("attached to {listeners} of Gateway {}", parent.gateway);
+    if parent.reference.kind == Kind::ListenerSet.name() {
+        message.push_str(&format!(", which ListenerSet {} adds", parent.reference.name));
+    }
     for superseded in &parent.superseded {
         let (listener, by) = (&superseded.listener, &superseded.by);
         message.push_str(&format!(
@@ -80,16 +83,17 @@ fn resolved_refs(layers: &Layers<'_>, key: &ObjectRef, parent: &Parent) -> Condi
     Condition::holds(kind, Reason::ResolvedRefs, message)
 }
 
-/// `v1alpha2` allows several rules, but nothing in a TCP connection tells which is meant.
-fn partially_invalid(route: &Route) -> Option<Condition> {
+/// `v1alpha2` allows several rules, but nothing in a connection tells which is meant. An HTTPRoute
+/// of several is not accepted at all.
+fn partially_invalid(kind: Kind, route: &Route) -> Option<Condition> {
     let dropped = match route.spec.rules.len() {
         0 | 1 => return None,
         2 => "rules[1]".to_owned(),
         many => format!("rules[1] to rules[{}]", many - 1),
     };
     let message = format!(
-        "Dropped Rule {dropped}: a TCPRoute has one rule (as in v1), the first is served; move \
-         the backendRefs into it, or write another TCPRoute for another listener"
+        "Dropped Rule {dropped}: a {kind} has one rule (as in v1), the first is served; move the \
+         backendRefs into it, or write another {kind} for another listener"
     );
     Some(Condition::holds(ConditionType::PartiallyInvalid, Reason::UnsupportedValue, message))
 }

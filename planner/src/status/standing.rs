@@ -5,12 +5,14 @@ use vipgate_api::Reason;
 use crate::node::VipState;
 use crate::plan::{Announce, Vip};
 use crate::refusal::Refusal;
-use crate::report::{Reports, vip_states};
+use crate::report::{Reports, truncated, vip_states};
 
 /// What can be said of a VIP.
 pub(super) enum Standing {
     /// On the host and announced; the text says by whom and where.
     Serving(String),
+    /// Perhaps on a node that has no room to say so.
+    Unknown(String),
     /// On its way; the text says what it waits for.
     Waiting(String),
     /// Not reachable through this node.
@@ -19,7 +21,7 @@ pub(super) enum Standing {
 
 impl Standing {
     /// Plan and reports together. What the plan rules out needs no report. One node that serves is
-    /// enough; else what a node waits for, then what stands in its way.
+    /// enough; else one that may, then what a node waits for, then what stands in its way.
     pub(super) fn of(vip: &Vip, reports: &Reports, this_node: &str) -> Self {
         let address = vip.address;
         if let Announce::Nowhere(why) = &vip.announce {
@@ -29,10 +31,19 @@ impl Standing {
         let states = vip_states(reports, address);
         let mut standings: Vec<Self> =
             states.into_iter().map(|(node, state)| Self::on_node(vip, state, node)).collect();
+        let silent = truncated(reports);
+        if !silent.is_empty() {
+            let silent = silent.join(", ");
+            standings.push(Self::Unknown(format!(
+                "whether {address} is announced is not known: the Speaker object of {silent} has no \
+                 room for all that it serves"
+            )));
+        }
         standings.sort_by_key(|standing| match standing {
             Self::Serving(_) => 0,
-            Self::Waiting(_) => 1,
-            Self::Down(_) => 2,
+            Self::Unknown(_) => 1,
+            Self::Waiting(_) => 2,
+            Self::Down(_) => 3,
         });
         if !standings.is_empty() {
             return standings.swap_remove(0);
@@ -71,15 +82,6 @@ impl Standing {
                 let links = links.join(", ");
                 Self::Serving(format!("{address} is announced by node {node} on {links}"))
             }
-        }
-    }
-
-    /// Why it does not serve, if it does not.
-    pub(super) fn obstacle(&self) -> Option<&str> {
-        match self {
-            Self::Serving(_) => None,
-            Self::Waiting(what) => Some(what),
-            Self::Down(refusal) => Some(&refusal.message),
         }
     }
 }

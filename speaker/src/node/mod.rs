@@ -226,7 +226,7 @@ impl Executor {
 
         let contested = self.contests.lately(&plan, Instant::now());
         let sources = plan.sources.clone();
-        let mut report = NodeReport { vips: BTreeMap::new(), listeners, contested, sources };
+        let mut report = NodeReport { listeners, contested, sources, ..NodeReport::default() };
         let mut ready = BTreeSet::new();
         for (address, vip) in &plan.vips {
             match self.readiness(vip, &report) {
@@ -263,10 +263,13 @@ impl Executor {
 
     fn bind(&self, plan: &Plan) -> BTreeMap<vipgate_planner::ListenerId, ListenerState> {
         let outcome = self.proxy.apply(&plan.listeners);
+        let bare = plan.listeners.iter().filter(|listener| listener.lacks_certificate());
+        let bare: BTreeSet<_> = bare.map(|listener| &listener.id).collect();
         outcome
             .into_iter()
             .map(|(id, bound)| {
                 let state = match bound {
+                    Ok(_) if bare.contains(&id) => ListenerState::NoCertificate,
                     Ok(_) => ListenerState::Bound,
                     Err(error) => ListenerState::Failed(error.to_string()),
                 };
@@ -279,7 +282,7 @@ impl Executor {
     fn readiness(&self, vip: &Vip, report: &NodeReport) -> Readiness {
         let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
         // Where the kernel forwards, for a Service, no listener of ours is needed.
-        if !vip.kernel && !listeners.any(|(_, state)| *state == ListenerState::Bound) {
+        if !vip.kernel && !listeners.any(|(_, state)| state.listens()) {
             let why = "none of its listeners could be bound, so it is not announced";
             return Readiness::Report(VipState::Failed(why.to_owned()));
         }

@@ -173,12 +173,7 @@ pub(super) fn in_words(kind: Kind, mut error: de::Error) -> de::Error {
 /// Fields that exist in the API of the kind and that this program does not obey.
 pub(super) fn unserved_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Gateway => &[
-            "spec.backendTLS",
-            "spec.defaultScope",
-            "spec.tls",
-            "spec.listeners[].tls.frontendValidation",
-        ],
+        Kind::Gateway => &["spec.backendTLS", "spec.defaultScope"],
         Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
             &["spec.useDefaultGateways"]
         }

@@ -1,12 +1,13 @@
-//! GatewayClass and Gateway.
+//! GatewayClass, Gateway and ListenerSet.
 
 use std::net::IpAddr;
 
 use super::metadata::{label, note};
-use super::{duplicates, length, names, port, selector};
+use super::{duplicates, length, listener, names, port, selector};
+use crate::GATEWAY_GROUP;
 use crate::gateway::{
-    AddressType, AllowedRoutes, Gateway, GatewayAddress, GatewayClass, Infrastructure, Listener,
-    NamespacesFrom, TlsConfig, TlsMode,
+    AddressType, AllowedListeners, CertificateRef, ClientTls, FrontendTls, Gateway, GatewayAddress,
+    GatewayClass, GatewayTls, Infrastructure, ListenerSet, NamespacesFrom,
 };
 use crate::manifest::problem::Findings;
 
@@ -33,152 +34,99 @@ fn is_path_byte(byte: u8) -> bool {
 pub(super) fn gateway(gateway: &Gateway, findings: &mut Findings) {
     let spec = &gateway.spec;
     note("spec.gatewayClassName", names::reference(&spec.gateway_class_name), findings);
-    length("spec.listeners", spec.listeners.len(), 1, 64, findings);
-    for (index, one) in spec.listeners.iter().enumerate() {
-        listener(&format!("spec.listeners[{index}]"), one, findings);
-    }
-    distinct_listeners(&spec.listeners, findings);
+    listener::listeners(&spec.listeners, findings);
     addresses(&spec.addresses, findings);
     if let Some(infrastructure) = &spec.infrastructure {
         check_infrastructure(infrastructure, findings);
     }
+    if let Some(allowed) = &spec.allowed_listeners {
+        allowed_listeners(allowed, findings);
+    }
+    if let Some(tls) = &spec.tls {
+        client_tls(tls, findings);
+    }
 }
 
-fn distinct_listeners(listeners: &[Listener], findings: &mut Findings) {
-    duplicates(listeners.iter().map(|one| &one.name), |first, index| {
+pub(super) fn listener_set(set: &ListenerSet, findings: &mut Findings) {
+    let parent = &set.spec.parent_ref;
+    note("spec.parentRef.group", names::group(&parent.group), findings);
+    note("spec.parentRef.kind", names::kind(&parent.kind), findings);
+    note("spec.parentRef.name", names::reference(&parent.name), findings);
+    if let Some(namespace) = &parent.namespace {
+        note("spec.parentRef.namespace", names::label(namespace), findings);
+    }
+    if (parent.group.as_str(), parent.kind.as_str()) != (GATEWAY_GROUP, "Gateway") {
         let message = format!(
-            "{:?} is the name of spec.listeners[{first}] too: give each listener its own name",
-            listeners[index].name
+            "has no effect with kind {}: a ListenerSet adds to a Gateway: leave out `group` and `kind`",
+            parent.kind
         );
-        findings.error(format!("spec.listeners[{index}].name"), message);
-    });
-    let socket = |one: &Listener| (one.port, one.protocol.clone(), one.hostname.clone());
-    duplicates(listeners.iter().map(socket), |first, index| {
-        let Listener { port, protocol, .. } = &listeners[index];
-        let message = format!(
-            "spec.listeners[{first}] has port {port} and protocol {protocol} already: choose \
-             another port{}",
-            if takes_hostname(protocol) { " or hostname" } else { "" }
-        );
-        findings.error(format!("spec.listeners[{index}].port"), message);
-    });
+        findings.warning("spec.parentRef", message);
+    }
+    listener::listeners(&set.spec.listeners, findings);
 }
 
-fn takes_hostname(protocol: &str) -> bool {
-    !matches!(protocol, "TCP" | "UDP")
-}
-
-fn listener(path: &str, listener: &Listener, findings: &mut Findings) {
-    note(&format!("{path}.name"), names::subdomain(&listener.name), findings);
-    port(&format!("{path}.port"), listener.port, findings);
-    protocol(path, &listener.protocol, findings);
-    if let Some(hostname) = &listener.hostname {
-        if !takes_hostname(&listener.protocol) && !hostname.is_empty() {
-            let message = format!("{} has no hostnames: remove it", listener.protocol);
-            findings.error(format!("{path}.hostname"), message);
-        } else if !hostname.is_empty() {
-            note(&format!("{path}.hostname"), names::hostname(hostname), findings);
-        }
-    }
-    tls(path, &listener.protocol, listener.tls.as_ref(), findings);
-    allowed_routes(&format!("{path}.allowedRoutes"), &listener.allowed_routes, findings);
-}
-
-fn protocol(path: &str, protocol: &str, findings: &mut Findings) {
-    const KNOWN: [&str; 5] = ["TCP", "UDP", "TLS", "HTTP", "HTTPS"];
-    let word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let trimmed = |text: &str| !text.is_empty() && !text.starts_with('-') && !text.ends_with('-');
-    let good = protocol.len() <= 255
-        && match protocol.split_once('/') {
-            Some((domain, name)) => {
-                names::subdomain(domain).is_ok()
-                    && !name.is_empty()
-                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            }
-            None => trimmed(protocol) && word(protocol),
-        };
-    let path = format!("{path}.protocol");
-    if !good {
-        let message = format!("{protocol:?} is not a protocol: write one of {}", KNOWN.join(", "));
-        findings.error(path, message);
-    } else if let Some(known) = KNOWN.iter().find(|known| known.eq_ignore_ascii_case(protocol))
-        && *known != protocol
-    {
-        findings.warning(path, format!("{protocol:?} is no protocol we know: write `{known}`"));
-    }
-}
-
-fn tls(path: &str, protocol: &str, tls: Option<&TlsConfig>, findings: &mut Findings) {
-    let path = format!("{path}.tls");
-    let Some(tls) = tls else {
-        if protocol == "TLS" {
-            findings.error(
-                path,
-                "missing: a TLS listener needs it, such as `tls: {mode: Passthrough}`",
-            );
-        }
-        return;
-    };
-    match (protocol, tls.mode) {
-        ("HTTP" | "TCP" | "UDP", _) => {
-            let message = format!(
-                "{protocol} has no TLS: remove it, or write `protocol: {}`",
-                if protocol == "HTTP" { "HTTPS" } else { "TLS" }
-            );
-            findings.error(path, message);
-            return;
-        }
-        ("HTTPS", TlsMode::Passthrough) => {
-            let message = "HTTPS ends TLS here: write `mode: Terminate`, or `protocol: TLS`";
-            findings.error(format!("{path}.mode"), message);
-        }
-        _ => {}
-    }
-    let ends_here = tls.mode == TlsMode::Terminate;
-    if ends_here && tls.certificate_refs.is_empty() && tls.options.is_empty() {
-        let message = "is empty: `mode: Terminate` needs a certificate: name a Secret here, or \
-                       write `mode: Passthrough`";
-        findings.error(format!("{path}.certificateRefs"), message);
-    }
-    length(&format!("{path}.certificateRefs"), tls.certificate_refs.len(), 0, 64, findings);
-    for (index, one) in tls.certificate_refs.iter().enumerate() {
-        let path = format!("{path}.certificateRefs[{index}]");
-        note(&format!("{path}.group"), names::group(&one.group), findings);
-        note(&format!("{path}.kind"), names::kind(&one.kind), findings);
-        note(&format!("{path}.name"), names::reference(&one.name), findings);
-        if let Some(namespace) = &one.namespace {
-            note(&format!("{path}.namespace"), names::label(namespace), findings);
-        }
-    }
-    length(&format!("{path}.options"), tls.options.len(), 0, 16, findings);
-}
-
-fn allowed_routes(path: &str, allowed: &AllowedRoutes, findings: &mut Findings) {
-    length(&format!("{path}.kinds"), allowed.kinds.len(), 0, 8, findings);
-    for (index, one) in allowed.kinds.iter().enumerate() {
-        note(&format!("{path}.kinds[{index}].group"), names::group(&one.group), findings);
-        note(&format!("{path}.kinds[{index}].kind"), names::kind(&one.kind), findings);
-    }
-    let path = format!("{path}.namespaces");
+fn allowed_listeners(allowed: &AllowedListeners, findings: &mut Findings) {
+    let path = "spec.allowedListeners.namespaces";
     match (allowed.namespaces.from, &allowed.namespaces.selector) {
         (NamespacesFrom::Selector, None) => {
             let message = "missing: `from: Selector` needs the labels of the namespaces, such as \
                            `selector: {matchLabels: {team: web}}`";
             findings.error(format!("{path}.selector"), message);
         }
-        (NamespacesFrom::None, _) => {
-            let message = "None is no choice for routes: write All, Selector or Same, or remove \
-                           the listener";
-            findings.error(format!("{path}.from"), message);
-        }
-        (NamespacesFrom::All | NamespacesFrom::Same, Some(_)) => {
+        (NamespacesFrom::Selector, Some(_)) | (_, None) => {}
+        (_, Some(_)) => {
             let message = "has no effect: write `from: Selector` beside it, or remove it";
             findings.warning(format!("{path}.selector"), message);
         }
-        _ => {}
     }
     if let Some(selector) = &allowed.namespaces.selector {
         selector::selector(&format!("{path}.selector"), selector, findings);
+    }
+}
+
+/// What is well-formed here is refused all the same, by the planner: none of it is obeyed.
+fn client_tls(tls: &GatewayTls, findings: &mut Findings) {
+    let backend = tls.backend.as_ref();
+    if let Some(reference) = backend.and_then(|tls| tls.client_certificate_ref.as_ref()) {
+        certificate_ref("spec.tls.backend.clientCertificateRef", reference, findings);
+    }
+    let Some(FrontendTls { default, per_port }) = &tls.frontend else { return };
+    validation("spec.tls.frontend.default", default, findings);
+    let path = "spec.tls.frontend.perPort";
+    length(path, per_port.len(), 0, 64, findings);
+    for (index, one) in per_port.iter().enumerate() {
+        port(&format!("{path}[{index}].port"), one.port, findings);
+        validation(&format!("{path}[{index}].tls"), &one.tls, findings);
+    }
+    duplicates(per_port.iter().map(|one| one.port), |first, index| {
+        let message = format!("is the port of {path}[{first}] too: keep one of them");
+        findings.error(format!("{path}[{index}].port"), message);
+    });
+}
+
+fn validation(path: &str, tls: &ClientTls, findings: &mut Findings) {
+    let Some(validation) = &tls.validation else { return };
+    let path = format!("{path}.validation");
+    let authorities = validation.get("caCertificateRefs").and_then(|list| list.as_array());
+    let count = authorities.map_or(0, Vec::len);
+    length(&format!("{path}.caCertificateRefs"), count, 1, 16, findings);
+    if let Some(mode) = validation.get("mode") {
+        let modes = ["AllowValidOnly", "AllowInsecureFallback"];
+        note(
+            &format!("{path}.mode"),
+            names::one_of(mode.as_str().unwrap_or_default(), &modes),
+            findings,
+        );
+    }
+}
+
+/// A reference to a Secret (`SecretObjectReference`).
+pub(super) fn certificate_ref(path: &str, one: &CertificateRef, findings: &mut Findings) {
+    note(&format!("{path}.group"), names::group(&one.group), findings);
+    note(&format!("{path}.kind"), names::kind(&one.kind), findings);
+    note(&format!("{path}.name"), names::reference(&one.name), findings);
+    if let Some(namespace) = &one.namespace {
+        note(&format!("{path}.namespace"), names::label(namespace), findings);
     }
 }
 

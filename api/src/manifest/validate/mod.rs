@@ -7,6 +7,8 @@
 
 mod core;
 mod gateway;
+mod http;
+mod listener;
 mod metadata;
 mod names;
 mod route;
@@ -34,11 +36,16 @@ pub(super) fn check(object: &Object, scope: Scope<'_>, findings: &mut Findings) 
     match object {
         Object::GatewayClass(object) => gateway::class(object, findings),
         Object::Gateway(object) => gateway::gateway(object, findings),
-        Object::TcpRoute(object) => route::tcp_route(object, scope.version, findings),
-        Object::ListenerSet(_)
-        | Object::TlsRoute(_)
-        | Object::UdpRoute(_)
-        | Object::HttpRoute(_) => {}
+        Object::ListenerSet(object) => gateway::listener_set(object, findings),
+        Object::TcpRoute(route) | Object::UdpRoute(route) => {
+            route::stream(object.kind(), route, scope.version, findings);
+        }
+        Object::TlsRoute(route) => {
+            route::hostnames(&route.spec.hostnames, 1024, findings);
+            route::needs_hostnames(&route.spec, scope.version, findings);
+            route::stream(object.kind(), route, scope.version, findings);
+        }
+        Object::HttpRoute(object) => http::route(object, findings),
         Object::ReferenceGrant(object) => route::grant(object, findings),
         Object::Service(object) => core::service(object, scope.mode, findings),
         Object::EndpointSlice(object) => core::endpoint_slice(object, findings),

@@ -1,45 +1,73 @@
-//! TCPRoute and ReferenceGrant.
+//! Routes, as far as all kinds are alike, and ReferenceGrant.
 
 use super::metadata::note;
 use super::{duplicates, length, names, port};
-use crate::gateway::{BackendRef, ParentReference, ReferenceGrant, Route, RouteRule};
+use crate::Kind;
+use crate::gateway::{BackendRef, ParentReference, ReferenceGrant, Route, RouteRule, RouteSpec};
 use crate::manifest::problem::Findings;
 
 const MAX_WEIGHT: u32 = 1_000_000;
 
-pub(super) fn tcp_route(route: &Route, version: &str, findings: &mut Findings) {
+/// TCPRoute, UDPRoute and TLSRoute: nothing in what they forward chooses a rule.
+pub(super) fn stream(kind: Kind, route: &Route, version: &str, findings: &mut Findings) {
     parents(&route.spec.parent_refs, findings);
     let rules = &route.spec.rules;
     match (version, rules.len()) {
         (_, 0) => findings.error("spec.rules", "is empty: write one rule with `backendRefs`"),
-        ("v1", 1) => {}
-        ("v1", count) => {
+        (_, 1) => {}
+        ("v1alpha2", count) => {
+            length("spec.rules", count, 1, 16, findings);
+            let message = "has no effect: only the first rule is served; put all \
+                           `backendRefs` into it";
+            findings.warning("spec.rules[1]", message);
+        }
+        (_, count) => {
+            let protocol = kind.name().trim_end_matches("Route");
             let message = format!(
-                "has {count} rules: v1 takes one, for TCP has nothing to choose a rule by; put all \
-                 `backendRefs` into one rule"
+                "has {count} rules: {version} takes one, for {protocol} has nothing to choose a rule \
+                 by; put all `backendRefs` into one rule"
             );
             findings.error("spec.rules[1]", message);
         }
-        (_, count) => {
-            length("spec.rules", count, 1, 16, findings);
-            if count > 1 {
-                let message = "has no effect: only the first rule is served; put all \
-                               `backendRefs` into it";
-                findings.warning("spec.rules[1]", message);
-            }
-        }
     }
     for (index, rule) in rules.iter().enumerate() {
+        let backends = format!("spec.rules[{index}].backendRefs");
+        length(&backends, rule.backend_refs.len(), 1, 16, findings);
+    }
+    check_rules(route, findings);
+}
+
+/// What rules of all kinds of routes have.
+pub(super) fn check_rules(route: &Route, findings: &mut Findings) {
+    for (index, rule) in route.spec.rules.iter().enumerate() {
         let path = format!("spec.rules[{index}]");
         if let Some(name) = &rule.name {
             note(&format!("{path}.name"), names::subdomain(name), findings);
         }
-        length(&format!("{path}.backendRefs"), rule.backend_refs.len(), 1, 16, findings);
         for (index, backend) in rule.backend_refs.iter().enumerate() {
             backend_ref(&format!("{path}.backendRefs[{index}]"), backend, findings);
         }
     }
     duplicates_named(route, findings);
+}
+
+/// `spec.hostnames`: names, perhaps with `*.` in front, no addresses.
+pub(super) fn hostnames(hostnames: &[String], most: usize, findings: &mut Findings) {
+    length("spec.hostnames", hostnames.len(), 0, most, findings);
+    for (index, hostname) in hostnames.iter().enumerate() {
+        note(&format!("spec.hostnames[{index}]"), names::hostname(hostname), findings);
+    }
+}
+
+/// TLSRoute has needed them since v1alpha3.
+pub(super) fn needs_hostnames(spec: &RouteSpec, version: &str, findings: &mut Findings) {
+    if spec.hostnames.is_empty() && version != "v1alpha2" {
+        let message = format!(
+            "missing: a TLSRoute of {version} needs the server names that it is for, such as \
+             `hostnames: [db.example.com]`"
+        );
+        findings.error("spec.hostnames", message);
+    }
 }
 
 fn duplicates_named(route: &Route, findings: &mut Findings) {
@@ -75,7 +103,7 @@ fn backend_ref(path: &str, backend: &BackendRef, findings: &mut Findings) {
     }
 }
 
-fn parents(parents: &[ParentReference], findings: &mut Findings) {
+pub(super) fn parents(parents: &[ParentReference], findings: &mut Findings) {
     length("spec.parentRefs", parents.len(), 0, 32, findings);
     if parents.is_empty() {
         let message = "missing: the route attaches to nothing; name a Gateway, such as \
