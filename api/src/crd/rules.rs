@@ -160,7 +160,8 @@ pub(crate) fn selectors(_: &mut SchemaGenerator) -> Schema {
         )]})
     };
     let shape = format!(r"matches('^({LABEL_SHAPE}(\\.{LABEL_SHAPE})*/)?{VALUE_SHAPE}$')");
-    let key = rule(format!("self.{shape}"), "write the key of a label, such as app or example.com/app");
+    let key =
+        rule(format!("self.{shape}"), "write the key of a label, such as app or example.com/app");
     let keys = rule(
         format!("self.all(key, key.size() <= 317 && key.{shape})"),
         "write keys of labels, such as app or example.com/app",
