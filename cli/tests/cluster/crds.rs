@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cases;
+mod pools;
 mod ranges;
 mod tables;
 
@@ -127,4 +128,9 @@ fn tables_show_what_is_there() -> Result<()> {
     let site = Site::bare("tables")?;
     site.install_crds();
     tables::tables(&site)
+}
+
+#[test]
+fn what_is_wrong_with_a_pool_beside_others_is_a_condition() -> Result<()> {
+    pools::what_is_wrong_beside_others_is_a_condition(&Site::new("pools"))
 }

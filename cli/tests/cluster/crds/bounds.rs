@@ -210,6 +210,8 @@ pub(super) fn the_largest_objects_are_taken(api: &Arc<Api>) -> Result<()> {
                 "endpoints": many(100, &|n| json!({"address": format!("2001:0db8:0000:0000:0000:0000:0000:{n:04x}"), "port": 80})),
             }),
         ),
+        // As many ports as fit into a Service: were its claim refused, no claim would be written.
+        object("VirtualIP", "192.0.2.10", &claim_with(20_000)),
     ];
     for object in objects {
         let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
@@ -218,4 +220,12 @@ pub(super) fn the_largest_objects_are_taken(api: &Arc<Api>) -> Result<()> {
             .with_context(|| format!("{kind} {name}"))?;
     }
     Ok(())
+}
+
+/// A claim whose user serves this many ports.
+fn claim_with(ports: u16) -> Value {
+    let mut claim = cases::claim("192.0.2.10");
+    let ports = (1..=ports).map(|port| json!({"protocol": "TCP", "port": port}));
+    claim["users"][0]["ports"] = ports.collect();
+    claim
 }
