@@ -1,7 +1,10 @@
 //! CustomResourceDefinitions of our own kinds, made from their Rust types.
 //!
-//! Descriptions are the documentation of the types, bounds and rules stand beside the fields. Rules
-//! are CEL and say what to write instead; no webhook has to be up for them.
+//! Descriptions are the documentation of the types; bounds and rules stand beside the fields
+//! (`rules`). Rules are CEL and say what to write instead; no webhook has to be up for them.
+
+mod definitions;
+pub(crate) mod rules;
 
 use kube::core::schema::StructuralSchemaRewriter;
 use schemars::generate::SchemaSettings;
@@ -10,13 +13,6 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::Kind;
-use crate::vipgate::{
-    BackendSpec, IpAddressPoolSpec, IpAddressPoolStatus, L2AdvertisementSpec, SpeakerStatus,
-    VirtualIpSpec,
-};
-
-/// A printer column: name, type, JSONPath.
-type Column = (&'static str, &'static str, &'static str);
 
 /// What makes up one definition, beside its schema.
 struct Definition {
@@ -25,96 +21,105 @@ struct Definition {
     short_names: &'static [&'static str],
     spec: Option<Value>,
     status: Option<Value>,
-    columns: &'static [Column],
-    /// Rules over the whole object.
-    rules: &'static [(&'static str, &'static str)],
+    columns: Vec<Column>,
+    /// Rules over the whole object, as API servers take them.
+    rules: Option<Value>,
 }
 
-const AGE: Column = ("Age", "date", ".metadata.creationTimestamp");
+/// A column that `kubectl get` shows.
+struct Column {
+    name: &'static str,
+    kind: &'static str,
+    path: &'static str,
+    description: &'static str,
+    /// Only with `-o wide`.
+    is_wide: bool,
+}
+
+impl Column {
+    /// One that is always shown. Of a path with `[*]` the API server shows the first hit only.
+    const fn new(
+        name: &'static str,
+        kind: &'static str,
+        path: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, kind, path, description, is_wide: false }
+    }
+
+    const fn wide(self) -> Self {
+        Self { is_wide: true, ..self }
+    }
+
+    fn object(&self) -> Value {
+        let mut column = json!({
+            "name": self.name,
+            "type": self.kind,
+            "jsonPath": self.path,
+            "description": self.description,
+        });
+        if self.is_wide {
+            column["priority"] = 1.into();
+        }
+        column
+    }
+}
 
 /// Every definition, as an API server takes it.
 pub fn all() -> Vec<Value> {
-    definitions().iter().map(Definition::object).collect()
+    definitions::all().iter().map(Definition::object).collect()
 }
 
-fn definitions() -> [Definition; 5] {
-    [
-        Definition {
-            kind: Kind::IpAddressPool,
-            description: "Addresses that may be given to Gateways and Services, and to which. A pool is \
-                enough for a working address: one that no L2Advertisement selects is announced by ARP.",
-            short_names: &["pool", "pools"],
-            spec: Some(schema::<IpAddressPoolSpec>()),
-            status: Some(schema::<IpAddressPoolStatus>()),
-            columns: &[
-                ("Auto Assign", "boolean", ".spec.autoAssign"),
-                ("Avoid Buggy IPs", "boolean", ".spec.avoidBuggyIPs"),
-                ("Addresses", "string", ".spec.addresses"),
-                ("Free IPv4", "integer", ".status.availableIPv4"),
-                AGE,
-            ],
-            rules: &[],
-        },
-        Definition {
-            kind: Kind::L2Advertisement,
-            description: "Announces the addresses of the selected pools on the selected nodes and \
-                interfaces by ARP.",
-            short_names: &["l2adv"],
-            spec: Some(schema::<L2AdvertisementSpec>()),
-            status: None,
-            columns: &[
-                ("Pools", "string", ".spec.ipAddressPools"),
-                ("Interfaces", "string", ".spec.interfaces"),
-                AGE,
-            ],
-            rules: &[],
-        },
-        Definition {
-            kind: Kind::Backend,
-            description: "Servers outside of the cluster, for backendRefs of routes: group vipgate.dev, \
-                kind Backend.",
-            short_names: &[],
-            spec: Some(schema::<BackendSpec>()),
-            status: None,
-            columns: &[("Endpoints", "string", ".spec.endpoints[*].address"), AGE],
-            rules: &[],
-        },
-        Definition {
-            kind: Kind::VirtualIp,
-            description: "The claim on one address: who has it. Written by the controller alone; \
-                speakers serve and announce what stands here and nothing else.",
-            short_names: &["vip", "vips"],
-            spec: Some(schema::<VirtualIpSpec>()),
-            status: None,
-            columns: &[
-                ("Address", "string", ".spec.address"),
-                ("Pool", "string", ".spec.pool"),
-                ("Users", "string", ".spec.users[*].name"),
-                ("Published", "boolean", ".spec.published"),
-                AGE,
-            ],
-            rules: &[(
-                "self.spec.address.contains(':') ? self.metadata.name.matches('^([0-9a-f]{4}-){7}[0-9a-f]{4}$') && \
-                 ip(self.metadata.name.replace('-', ':')) == ip(self.spec.address) : self.metadata.name == self.spec.address",
-                "metadata.name has to be the canonical form of spec.address: IPv4 dotted (192.0.2.10), \
-                 IPv6 as all eight groups of four hex digits joined by - \
-                 (2001-0db8-0000-0000-0000-0000-0000-0001)",
-            )],
-        },
-        Definition {
-            kind: Kind::Speaker,
-            description: "What one node really serves and announces. Written by its speaker alone.",
-            short_names: &[],
-            spec: None,
-            status: Some(schema::<SpeakerStatus>()),
-            columns: &[
-                ("VIPs", "string", ".status.vips[*].address"),
-                ("States", "string", ".status.vips[*].state"),
-                AGE,
-            ],
-            rules: &[],
-        },
-    ]
+/// A CEL rule, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Which kind has it.
+    pub kind: String,
+    /// The field, such as `spec.addresses[]`; empty for the whole object.
+    pub path: String,
+    /// What has to hold.
+    pub rule: String,
+    /// What whoever breaks it is told.
+    pub message: String,
+}
+
+/// Every rule of every kind: for the documentation, and for the tests that break each.
+pub fn all_rules() -> Vec<Rule> {
+    let mut found = Vec::new();
+    for definition in all() {
+        let kind = definition["spec"]["names"]["kind"].as_str().unwrap_or_default();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        visit(schema, "", &mut |path, schema| {
+            for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+                let text = |field: &str| rule[field].as_str().unwrap_or_default().to_owned();
+                found.push(Rule {
+                    kind: kind.to_owned(),
+                    path: path.to_owned(),
+                    rule: text("rule"),
+                    message: text("message"),
+                });
+            }
+        });
+    }
+    found
+}
+
+/// Shows a schema and all below it, each with its path: `spec.addresses[]`, `matchLabels.*`.
+pub fn visit(schema: &Value, path: &str, each: &mut impl FnMut(&str, &Value)) {
+    each(path, schema);
+    let below = |name: &str| match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
+    };
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        visit(field, &below(name), each);
+    }
+    if schema["items"].is_object() {
+        visit(&schema["items"], &format!("{path}[]"), each);
+    }
+    if schema["additionalProperties"].is_object() {
+        visit(&schema["additionalProperties"], &below("*"), each);
+    }
 }
 
 impl Definition {
@@ -138,14 +143,14 @@ impl Definition {
             "description": self.description,
             "type": "object",
             "properties": properties,
-            "required": required,
         });
-        if !self.rules.is_empty() {
-            root["x-kubernetes-validations"] = rules(self.rules);
+        if !required.is_empty() {
+            root["required"] = required.into();
         }
-        let columns: Vec<Value> = (self.columns.iter())
-            .map(|(name, kind, path)| json!({"name": name, "type": kind, "jsonPath": path}))
-            .collect();
+        if let Some(rules) = &self.rules {
+            root["x-kubernetes-validations"] = rules.clone();
+        }
+        let columns: Vec<Value> = self.columns.iter().map(Column::object).collect();
         let mut version = json!({
             "name": kind.versions()[0],
             "served": true,
@@ -174,23 +179,6 @@ impl Definition {
             },
         })
     }
-}
-
-/// CEL rules, each with what to write instead.
-pub(crate) fn rules(rules: &[(&str, &str)]) -> Value {
-    rules.iter().map(|(rule, message)| json!({"rule": rule, "message": message})).collect()
-}
-
-/// The rule of a list of ranges of addresses.
-pub(crate) fn ranges(field: &str) -> Value {
-    let rule = "self.all(a, a.contains('/') ? isCIDR(a) : a.contains('-') ? \
-        a.split('-').size() == 2 && isIP(a.split('-')[0].trim()) && isIP(a.split('-')[1].trim()) && \
-        ip(a.split('-')[0].trim()).family() == ip(a.split('-')[1].trim()).family() : isIP(a))";
-    let message = format!(
-        "{field}: write CIDRs (192.0.2.0/24), ranges of one family (192.0.2.10-192.0.2.20) or single \
-         addresses"
-    );
-    rules(&[(rule, message.as_str())])
 }
 
 /// The schema of a type in the form that API servers take: inlined, structural, bounded.
@@ -223,28 +211,4 @@ impl Transform for Kubernetes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_list_and_text_in_a_spec_is_bounded() {
-        fn check(path: &str, schema: &Value) {
-            match schema["type"].as_str() {
-                Some("array") => {
-                    // Selectors are the API server's own type, which has no bounds.
-                    let bounded = schema["maxItems"].is_number();
-                    assert!(bounded || path.contains("matchExpressions"), "{path}");
-                    check(&format!("{path}[]"), &schema["items"]);
-                }
-                Some("integer") => assert_ne!(schema["format"], "uint16", "{path}"),
-                _ => {}
-            }
-            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-                check(&format!("{path}.{name}"), field);
-            }
-        }
-        for definition in definitions() {
-            check(definition.kind.name(), definition.spec.as_ref().unwrap_or(&Value::Null));
-        }
-    }
-}
+mod tests;

@@ -13,9 +13,7 @@ use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service, Se
 use crate::vipgate::{Backend, IpAddressPool, L2Advertisement, Speaker, VirtualIp};
 
 /// Every kind that vipgate reads.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// `gateway.networking.k8s.io` GatewayClass.
     GatewayClass,
@@ -204,8 +202,10 @@ impl fmt::Display for Kind {
 pub struct ObjectKey {
     /// `""` for cluster-scoped objects.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
     pub namespace: String,
-    /// Name.
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
 
@@ -232,9 +232,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// An object, named: `Gateway default/web`.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectRef {
     /// Kind.
     pub kind: Kind,

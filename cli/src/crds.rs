@@ -24,7 +24,7 @@ fn yaml() -> Result<String> {
 mod tests {
     use super::*;
 
-    /// `UPDATE_CRDS=1` rewrites the file.
+    /// `BLESS=1` rewrites the file.
     #[test]
     fn the_chart_has_what_the_code_says() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/vipgate/crds/vipgate.dev.yaml");
@@ -32,10 +32,10 @@ mod tests {
             "# Made from the Rust types by `vipgate crds`; a test compares.\n{}",
             yaml().unwrap()
         );
-        if std::env::var_os("UPDATE_CRDS").is_some() {
+        if std::env::var_os("BLESS").is_some() {
             std::fs::write(file, &text).unwrap();
         }
         let there = std::fs::read_to_string(file).unwrap_or_default();
-        assert!(there == text, "{file} is stale: UPDATE_CRDS=1 cargo test -p vipgate-cli crds");
+        assert!(there == text, "{file} is stale: BLESS=1 cargo test -p vipgate-cli --bins crds");
     }
 }

@@ -122,7 +122,12 @@ impl NodeReport {
                 message,
             })
         });
+        let is_served = |state: &&VipState| matches!(state, VipState::Serving(_));
+        let serving = self.vips.values().filter(is_served).count();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         SpeakerStatus {
+            serving: number(serving),
+            not_serving: number(self.vips.len() - serving),
             vips: self
                 .vips
                 .iter()

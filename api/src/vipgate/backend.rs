@@ -15,26 +15,24 @@ pub struct Backend {
     pub spec: BackendSpec,
 }
 
-/// `Backend.spec`.
+/// Where the servers are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendSpec {
-    /// 1..=100 endpoints, used in turn.
+    /// The endpoints, used in turn.
     #[schemars(length(min = 1, max = 100))]
+    #[schemars(extend("x-kubernetes-validations" = crate::crd::rules::endpoints_once()))]
     pub endpoints: Vec<BackendEndpoint>,
 }
 
 /// One endpoint of a Backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackendEndpoint {
-    /// IPv4 or IPv6 address. (DNS names come with the data-plane work on resolving.)
-    #[schemars(length(min = 2, max = 45))]
-    #[schemars(extend("x-kubernetes-validations" = crate::crd::rules(&[(
-        "isIP(self)",
-        "spec.endpoints[].address is not an IP address: write one such as 192.0.2.10 or 2001:db8::10",
-    )])))]
+    /// IPv4 or IPv6 address. Nothing is forwarded to loopback (unless the VIP is a loopback one),
+    /// link-local and metadata addresses and to VIPs: the route says so.
+    #[schemars(schema_with = "crate::crd::rules::endpoint_address")]
     pub address: String,
-    /// 1..=65535. A `port` in the backendRef must be equal to it or absent.
+    /// TCP port. A `port` in the backendRef has to be equal to it or absent.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
 }

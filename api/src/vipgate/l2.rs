@@ -15,29 +15,24 @@ pub struct L2Advertisement {
     pub spec: L2AdvertisementSpec,
 }
 
-/// `L2Advertisement.spec`. Several that select one pool add up.
+/// What is announced where. Several advertisements that select one pool add up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct L2AdvertisementSpec {
     /// Pools by name; with `ipAddressPoolSelectors` one hit is enough; all pools when both empty.
     #[serde(default, rename = "ipAddressPools", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
+    #[schemars(schema_with = "crate::crd::rules::names")]
     pub ip_address_pools: Vec<String>,
     /// Pools by label.
     #[serde(default, rename = "ipAddressPoolSelectors", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(schema_with = "crate::crd::rules::selectors")]
     pub ip_address_pool_selectors: Vec<LabelSelector>,
     /// Nodes that may announce, by label; every node when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(schema_with = "crate::crd::rules::selectors")]
     pub node_selectors: Vec<LabelSelector>,
     /// Interfaces by exact name; when empty, those that are up and have the VIP in their subnet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
-    #[schemars(extend("x-kubernetes-validations" = crate::crd::rules(&[(
-        "self.all(i, i.size() <= 15 && !i.contains('/') && !i.contains(' '))",
-        "spec.interfaces: write names of network interfaces as `ip link` shows them, such as eth0 \
-         (at most 15 characters, no blank, no slash)",
-    )])))]
+    #[schemars(schema_with = "crate::crd::rules::interfaces")]
     pub interfaces: Vec<String>,
 }

@@ -16,19 +16,17 @@ pub struct IpAddressPool {
     pub spec: IpAddressPoolSpec,
 }
 
-/// `IPAddressPool.spec`.
+/// What is offered, and to whom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IpAddressPoolSpec {
     /// CIDRs (`192.0.2.0/24`, `2001:db8::/120`), ranges (`192.0.2.10-192.0.2.20`) or single
-    /// addresses, of both families.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 95)))]
-    #[schemars(extend("x-kubernetes-validations" = crate::crd::ranges("spec.addresses")))]
+    /// addresses, of both families. A CIDR with host bits (`192.0.2.5/24`) means the whole network.
+    #[schemars(schema_with = "crate::crd::rules::addresses")]
     pub addresses: Vec<String>,
     /// Addresses of the above that are never given out, in the same forms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 95)))]
-    #[schemars(extend("x-kubernetes-validations" = crate::crd::ranges("spec.exclusions")))]
+    #[schemars(schema_with = "crate::crd::rules::exclusions")]
     pub exclusions: Vec<String>,
     /// Whether addresses may be chosen from this pool without naming it; `true` unless said.
     #[serde(default = "yes")]
@@ -52,29 +50,31 @@ pub struct IpAddressPoolSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAllocation {
-    /// Order among pools that match: lower first, 0 (the default) last.
+    /// Order among pools that match: 1 first, 0 (the default) last.
     #[serde(default)]
+    #[schemars(range(max = i32::MAX))]
     pub priority: u32,
     /// Namespaces by name; together with `namespaceSelectors` one hit is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
+    #[schemars(schema_with = "crate::crd::rules::namespaces")]
     pub namespaces: Vec<String>,
     /// Namespaces by label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(schema_with = "crate::crd::rules::selectors")]
     pub namespace_selectors: Vec<LabelSelector>,
     /// Services by label; one hit is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(schema_with = "crate::crd::rules::selectors")]
     pub service_selectors: Vec<LabelSelector>,
     /// Gateways by label; one hit is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(schema_with = "crate::crd::rules::selectors")]
     pub gateway_selectors: Vec<LabelSelector>,
 }
 
-/// `IPAddressPool.status`, as the planner has it: conditions without times. An address in use counts as assigned in the pool that it came from, also
-/// when that no longer has it.
+/// How much is given out, and whether the pool is used as it is written. An address in use counts as
+/// assigned in the pool that it came from, also when that no longer has it. (The planner has no clock:
+/// its conditions are without times.)
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IpAddressPoolStatus {
@@ -92,7 +92,7 @@ pub struct IpAddressPoolStatus {
     pub available_ipv6: i64,
     /// Accepted: whether the pool is used as it is written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<crate::k8s::MetaCondition>")]
+    #[schemars(schema_with = "crate::crd::rules::conditions")]
     pub conditions: Vec<Condition>,
 }
 

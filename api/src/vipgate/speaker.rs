@@ -19,25 +19,38 @@ pub struct Speaker {
     pub status: SpeakerStatus,
 }
 
-/// `Speaker.status`.
+/// What is so on the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpeakerStatus {
+    /// How many VIPs are on this node and announced.
+    #[serde(default)]
+    #[schemars(range(max = i32::MAX))]
+    pub serving: u32,
+    /// How many VIPs of the plan are not: `vips` says why.
+    #[serde(default)]
+    #[schemars(range(max = i32::MAX))]
+    pub not_serving: u32,
     /// VIPs of the plan, by address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::crd::rules::MANY))]
     pub vips: Vec<SpeakerVip>,
     /// The Gateways and ListenerSets that the plan was made from, each with the
     /// `metadata.generation` that is served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::crd::rules::MANY))]
     pub plan: Vec<PlannedObject>,
     /// Listeners that are in the plan but are not served in full; all others are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::crd::rules::MANY))]
     pub failed_listeners: Vec<FailedListener>,
     /// Names of the speakers that this one sees, itself included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::crd::rules::MANY))]
     pub members: Vec<String>,
-    /// What went wrong last, newest first; at most 16.
+    /// What went wrong last, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub errors: Vec<String>,
     /// Whether this is not all, for want of room: VIPs and objects that are missing may be served
     /// here or not.
@@ -56,6 +69,7 @@ pub struct SpeakerVip {
     pub state: SpeakerVipState,
     /// Serving: interfaces that it is announced on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::crd::rules::MANY))]
     pub interfaces: Vec<String>,
     /// Conflict, or serving and defended: the MAC of the other host that claims it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +98,7 @@ pub enum SpeakerVipState {
 pub struct PlannedObject {
     /// Which: kind `Gateway` or `ListenerSet`.
     #[serde(flatten)]
+    #[schemars(schema_with = "crate::crd::rules::source")]
     pub object: ObjectRef,
     /// Its `metadata.generation`.
     pub generation: i64,

@@ -19,16 +19,12 @@ pub struct VirtualIp {
     pub spec: VirtualIpSpec,
 }
 
-/// `VirtualIP.spec`.
+/// The claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualIpSpec {
-    /// The address, in the usual notation.
-    #[schemars(with = "String", length(min = 2, max = 45))]
-    #[schemars(extend("x-kubernetes-validations" = crate::crd::rules(&[
-        ("isIP(self)", "spec.address is not an IP address"),
-        ("self == oldSelf", "spec.address cannot change: delete the VirtualIP and create another"),
-    ])))]
+    /// The address, in its shortest form (RFC 5952).
+    #[schemars(schema_with = "crate::crd::rules::claimed_address")]
     pub address: IpAddr,
     /// Name of the IPAddressPool that it came from.
     #[schemars(length(min = 1, max = 253))]
@@ -40,7 +36,7 @@ pub struct VirtualIpSpec {
     #[serde(default)]
     pub published: bool,
     /// Gateways and Services that have it, each with its ports; by kind, namespace and name.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = crate::crd::rules::MANY))]
     pub users: Vec<VipUser>,
 }
 
@@ -58,10 +54,11 @@ pub enum Origin {
 pub struct VipUser {
     /// Which: kind `Gateway` or `Service`.
     #[serde(flatten)]
+    #[schemars(schema_with = "crate::crd::rules::claimant")]
     pub object: ObjectRef,
     /// Ports that it serves on the address, sorted. No two users have one in common.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = crate::crd::rules::MANY))]
     pub ports: Vec<PortUse>,
 }
 
@@ -72,7 +69,7 @@ pub struct VipUser {
 pub struct PortUse {
     /// TCP, UDP or SCTP.
     pub protocol: Transport,
-    /// 1..=65535.
+    /// Its number.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
 }

@@ -7,13 +7,14 @@ use ipnet::IpNet;
 use super::metadata::note;
 use super::selector::selectors;
 use super::{duplicates, length, names, port};
+use crate::crd::rules::MOST_RANGES;
 use crate::manifest::problem::Findings;
 use crate::vipgate::{AddressRange, Backend, IpAddressPool, L2Advertisement};
 
 pub(super) fn pool(pool: &IpAddressPool, findings: &mut Findings) {
     let spec = &pool.spec;
-    length("spec.addresses", spec.addresses.len(), 1, 1000, findings);
-    length("spec.exclusions", spec.exclusions.len(), 0, 1000, findings);
+    length("spec.addresses", spec.addresses.len(), 1, MOST_RANGES, findings);
+    length("spec.exclusions", spec.exclusions.len(), 0, MOST_RANGES, findings);
     let offered = ranges("spec.addresses", &spec.addresses, findings);
     for (index, range) in &offered {
         if let Some(why) = unusable(range) {
