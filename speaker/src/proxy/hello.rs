@@ -1,7 +1,7 @@
 //! The first bytes of a client, where they decide which listener and target it means.
 
-use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
@@ -120,7 +120,7 @@ fn read_hello(
     client: BorrowedFd<'_>,
 ) -> Result<Option<Accepted>, Heard> {
     loop {
-        match acceptor.read_tls(&mut Socket(client.as_fd()) as &mut dyn Read) {
+        match acceptor.read_tls(&mut Socket(client)) {
             Ok(0) => return Err(Heard::Gone),
             Ok(read) => *length += read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),

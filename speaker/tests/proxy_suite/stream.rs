@@ -10,7 +10,8 @@ use rustls::{HandshakeKind, StreamOwned};
 use vipgate_speaker::proxy::{Proxy, ResetReason};
 
 use crate::rig::{
-    Backend, SOON, apply, assert_end, at, connect, counters, eventually, pattern, proxy, reset,
+    self, Backend, SOON, apply, assert_end, at, connect, counters, eventually, pattern, proxy,
+    reset, send_pattern,
 };
 use crate::tls::{Issued, TlsStream, client_config, hello, https, session, shake};
 
@@ -23,33 +24,9 @@ fn serve(bind: SocketAddr, backend: SocketAddr) -> (Proxy, Issued) {
     (proxy, issued)
 }
 
-/// Sends `length` bytes of the pattern.
-fn send(stream: &mut impl Write, seed: u64, length: u64) {
-    let mut buffer = vec![0; 50_000];
-    let mut sent = 0;
-    while sent < length {
-        let size = buffer.len().min(usize::try_from(length - sent).unwrap());
-        pattern(seed, sent, &mut buffer[..size]);
-        stream.write_all(&buffer[..size]).unwrap();
-        sent += size as u64;
-    }
-    stream.flush().unwrap();
-}
-
 /// Reads the pattern until the end or a failure.
 fn receive(stream: &mut impl Read, seed: u64) -> (u64, std::io::Result<()>) {
-    let (mut buffer, mut expected) = (vec![0; 50_000], vec![0; 50_000]);
-    let mut received = 0;
-    loop {
-        let read = match stream.read(&mut buffer) {
-            Ok(0) => return (received, Ok(())),
-            Ok(read) => read,
-            Err(error) => return (received, Err(error)),
-        };
-        pattern(seed, received, &mut expected[..read]);
-        assert!(buffer[..read] == expected[..read], "bytes differ after {received}");
-        received += read as u64;
-    }
+    rig::receive(stream, seed, Duration::ZERO)
 }
 
 /// 20 MB each way at once, by both versions; then the ends.
@@ -72,7 +49,7 @@ fn many_bytes_go_both_ways_at_once() {
         let mut server = streams.recv().unwrap();
         let mut writer = server.try_clone().unwrap();
         thread::scope(|scope| {
-            scope.spawn(|| send(&mut writer, 1, LENGTH));
+            scope.spawn(|| send_pattern(&mut writer, 1, LENGTH));
             let received = scope.spawn(|| receive(&mut server, 2));
             // One thread has both directions of a rustls stream: in turns of less than the windows.
             let mut back = vec![0; 40_000];
@@ -119,7 +96,7 @@ fn the_backend_may_end_its_direction_first() {
     stream.read_to_string(&mut text).unwrap();
     assert_eq!(text, "bye");
     let sender = thread::spawn(move || {
-        send(&mut stream, 3, 1_000_000);
+        send_pattern(&mut stream, 3, 1_000_000);
         stream.conn.send_close_notify();
         stream.flush().unwrap();
         stream
@@ -142,7 +119,7 @@ fn a_truncated_stream_is_no_ended_one() {
     for hard in [false, true] {
         let mut stream = shake(bind, NAME, &issued.client());
         let mut server = streams.recv().unwrap();
-        send(&mut stream, 4, 100_000);
+        send_pattern(&mut stream, 4, 100_000);
         if hard {
             // A reset overtakes what is not read yet; the engine is to have it.
             eventually("forwarded", || counters(&proxy).bytes_in == 200_000);
@@ -171,7 +148,7 @@ fn what_the_server_sent_before_its_reset_arrives() {
         let mut server = streams.recv().unwrap();
         let before = counters(&proxy).bytes_out;
         let sender = thread::spawn(move || {
-            send(&mut server, 5, LENGTH);
+            send_pattern(&mut server, 5, LENGTH);
             // All of it has left for the engine, or a reset would overtake it here.
             thread::sleep(Duration::from_millis(50));
             reset(server);
