@@ -17,7 +17,8 @@ use vipgate_speaker::proxy::{EndpointHealth, Snapshot};
 
 use super::admin::Reporter;
 use crate::status::report::{
-    BackendStatus, EndpointStatus, ListenerStatus, Problem, RouteStatus, StatusReport, VipStatus,
+    BackendStatus, EndpointStatus, ListenerStatus, PortStatus, Problem, RouteStatus, StatusReport,
+    VipStatus,
 };
 
 /// What follows from everything known at one moment.
@@ -112,6 +113,17 @@ impl Situation {
             gateway: claim.map(users).unwrap_or_default(),
             pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
             listeners: listeners.iter().map(|l| self.listener(l, counters)).collect(),
+            ports: counters
+                .ports
+                .iter()
+                .filter(|(bind, _)| bind.ip() == address)
+                .map(|(bind, counted)| PortStatus {
+                    port: bind.port(),
+                    accepted: counted.accepted,
+                    undecided: counted.undecided,
+                    ended: counted.ended.values().sum(),
+                })
+                .collect(),
         }
     }
 

@@ -81,6 +81,23 @@ pub(crate) struct VipStatus {
     pub(crate) pool: String,
     /// Its listeners.
     pub(crate) listeners: Vec<ListenerStatus>,
+    /// Its ports where clients have to say first which listener they mean.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ports: Vec<PortStatus>,
+}
+
+/// A port that several listeners may have: what was counted before it was known which was meant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PortStatus {
+    /// Its number.
+    pub(crate) port: u16,
+    /// Connections accepted since the start, also those that count on a listener now.
+    pub(crate) accepted: u64,
+    /// Connections open now whose client has not said yet what it wants.
+    pub(crate) undecided: u64,
+    /// Connections that ended before.
+    pub(crate) ended: u64,
 }
 
 /// A listener on a VIP.

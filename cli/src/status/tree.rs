@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{BackendStatus, ListenerStatus, StatusReport, VipStatus};
+use super::report::{BackendStatus, ListenerStatus, PortStatus, StatusReport, VipStatus};
 
 /// A line with what hangs below it.
 struct Branch {
@@ -65,7 +65,12 @@ fn branch_of_vip(vip: &VipStatus, colour: bool) -> Branch {
             vip.gateway,
             vip.pool
         ),
-        below: vip.listeners.iter().map(|l| branch_of_listener(l, colour)).collect(),
+        below: vip
+            .listeners
+            .iter()
+            .map(|l| branch_of_listener(l, colour))
+            .chain(vip.ports.iter().map(leaf_of_port))
+            .collect(),
     }
 }
 
@@ -99,6 +104,13 @@ fn branch_of_listener(listener: &ListenerStatus, colour: bool) -> Branch {
         below.push(leaf(format!("{route}  attached, but an older route has this listener")));
     }
     Branch { text, below }
+}
+
+fn leaf_of_port(port: &PortStatus) -> Branch {
+    leaf(format!(
+        "port :{}  {} accepted, {} have not said yet which listener they mean, {} ended before",
+        port.port, port.accepted, port.undecided, port.ended
+    ))
 }
 
 fn branch_of_backend(backend: &BackendStatus, colour: bool) -> Branch {

@@ -21,6 +21,12 @@ pub struct Config {
     /// After one side was reset: how long what it had sent before may take to reach the other
     /// side, until that one is reset, too.
     pub reset_patience: Duration,
+    /// How long a client may take to say what it wants, where that has to be known: from accept to
+    /// the end of a request's header, or of the TLS handshake.
+    pub hello_timeout: Duration,
+    /// Clients per worker that may take that time at once (fewer where files are few); when there are
+    /// more, those that are at it for longest are reset.
+    pub undecided: usize,
 }
 
 impl Default for Config {
@@ -32,6 +38,8 @@ impl Default for Config {
             backlog: 4096,
             reserved_files: 128,
             reset_patience: Duration::from_secs(2),
+            hello_timeout: Duration::from_secs(5),
+            undecided: 4096,
         }
     }
 }

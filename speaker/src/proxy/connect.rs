@@ -8,8 +8,6 @@ use std::time::Instant;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 
-use rustls::ServerConnection;
-
 use super::table::{Forward, Upstream};
 
 /// The attempts of one connection. Exists only until it is connected, so that an open connection
@@ -26,8 +24,6 @@ pub(super) struct Dial {
     answered: u8,
     /// When the attempt that is under way has taken too long.
     pub(super) deadline: Instant,
-    /// The client's TLS, where it ends here.
-    pub(super) tls: Option<Box<ServerConnection>>,
 }
 
 impl Dial {
@@ -38,7 +34,7 @@ impl Dial {
         first: usize,
         deadline: Instant,
     ) -> Self {
-        Self { forward, share, first, failures: 0, answered: 0, deadline, tls: None }
+        Self { forward, share, first, failures: 0, answered: 0, deadline }
     }
 
     /// The endpoint of the attempt that is under way.

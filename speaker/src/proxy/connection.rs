@@ -1,43 +1,47 @@
 //! One connection: from accepted to closed.
 //!
 //! ```text
-//!                  connected              both ends passed on
 //!   ── Dialling ───────────────> Open ───────────────────────────> orderly end
-//!        │  all tries failed,      │ one side failed
-//!        │  client gone            v
-//!        │                     Resetting ── what it had sent is delivered, ──> reset
+//!        │         connected       │ one side failed   both ends passed on
+//!        │  all tries failed,      v
+//!        │  client gone        Resetting ── what it had sent is delivered, ──> reset
 //!        └──────────────> reset             or patience is over
 //! ```
 //!
-//! Where the first bytes decide which listener is meant (HTTP, HTTPS), a stage goes before: Greeting,
-//! until the client has said a name. Where TLS ends here, a stage of its own takes the place of Open.
+//! Where the first bytes decide which listener is meant (HTTP, HTTPS), stages go before:
+//!
+//! ```text
+//!   ── Greeting ── Host heard ────────────────────────────────> Dialling
+//!        │    └─── ClientHello heard ──> Handshake ──finished──────^
+//!        │ not served                        │ failed
+//!        └─────────────> Farewell <──────────┘     (the client is told why)
+//! ```
 //!
 //! While dialling nothing is read: what the client sends waits in the kernel. A client that only
 //! ended its direction is not gone; it may be waiting for the answer.
 //!
-//! A reset of one side becomes a reset of the other, and what the failed side had sent before is
-//! delivered first. A reset overtakes what is still queued towards the survivor, so it waits until
-//! that is acknowledged; the kernel raises no event for this, hence the short polls.
+//! The stages are in files of their own: [`greet`] (until it is known what the client wants),
+//! [`dial`] and [`forward`] (until the end).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod dial;
+mod forward;
+mod greet;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use rustix::net::sockopt::socket_error;
-use rustix::net::{RecvFlags, SendFlags, getpeername, recv, send};
 use vipgate_api::ObjectRef;
 
-use super::accept::Choice;
 use super::config::Config;
-use super::connect::{self, Dial};
-use super::hello::{Greeting, Heard, Hello, Refusal};
-use super::pump::{Progress, Pump};
+use super::connect::Dial;
+use super::farewell::Farewell;
+use super::hello::Greeting;
+use super::relay::Relay;
 use super::socket;
 use super::stats::{ListenerStats, ResetReason};
-use super::tls::{self, Socket, TlsPump};
 use super::token::{ConnectionId, Side, Token};
 
 /// What both sockets are watched for, once and for all: there is no `epoll_ctl` per wake-up.
@@ -48,9 +52,6 @@ const WATCHED: EventFlags = EventFlags::IN
     .union(EventFlags::ET);
 /// The socket is done for: an error, or both directions are over.
 const DEAD: EventFlags = EventFlags::ERR.union(EventFlags::HUP);
-/// First pause between two looks whether the survivor of a reset has acknowledged; it doubles.
-const FIRST_POLL: Duration = Duration::from_millis(1);
-const LAST_POLL: Duration = Duration::from_millis(64);
 
 /// What the worker lends to a connection while it handles it.
 pub(super) struct Context<'a> {
@@ -79,6 +80,9 @@ pub(super) enum Verdict {
     Arm(Instant),
     /// The client has said which name it means, or none: [`Connection::chosen`] has to follow.
     Choose(Option<String>),
+    /// It is to be connected to what its listener has for this name: [`Connection::picked`] has to
+    /// follow.
+    Pick(Option<String>),
     /// It is over.
     End(Ending),
 }
@@ -90,8 +94,24 @@ pub(super) enum Ending {
     Orderly,
     /// Both sockets are reset.
     Reset(ResetReason),
-    /// The client is told why it is not served; there is no backend.
-    Refused(Refusal),
+    /// The client was told that it is not served, and why; there is no backend.
+    Refused(ResetReason),
+}
+
+/// To what a connection belongs and where it counts.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    pub(super) place: Place,
+    /// Tells whether the number is still that listener's or port's.
+    pub(super) stats: Arc<ListenerStats>,
+}
+
+/// A number in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Of a port: the client has not said yet which of its listeners it means.
+    Port(u32),
+    Listener(u32),
 }
 
 /// A connection of a worker. There may be very many that are idle: what is only needed while
@@ -102,17 +122,12 @@ pub(super) struct Connection {
     /// None between two attempts to connect.
     server: Option<OwnedFd>,
     stage: Stage,
-    /// Client to server.
-    up: Pump,
-    /// Server to client.
-    down: Pump,
+    relay: Relay,
     /// In the worker's queue for another turn.
     pub(super) queued: bool,
     pub(super) generation: u32,
-    /// Slot of the listener in the table; `stats` tells whether the slot is still that listener's.
-    pub(super) listener: u32,
-    pub(super) stats: Arc<ListenerStats>,
-    /// None until it is known which listener is meant.
+    pub(super) owner: Owner,
+    /// None until it is being connected.
     pub(super) route: Option<Arc<ObjectRef>>,
 }
 
@@ -122,75 +137,75 @@ const _: () = assert!(size_of::<Connection>() <= 128);
 #[derive(Debug)]
 enum Stage {
     Greeting(Box<Greeting>),
+    Handshake(Box<Handshake>),
     Dialling(Box<Dial>),
     Open,
-    Tls(Box<TlsPump>),
-    Resetting(Box<Resetting>),
+    Resetting(Box<forward::Resetting>),
+    Farewell(Box<Farewell>),
 }
 
+/// TLS is being agreed on; the relay does it.
 #[derive(Debug)]
-struct Resetting {
-    broken: Side,
-    /// End of patience.
-    until: Instant,
-    /// Next look.
-    poll_at: Instant,
-    pause: Duration,
+struct Handshake {
+    /// What the client asked for.
+    name: Option<String>,
+    deadline: Instant,
 }
 
 impl Connection {
-    /// An accepted connection that is to be connected.
-    pub(super) fn new(
+    /// An accepted connection that has to say first what it wants.
+    pub(super) fn greeting(
         client: OwnedFd,
-        dial: Dial,
         generation: u32,
-        listener: u32,
-        stats: Arc<ListenerStats>,
+        owner: Owner,
+        greeting: Greeting,
+    ) -> Self {
+        Self {
+            client,
+            server: None,
+            stage: Stage::Greeting(Box::new(greeting)),
+            relay: Relay::plain(),
+            queued: false,
+            generation,
+            owner,
+            route: None,
+        }
+    }
+
+    /// An accepted connection that is to be connected.
+    pub(super) fn dialling(
+        client: OwnedFd,
+        generation: u32,
+        owner: Owner,
+        dial: Dial,
         route: Arc<ObjectRef>,
     ) -> Self {
         Self {
             client,
             server: None,
             stage: Stage::Dialling(Box::new(dial)),
-            up: Pump::default(),
-            down: Pump::default(),
+            relay: Relay::plain(),
             queued: false,
             generation,
-            listener,
-            stats,
+            owner,
             route: Some(route),
         }
     }
 
-    /// An accepted connection that has to say first what it wants.
-    pub(super) fn greeted(
-        client: OwnedFd,
-        greeting: Greeting,
-        generation: u32,
-        listener: u32,
-        stats: Arc<ListenerStats>,
-    ) -> Self {
-        Self {
-            client,
-            server: None,
-            stage: Stage::Greeting(Box::new(greeting)),
-            up: Pump::default(),
-            down: Pump::default(),
-            queued: false,
-            generation,
-            listener,
-            stats,
-            route: None,
-        }
+    /// Whether it is not known yet what the client wants, or whether it is able to say so.
+    pub(super) fn is_undecided(&self) -> bool {
+        matches!(self.stage, Stage::Greeting(_) | Stage::Handshake(_))
     }
 
     /// When it wants to be woken.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Greeting(greeting) => Some(greeting.deadline),
+            Stage::Handshake(handshake) => Some(handshake.deadline),
             Stage::Dialling(dial) => Some(dial.deadline),
-            Stage::Open | Stage::Tls(_) => None,
+            Stage::Open => None,
             Stage::Resetting(resetting) => Some(resetting.poll_at),
+            Stage::Farewell(farewell) => Some(farewell.deadline),
         }
     }
 
@@ -213,21 +228,13 @@ impl Connection {
         flags: EventFlags,
         context: &mut Context<'_>,
     ) -> Verdict {
-        let (reads, writes) = match side {
-            Side::Client => (&mut self.up, &mut self.down),
-            Side::Server => (&mut self.down, &mut self.up),
-        };
-        reads.source_event(flags);
-        writes.sink_event(flags);
-        if let Stage::Tls(tls) = &mut self.stage {
-            match side {
-                Side::Client => tls.client_event(flags),
-                Side::Server => tls.server_event(flags),
+        self.relay.event(side, flags);
+        match (&mut self.stage, side) {
+            (Stage::Greeting(greeting), _) => {
+                greeting.event(flags);
+                self.greet(context)
             }
-        }
-        match (&self.stage, side) {
-            (Stage::Greeting(_), _) => self.greet(context),
-            (Stage::Tls(_), _) => self.forward_tls(context),
+            (Stage::Handshake(_), _) => self.shake(context),
             (Stage::Dialling(_), Side::Client) if flags.intersects(DEAD) => {
                 Verdict::End(Ending::Reset(ResetReason::ByClient))
             }
@@ -236,6 +243,7 @@ impl Connection {
             (Stage::Open, _) if flags.contains(EventFlags::ERR) => self.broke(side, context),
             (Stage::Open, _) => self.forward(context),
             (Stage::Resetting(_), _) => self.salvage(context),
+            (Stage::Farewell(_), _) => self.part(context),
         }
     }
 
@@ -243,273 +251,37 @@ impl Connection {
     pub(super) fn turn(&mut self, context: &mut Context<'_>) -> Verdict {
         match self.stage {
             Stage::Greeting(_) => self.greet(context),
+            Stage::Handshake(_) => self.shake(context),
             Stage::Dialling(_) => Verdict::Wait,
             Stage::Open => self.forward(context),
-            Stage::Tls(_) => self.forward_tls(context),
             Stage::Resetting(_) => self.salvage(context),
+            Stage::Farewell(_) => self.part(context),
         }
     }
 
     /// Its deadline has come.
     pub(super) fn timer(&mut self, context: &mut Context<'_>) -> Verdict {
-        match self.stage {
-            // A worker that fell behind may not have seen yet that it is connected.
-            Stage::Dialling(_) if self.server.as_ref().is_some_and(|s| getpeername(s).is_ok()) => {
-                self.dialled(EventFlags::OUT, context)
+        match &self.stage {
+            Stage::Greeting(_) | Stage::Handshake(_) => {
+                Verdict::End(Ending::Reset(ResetReason::Silent))
             }
-            Stage::Dialling(_) => self.attempt_failed(Errno::TIMEDOUT, context),
-            Stage::Greeting(_) => Verdict::End(Ending::Reset(ResetReason::Silent)),
-            Stage::Open | Stage::Tls(_) => Verdict::Wait,
+            Stage::Dialling(_) => self.dialling_too_long(context),
+            Stage::Open => Verdict::Wait,
             Stage::Resetting(_) => self.salvage(context),
+            Stage::Farewell(farewell) => Verdict::End(Ending::Refused(farewell.reason)),
         }
     }
 
     /// Closes it.
     pub(super) fn close(self, ending: Ending) {
         match ending {
-            Ending::Orderly => {}
+            Ending::Orderly | Ending::Refused(_) => {}
             Ending::Reset(_) => {
                 socket::reset(self.client);
                 if let Some(server) = self.server {
                     socket::reset(server);
                 }
             }
-            Ending::Refused(refusal) => {
-                // What is left unread would turn the close into a reset, and the answer would be lost.
-                let mut rest = [0; 4096];
-                for _ in 0..16 {
-                    match recv(&self.client, &mut rest, RecvFlags::empty()) {
-                        Ok((_, 1..)) => {}
-                        _ => break,
-                    }
-                }
-                // A few bytes into an empty queue; a client that is gone does not need them.
-                let _ = send(&self.client, refusal.bytes(), SendFlags::NOSIGNAL);
-            }
-        }
-    }
-
-    /// Looks at what the client has said so far.
-    fn greet(&mut self, context: &mut Context<'_>) -> Verdict {
-        let Stage::Greeting(greeting) = &mut self.stage else { return Verdict::Wait };
-        match greeting.listen(&self.client, context.buffer) {
-            Heard::NeedMore => Verdict::Wait,
-            Heard::Name(name) => Verdict::Choose(name),
-            Heard::Gone => Verdict::End(Ending::Reset(ResetReason::ByClient)),
-            Heard::Refused(refusal) => Verdict::End(Ending::Refused(refusal)),
-        }
-    }
-
-    /// What the client means is known: connects, or tells it that it is not served.
-    pub(super) fn chosen(
-        &mut self,
-        choice: Result<Choice, ResetReason>,
-        context: &mut Context<'_>,
-    ) -> Verdict {
-        let Stage::Greeting(greeting) = &mut self.stage else { return Verdict::Wait };
-        let hello = std::mem::replace(&mut greeting.hello, Hello::Http);
-        let choice = match (choice, &hello) {
-            (Ok(choice), _) => choice,
-            (Err(ResetReason::NoName), Hello::Http) => {
-                return Verdict::End(Ending::Refused(Refusal::NotFound));
-            }
-            (Err(ResetReason::NoName), _) => {
-                return Verdict::End(Ending::Refused(Refusal::UnrecognizedName));
-            }
-            (Err(reason), _) => return Verdict::End(Ending::Reset(reason)),
-        };
-        let (slot, stats, mut dial, route, config) = choice.parts();
-        if let (Hello::Heard(accepted), Some(config)) = (hello, config) {
-            let Ok(mut tls) = accepted.into_connection(config) else {
-                return Verdict::End(Ending::Refused(Refusal::HandshakeFailure));
-            };
-            // Our part of the handshake is under way while the backend is being connected.
-            let _ = tls.write_tls(&mut Socket(self.client.as_fd()));
-            dial.tls = Some(Box::new(tls));
-        }
-        (self.listener, self.stats, self.route) = (slot, stats, Some(route));
-        self.stage = Stage::Dialling(Box::new(dial));
-        self.dial(context)
-    }
-
-    /// Connected: what was waited for is over.
-    fn opened(&mut self) {
-        if let Stage::Dialling(dial) = std::mem::replace(&mut self.stage, Stage::Open)
-            && let Some(tls) = dial.tls
-        {
-            self.stage = Stage::Tls(Box::new(TlsPump::new(*tls)));
-        }
-    }
-
-    /// Moves what can be moved in both directions, through TLS.
-    fn forward_tls(&mut self, context: &mut Context<'_>) -> Verdict {
-        let (Stage::Tls(tls), Some(server)) = (&mut self.stage, &self.server) else {
-            return Verdict::Wait;
-        };
-        let (client, server) = (self.client.as_fd(), server.as_fd());
-        let (mut bytes_in, mut bytes_out) = (0, 0);
-        let moved = (&mut bytes_in, &mut bytes_out);
-        let progress = tls.run(client, server, context.buffer, moved);
-        self.count(context, bytes_in, bytes_out);
-        match progress {
-            tls::Progress::Waiting => Verdict::Wait,
-            tls::Progress::More => Verdict::Again,
-            tls::Progress::Finished => Verdict::End(Ending::Orderly),
-            tls::Progress::ClientFailed => Verdict::End(Ending::Reset(ResetReason::ByClient)),
-            tls::Progress::ServerFailed => Verdict::End(Ending::Reset(ResetReason::ByBackend)),
-        }
-    }
-
-    /// Starts attempts until one is under way.
-    fn dial(&mut self, context: &Context<'_>) -> Verdict {
-        while let Stage::Dialling(dial) = &mut self.stage {
-            let attempt = connect::start(dial.upstream().address).and_then(|socket| {
-                context.watch(&socket, Side::Server)?;
-                Ok(socket)
-            });
-            match attempt {
-                Ok(socket) => {
-                    self.server = Some(socket);
-                    dial.deadline = context.now + context.config.connect_timeout;
-                    return Verdict::Arm(dial.deadline);
-                }
-                Err(error) if connect::is_exhaustion(error) => {
-                    return Verdict::End(Ending::Reset(ResetReason::OutOfFiles));
-                }
-                Err(error) => {
-                    if !dial.failed(error, context.config.connect_tries) {
-                        return Verdict::End(Ending::Reset(ResetReason::ConnectFailed));
-                    }
-                }
-            }
-        }
-        Verdict::Wait
-    }
-
-    fn attempt_failed(&mut self, error: Errno, context: &Context<'_>) -> Verdict {
-        let Stage::Dialling(dial) = &mut self.stage else { return Verdict::Wait };
-        self.server = None;
-        // What the failed socket said is not about the next one.
-        self.down = Pump::default();
-        if dial.failed(error, context.config.connect_tries) {
-            self.dial(context)
-        } else {
-            Verdict::End(Ending::Reset(ResetReason::ConnectFailed))
-        }
-    }
-
-    /// The socket that is being connected raised an event.
-    fn dialled(&mut self, flags: EventFlags, context: &mut Context<'_>) -> Verdict {
-        let (Stage::Dialling(dial), Some(server)) = (&self.stage, &self.server) else {
-            return Verdict::Wait;
-        };
-        if flags.intersects(DEAD) {
-            match socket_error(server).and_then(|result| result) {
-                // The connection was made and then reset: the endpoint accepted it, so the client
-                // gets the reset, and no other endpoint is asked.
-                Ok(()) | Err(Errno::CONNRESET | Errno::PIPE) => {
-                    dial.upstream().stats.connected();
-                    if dial.tls.is_some() {
-                        return Verdict::End(Ending::Reset(ResetReason::ByBackend));
-                    }
-                    self.stage = Stage::Open;
-                    return self.broke(Side::Server, context);
-                }
-                Err(error) => return self.attempt_failed(error, context),
-            }
-        }
-        if !flags.contains(EventFlags::OUT) {
-            return Verdict::Wait;
-        }
-        dial.upstream().stats.connected();
-        self.opened();
-        match self.stage {
-            Stage::Tls(_) => self.forward_tls(context),
-            _ => self.forward(context),
-        }
-    }
-
-    /// Moves what can be moved in both directions.
-    fn forward(&mut self, context: &mut Context<'_>) -> Verdict {
-        let Some(server) = &self.server else { return Verdict::Wait };
-        let (client, server) = (self.client.as_fd(), server.as_fd());
-        let (mut bytes_in, mut bytes_out) = (0, 0);
-        let up = self.up.run(client, server, context.buffer, &mut bytes_in);
-        let down = match up {
-            Progress::SourceFailed | Progress::SinkFailed => Progress::Waiting,
-            _ => self.down.run(server, client, context.buffer, &mut bytes_out),
-        };
-        self.count(context, bytes_in, bytes_out);
-        match (up, down) {
-            (Progress::SourceFailed, _) | (_, Progress::SinkFailed) => {
-                self.broke(Side::Client, context)
-            }
-            (Progress::SinkFailed, _) | (_, Progress::SourceFailed) => {
-                self.broke(Side::Server, context)
-            }
-            (Progress::Finished, Progress::Finished) => Verdict::End(Ending::Orderly),
-            (Progress::More, _) | (_, Progress::More) => Verdict::Again,
-            _ => Verdict::Wait,
-        }
-    }
-
-    /// One side failed: saves what it had sent, then resets the other.
-    fn broke(&mut self, broken: Side, context: &mut Context<'_>) -> Verdict {
-        match broken {
-            Side::Client => self.up.source_failed(),
-            Side::Server => self.down.source_failed(),
-        }
-        let until = context.now + context.config.reset_patience;
-        let resetting = Resetting { broken, until, poll_at: until, pause: FIRST_POLL };
-        self.stage = Stage::Resetting(Box::new(resetting));
-        self.salvage(context)
-    }
-
-    /// Delivers what the failed side had sent, and ends when that is done or takes too long.
-    fn salvage(&mut self, context: &mut Context<'_>) -> Verdict {
-        let (Stage::Resetting(resetting), Some(server)) = (&mut self.stage, &self.server) else {
-            return Verdict::Wait;
-        };
-        let (client, server) = (self.client.as_fd(), server.as_fd());
-        let (mut bytes_in, mut bytes_out) = (0, 0);
-        let (pump, progress, survivor, reason) = match resetting.broken {
-            Side::Client => {
-                let progress = self.up.run(client, server, context.buffer, &mut bytes_in);
-                (&self.up, progress, server, ResetReason::ByClient)
-            }
-            Side::Server => {
-                let progress = self.down.run(server, client, context.buffer, &mut bytes_out);
-                (&self.down, progress, client, ResetReason::ByBackend)
-            }
-        };
-        let end = Verdict::End(Ending::Reset(reason));
-        let verdict = match progress {
-            Progress::SinkFailed => end,
-            _ if context.now >= resetting.until => end,
-            Progress::More => Verdict::Again,
-            // The survivor's next "writable" brings it on, or the end of patience.
-            Progress::Waiting if pump.has_leftover() => {
-                resetting.poll_at = resetting.until;
-                Verdict::Arm(resetting.until)
-            }
-            _ if socket::unacknowledged(survivor).unwrap_or(0) == 0 => end,
-            _ => {
-                resetting.poll_at = resetting.until.min(context.now + resetting.pause);
-                resetting.pause = LAST_POLL.min(resetting.pause * 2);
-                Verdict::Arm(resetting.poll_at)
-            }
-        };
-        self.count(context, bytes_in, bytes_out);
-        verdict
-    }
-
-    fn count(&self, context: &Context<'_>, bytes_in: u64, bytes_out: u64) {
-        let shard = self.stats.shard(context.worker);
-        if bytes_in > 0 {
-            shard.bytes_in.fetch_add(bytes_in, Relaxed);
-        }
-        if bytes_out > 0 {
-            shard.bytes_out.fetch_add(bytes_out, Relaxed);
         }
     }
 }

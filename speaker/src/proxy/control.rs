@@ -1,9 +1,9 @@
 //! From the plan's listeners to the next table: which sockets stay, which open, which close.
 //!
-//! Owns the listening sockets, by address and port, and the slots, by listener. Both live apart,
-//! so that a renamed listener keeps its socket, and one that moves to another port its connections.
+//! Ports and listeners live apart, so that a renamed listener keeps its socket, and one that moves to
+//! another port its connections.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,19 +17,16 @@ use vipgate_planner::{Certificate, Listener, ListenerId, Service, Target};
 
 use super::listener::{self, BindError};
 use super::shared::Shared;
+use super::slots::Slots;
 use super::stats::{EndpointStats, ListenerStats};
-use super::table::{Endpoints, Entry, Forward, Table, ToldBy};
+use super::table::{Endpoints, Entry, Forward, Port, Protocol, Table};
 use super::tls;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Control {
-    sockets: HashMap<SocketAddr, Arc<OwnedFd>>,
-    slots: BTreeMap<ListenerId, usize>,
-    /// By slot, as in the last table.
-    entries: Vec<Option<Arc<Entry>>>,
-    /// Slots without a listener.
-    free: Vec<usize>,
+    ports: Slots<SocketAddr, Port>,
+    entries: Slots<ListenerId, Entry>,
     endpoints: Endpoints,
     draining: bool,
 }
@@ -50,34 +47,31 @@ impl Control {
                 .collect();
         }
         let mut changed = self.close_gone(listeners);
-        let mut bound: HashMap<SocketAddr, &Listener> = HashMap::new();
-        let mut outcomes = BTreeMap::new();
-        let ports = self.ports(listeners);
         for listener in listeners {
-            let bind = listener.bind;
-            let outcome = match bound.get(&bind) {
-                // Named listeners share the port: the first of them accepts for all.
-                Some(by) if told_by(by) != ToldBy::Nothing && told_by(by) == told_by(listener) => {
-                    Ok(None)
-                }
-                Some(by) => Err(BindError::SamePlan { bind, by: Box::new(by.id.clone()) }),
-                None => self.socket(bind, shared.config.backlog).map(Some),
-            };
-            if outcome.is_ok() {
-                bound.entry(bind).or_insert(listener);
+            changed |= self.set_entry(listener, shared.config.workers.get());
+        }
+        let mut outcomes = BTreeMap::new();
+        for (bind, wanting) in by_port(listeners) {
+            // Listeners that are told apart by name share the port, if they speak the same.
+            let protocol = Protocol::of(&wanting[0].service);
+            let (first, others) = (wanting[0], &wanting[1..]);
+            let shares =
+                |l: &Listener| protocol != Protocol::Tcp && Protocol::of(&l.service) == protocol;
+            let (mut served, refused): (Vec<_>, Vec<_>) = others.iter().partition(|l| shares(l));
+            served.insert(0, first);
+            let outcome = self.set_port(bind, &served, shared, &mut changed);
+            for listener in served {
+                outcomes.insert(listener.id.clone(), outcome.clone().map(|()| bind));
             }
-            let (socket, outcome) = match outcome {
-                Ok(socket) => (socket, Ok(bind)),
-                Err(error) => (None, Err(error)),
-            };
-            let port = ports.get(&bind).cloned().unwrap_or_default();
-            changed |= self.set_entry(listener, socket, port, shared.config.workers.get());
-            outcomes.insert(listener.id.clone(), outcome);
+            for listener in refused {
+                let error = BindError::SamePlan { bind, by: Box::new(first.id.clone()) };
+                outcomes.insert(listener.id.clone(), Err(error));
+            }
         }
         if changed {
             self.endpoints.forget_unused();
             shared.limit.store(self.connection_limit(shared), Relaxed);
-            shared.publish(Table { entries: self.entries.clone(), drain_until: None });
+            shared.publish(self.table(None));
         }
         outcomes
     }
@@ -86,28 +80,34 @@ impl Control {
     /// one yet is to accept what is queued, too.
     pub(super) fn drain(&mut self, until: Instant) -> Table {
         self.draining = true;
-        Table { entries: self.entries.clone(), drain_until: Some(until) }
+        self.table(Some(until))
     }
 
     /// Lets go of sockets and targets; the counters stay for snapshots.
     pub(super) fn release(&mut self) {
-        self.sockets.clear();
-        for entry in self.entries.iter_mut().flatten() {
-            *entry = Arc::new(Entry {
-                listener: entry.listener.clone(),
-                socket: None,
-                forwards: Vec::new(),
-                certificates: Vec::new(),
-                told_by: entry.told_by,
-                port: Vec::new(),
-                stats: Arc::clone(&entry.stats),
-            });
-        }
+        self.ports.map(|port| Port {
+            socket: None,
+            protocol: port.protocol,
+            asks: port.asks,
+            listeners: Vec::new(),
+            stats: Arc::clone(&port.stats),
+        });
+        self.entries.map(|entry| Entry {
+            listener: entry.listener.clone(),
+            forwards: Vec::new(),
+            certificates: Vec::new(),
+            stats: Arc::clone(&entry.stats),
+        });
     }
 
     /// The counters of each listener.
-    pub(super) fn stats(&self) -> impl Iterator<Item = (&ListenerId, &Arc<ListenerStats>)> {
-        self.slots.iter().filter_map(|(id, slot)| Some((id, &self.entries[*slot].as_ref()?.stats)))
+    pub(super) fn listeners(&self) -> impl Iterator<Item = (&ListenerId, &ListenerStats)> {
+        self.entries.iter().map(|(id, entry)| (id, &*entry.stats))
+    }
+
+    /// The counters of each port, and whether clients have to say there what they mean.
+    pub(super) fn ports(&self) -> impl Iterator<Item = (&SocketAddr, bool, &ListenerStats)> {
+        self.ports.iter().map(|(bind, port)| (bind, port.asks, &*port.stats))
     }
 
     /// The counters of each endpoint that is in use.
@@ -115,60 +115,67 @@ impl Control {
         self.endpoints.iter()
     }
 
-    /// Takes away listeners and sockets that nobody wants any more. Whether there were any.
+    fn table(&self, drain_until: Option<Instant>) -> Table {
+        let (ports, entries) = (self.ports.values().to_vec(), self.entries.values().to_vec());
+        Table { ports, entries, drain_until }
+    }
+
+    /// Takes away listeners and ports that nobody wants any more. Whether there were any.
     fn close_gone(&mut self, listeners: &[Listener]) -> bool {
         let ids: HashSet<&ListenerId> = listeners.iter().map(|listener| &listener.id).collect();
         let binds: HashSet<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
-        let before = self.slots.len();
-        self.slots.retain(|id, slot| {
-            let keep = ids.contains(id);
-            if !keep {
-                self.entries[*slot] = None;
-                self.free.push(*slot);
-            }
-            keep
-        });
-        self.sockets.retain(|bind, socket| {
-            let keep = binds.contains(bind);
-            if !keep {
+        for (_, port) in self.ports.iter().filter(|(bind, _)| !binds.contains(bind)) {
+            if let Some(socket) = &port.socket {
                 // At once, not when the last worker lets go: the port may be wanted again.
                 // Fails only when it no longer listens.
                 let _ = shutdown(&**socket, Shutdown::Read);
             }
-            keep
-        });
-        self.slots.len() != before
-    }
-
-    /// The socket for an address and port: the one that is there, or a new one.
-    fn socket(&mut self, bind: SocketAddr, backlog: i32) -> Result<Arc<OwnedFd>, BindError> {
-        if let Some(socket) = self.sockets.get(&bind) {
-            return Ok(Arc::clone(socket));
         }
-        let socket = Arc::new(listener::listen(bind, backlog)?);
-        self.sockets.insert(bind, Arc::clone(&socket));
-        Ok(socket)
+        let ports = self.ports.retain(|bind| binds.contains(bind));
+        self.entries.retain(|id| ids.contains(id)) || ports
     }
 
-    /// Puts a listener into its slot. Whether that changed anything.
-    fn set_entry(
+    /// Makes these the listeners of a port.
+    fn set_port(
         &mut self,
-        listener: &Listener,
-        socket: Option<Arc<OwnedFd>>,
-        port: Vec<u32>,
-        workers: usize,
-    ) -> bool {
-        let slot = self.slot(&listener.id);
-        let old = self.entries[slot].as_ref();
-        if let Some(old) = old
-            && old.listener == *listener
-            && old.port == port
-            && old.socket.as_ref().map(Arc::as_ptr) == socket.as_ref().map(Arc::as_ptr)
-        {
+        bind: SocketAddr,
+        listeners: &[&Listener],
+        shared: &Shared,
+        changed: &mut bool,
+    ) -> Result<(), BindError> {
+        let protocol = Protocol::of(&listeners[0].service);
+        // One that is alone and has nothing to choose is forwarded at once.
+        let asks = protocol == Protocol::Tls
+            || listeners.len() > 1
+            || listeners.iter().any(|l| has_choice(l));
+        let numbers: Vec<u32> = listeners.iter().map(|l| self.entries.number(&l.id)).collect();
+        let old = self.ports.get(&bind);
+        if old.is_some_and(|old| {
+            (old.protocol, old.asks, &old.listeners) == (protocol, asks, &numbers)
+        }) {
+            return Ok(());
+        }
+        let socket: Arc<OwnedFd> = match old.and_then(|old| old.socket.as_ref()) {
+            Some(socket) => Arc::clone(socket),
+            None => Arc::new(listener::listen(bind, shared.config.backlog)?),
+        };
+        let stats = match old {
+            Some(old) if old.protocol == protocol => Arc::clone(&old.stats),
+            _ => Arc::new(ListenerStats::new(shared.config.workers.get())),
+        };
+        let socket = Some(socket);
+        self.ports.set(&bind, Port { socket, protocol, asks, listeners: numbers, stats });
+        *changed = true;
+        Ok(())
+    }
+
+    /// Puts a listener into its place. Whether that changed anything.
+    fn set_entry(&mut self, listener: &Listener, workers: usize) -> bool {
+        let old = self.entries.get(&listener.id).cloned();
+        if old.as_ref().is_some_and(|old| old.listener == *listener) {
             return false;
         }
-        let before = old.map(|old| &old.listener.service);
-        let forwards = match old {
+        let forwards = match &old {
             Some(old) if targets(&old.listener.service) == targets(&listener.service) => {
                 old.forwards.clone()
             }
@@ -179,50 +186,18 @@ impl Control {
                 })
                 .collect(),
         };
-        let certificates = match (&listener.service, before) {
-            (Service::Https(_, new), Some(Service::Https(_, known))) if new == known => {
-                old.map(|old| old.certificates.clone()).unwrap_or_default()
+        let certificates = match &listener.service {
+            Service::Https(_, certificates) => {
+                let known = old.as_ref().map(|old| old.certificates.as_slice());
+                configured(certificates, known.unwrap_or_default())
             }
-            (Service::Https(_, new), _) => configured(new),
-            _ => Vec::new(),
+            Service::Tcp(_) | Service::Http(_) => Vec::new(),
         };
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
-        let entry = Entry {
-            listener: listener.clone(),
-            socket,
-            forwards,
-            certificates,
-            told_by: told_by_port(listener, &port),
-            port,
-            stats,
-        };
-        self.entries[slot] = Some(Arc::new(entry));
+        let entry = Entry { listener: listener.clone(), forwards, certificates, stats };
+        self.entries.set(&listener.id, entry);
         true
-    }
-
-    /// The slots of the named listeners of each port.
-    fn ports(&mut self, listeners: &[Listener]) -> HashMap<SocketAddr, Vec<u32>> {
-        let mut ports: HashMap<SocketAddr, Vec<u32>> = HashMap::new();
-        for listener in listeners.iter().filter(|l| told_by(l) != ToldBy::Nothing) {
-            let slot = self.slot(&listener.id);
-            let slot = u32::try_from(slot).expect("a process has fewer than 2^32 listeners");
-            ports.entry(listener.bind).or_default().push(slot);
-        }
-        ports
-    }
-
-    /// The slot of a listener; a free one if it is new.
-    fn slot(&mut self, id: &ListenerId) -> usize {
-        if let Some(slot) = self.slots.get(id) {
-            return *slot;
-        }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            self.entries.len() - 1
-        });
-        self.slots.insert(id.clone(), slot);
-        slot
     }
 
     /// How many connections the process has files for: two each, after listening sockets, what
@@ -230,30 +205,27 @@ impl Control {
     fn connection_limit(&self, shared: &Shared) -> usize {
         let Some(files) = getrlimit(Resource::Nofile).current else { return usize::MAX };
         let config = &shared.config;
-        let others = config.reserved_files + self.sockets.len() + 2 * config.workers.get();
+        let others = config.reserved_files + self.ports.iter().count() + 2 * config.workers.get();
         (usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(others) / 2).max(1)
     }
 }
 
-fn told_by(listener: &Listener) -> ToldBy {
-    match listener.service {
-        Service::Tcp(_) => ToldBy::Nothing,
-        Service::Http(_) => ToldBy::Host,
-        Service::Https(..) => ToldBy::ServerName,
+/// The listeners of each address and port, in the order of the plan.
+fn by_port(listeners: &[Listener]) -> BTreeMap<SocketAddr, Vec<&Listener>> {
+    let mut ports: BTreeMap<SocketAddr, Vec<&Listener>> = BTreeMap::new();
+    for listener in listeners {
+        ports.entry(listener.bind).or_default().push(listener);
     }
+    ports
 }
 
-/// An HTTP listener that is alone on its port and has nothing to choose is forwarded at once.
-fn told_by_port(listener: &Listener, port: &[u32]) -> ToldBy {
+/// Whether the name that a client says matters to a listener that is alone on its port.
+fn has_choice(listener: &Listener) -> bool {
     match &listener.service {
-        Service::Http(by_name)
-            if port.len() == 1
-                && by_name.hostname.is_none()
-                && by_name.targets.iter().all(|(name, _)| name.is_none()) =>
-        {
-            ToldBy::Nothing
+        Service::Tcp(_) => false,
+        Service::Http(by_name) | Service::Https(by_name, _) => {
+            by_name.hostname.is_some() || by_name.targets.iter().any(|(name, _)| name.is_some())
         }
-        _ => told_by(listener),
     }
 }
 
@@ -266,12 +238,22 @@ fn targets(service: &Service) -> Vec<(Option<&str>, &Arc<Target>)> {
     }
 }
 
-fn configured(certificates: &[Arc<Certificate>]) -> Vec<(Arc<Certificate>, Arc<ServerConfig>)> {
-    let config = |certificate: &Arc<Certificate>| match tls::config(certificate) {
-        Ok(config) => Some((Arc::clone(certificate), config)),
-        Err(error) => {
-            tracing::error!(secret = %certificate.secret, error, "a certificate cannot be used");
-            None
+/// Certificates with what a handshake needs. One that stays keeps it, and with it the keys of its
+/// session tickets.
+fn configured(
+    certificates: &[Arc<Certificate>],
+    known: &[(Arc<Certificate>, Arc<ServerConfig>)],
+) -> Vec<(Arc<Certificate>, Arc<ServerConfig>)> {
+    let config = |certificate: &Arc<Certificate>| {
+        if let Some(known) = known.iter().find(|(known, _)| known == certificate) {
+            return Some(known.clone());
+        }
+        match tls::config(certificate) {
+            Ok(config) => Some((Arc::clone(certificate), config)),
+            Err(error) => {
+                tracing::error!(secret = %certificate.secret, error, "a certificate cannot be used");
+                None
+            }
         }
     };
     certificates.iter().filter_map(config).collect()

@@ -1,24 +1,27 @@
 //! The first bytes of a client, where they decide which listener and target it means.
 
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustls::server::{Accepted, Acceptor};
 
 use super::host;
+use super::refusal::Refusal;
 use super::tls::Socket;
 
-/// How long a client may take to say what it wants.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// A ClientHello has two or three hundred bytes, two thousand with keys for post-quantum groups.
+const LONGEST_CLIENT_HELLO: usize = 16 * 1024;
 
 /// What is waited for.
 pub(super) enum Hello {
     /// The header of a request; it stays in the socket.
     Http,
-    /// A ClientHello.
-    Tls(Box<Acceptor>),
+    /// A ClientHello, and how much of it came.
+    Tls(Box<Acceptor>, usize),
     /// A ClientHello that came, and waits for its certificate.
     Heard(Box<Accepted>),
 }
@@ -27,7 +30,7 @@ impl std::fmt::Debug for Hello {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Http => "Http",
-            Self::Tls(_) => "Tls",
+            Self::Tls(..) => "Tls",
             Self::Heard(_) => "Heard",
         })
     }
@@ -37,7 +40,10 @@ impl std::fmt::Debug for Hello {
 #[derive(Debug)]
 pub(super) struct Greeting {
     pub(super) hello: Hello,
+    /// By then the client has to be understood: request header or whole handshake.
     pub(super) deadline: Instant,
+    /// The client will send no more.
+    ended: bool,
 }
 
 /// What came of looking at what there is.
@@ -53,85 +59,85 @@ pub(super) enum Heard {
     Refused(Refusal),
 }
 
-/// What a client is told that cannot be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// No listener or target takes the Host.
-    NotFound,
-    /// Not an HTTP/1 request.
-    BadRequest,
-    /// No listener takes the server name.
-    UnrecognizedName,
-    /// Not a ClientHello that we can answer.
-    HandshakeFailure,
-}
-
-impl Refusal {
-    /// As it goes over the wire: an answer of HTTP, or an alert of TLS (RFC 8446 6.2).
-    pub(super) fn bytes(self) -> &'static [u8] {
-        match self {
-            Self::NotFound => {
-                b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            }
-            Self::BadRequest => {
-                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            }
-            Self::UnrecognizedName => &[21, 3, 3, 0, 2, 2, 112],
-            Self::HandshakeFailure => &[21, 3, 3, 0, 2, 2, 40],
-        }
-    }
-}
-
 impl Greeting {
-    /// Waits from now on.
-    pub(super) fn new(hello: Hello, now: Instant) -> Self {
-        Self { hello, deadline: now + PATIENCE }
+    /// Waits until then.
+    pub(super) fn new(hello: Hello, deadline: Instant) -> Self {
+        Self { hello, deadline, ended: false }
+    }
+
+    /// Notes an event of the client's socket.
+    pub(super) fn event(&mut self, flags: EventFlags) {
+        self.ended |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
     }
 
     /// Looks at what there is. The sockets are watched edge-triggered; new bytes raise a new edge
     /// although the old ones were left in place.
-    pub(super) fn listen(&mut self, client: &impl AsFd, buffer: &mut [u8]) -> Heard {
-        match &mut self.hello {
-            Hello::Http => {
-                let most = buffer.len().min(host::MOST);
-                let read = loop {
-                    match recv(client, &mut buffer[..most], RecvFlags::PEEK) {
-                        Ok((_, 0)) => return Heard::Gone,
-                        Ok((_, read)) => break read,
-                        Err(Errno::INTR) => {}
-                        Err(Errno::AGAIN) => return Heard::NeedMore,
-                        Err(_) => return Heard::Gone,
-                    }
-                };
-                match host::read(&buffer[..read]) {
-                    host::Verdict::NeedMore => Heard::NeedMore,
-                    host::Verdict::Host(name) => Heard::Name(Some(name)),
-                    host::Verdict::NoHost => Heard::Name(None),
-                    host::Verdict::Malformed => Heard::Refused(Refusal::BadRequest),
+    pub(super) fn listen(&mut self, client: BorrowedFd<'_>, buffer: &mut [u8]) -> Heard {
+        let heard = match &mut self.hello {
+            Hello::Http => peek_request(client, buffer),
+            Hello::Tls(acceptor, length) => match read_hello(acceptor, length, client) {
+                Ok(Some(accepted)) => {
+                    let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
+                    self.hello = Hello::Heard(Box::new(accepted));
+                    Heard::Name(name)
                 }
-            }
-            Hello::Tls(acceptor) => loop {
-                match acceptor.read_tls(&mut Socket(client.as_fd())) {
-                    Ok(0) => return Heard::Gone,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                        return Heard::NeedMore;
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                    Err(_) => return Heard::Gone,
-                }
-                match acceptor.accept() {
-                    Ok(None) => {}
-                    Ok(Some(accepted)) => {
-                        let name =
-                            accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-                        self.hello = Hello::Heard(Box::new(accepted));
-                        return Heard::Name(name);
-                    }
-                    Err(_) => return Heard::Refused(Refusal::HandshakeFailure),
-                }
+                Ok(None) => Heard::NeedMore,
+                Err(other) => other,
             },
             Hello::Heard(_) => Heard::NeedMore,
+        };
+        match heard {
+            Heard::NeedMore if self.ended => Heard::Gone,
+            heard => heard,
+        }
+    }
+}
+
+fn peek_request(client: BorrowedFd<'_>, buffer: &mut [u8]) -> Heard {
+    let most = buffer.len().min(host::MOST);
+    let read = loop {
+        match recv(client, &mut buffer[..most], RecvFlags::PEEK) {
+            Ok((_, 0)) => return Heard::Gone,
+            Ok((_, read)) => break read,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Heard::NeedMore,
+            Err(_) => return Heard::Gone,
+        }
+    };
+    match host::read(&buffer[..read]) {
+        host::Verdict::NeedMore => Heard::NeedMore,
+        host::Verdict::Host(name) => Heard::Name(Some(name)),
+        host::Verdict::NoHost => Heard::Name(None),
+        host::Verdict::Malformed => Heard::Refused(Refusal::BadRequest),
+        host::Verdict::TooLarge => Heard::Refused(Refusal::HeaderTooLarge),
+    }
+}
+
+/// Reads on until the ClientHello is whole; `None`: more has to come.
+fn read_hello(
+    acceptor: &mut Acceptor,
+    length: &mut usize,
+    client: BorrowedFd<'_>,
+) -> Result<Option<Accepted>, Heard> {
+    loop {
+        match acceptor.read_tls(&mut Socket(client)) {
+            Ok(0) => return Err(Heard::Gone),
+            Ok(read) => *length += read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // The engine's own limit, or the socket's error.
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                return Err(Heard::Refused(Refusal::HandshakeFailure));
+            }
+            Err(_) => return Err(Heard::Gone),
+        }
+        match acceptor.accept() {
+            Ok(None) if *length > LONGEST_CLIENT_HELLO => {
+                return Err(Heard::Refused(Refusal::HandshakeFailure));
+            }
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok(Some(accepted)),
+            Err((_, alert)) => return Err(Heard::Refused(Refusal::of(alert))),
         }
     }
 }

@@ -12,6 +12,9 @@
 //! The workers are an epoll loop of their own beside tokio: a connection that is idle costs about
 //! a hundred bytes and no buffer, and forwarding makes no system call that it does not need.
 //!
+//! Where several listeners share a port, or TLS ends here, the client has to say first what it wants
+//! (`hello`, `host`); where bytes are forwarded as they come, nothing is looked at.
+//!
 //! Guarantees:
 //! * Weights are exact ([`pick`]); a picked share without endpoints resets; another endpoint is
 //!   tried only inside the picked share.
@@ -22,10 +25,13 @@
 //! * Without traffic nothing runs. Without files, accepting pauses, and what is open goes on.
 
 mod accept;
+mod adopt;
+mod choose;
 pub mod config;
 mod connect;
 mod connection;
 mod control;
+mod farewell;
 mod hello;
 pub mod holder;
 mod host;
@@ -33,13 +39,18 @@ pub mod listener;
 mod name;
 pub mod pick;
 mod pump;
+mod refusal;
+mod relay;
 mod shared;
+mod slots;
 mod socket;
 pub mod stats;
 mod table;
 mod timer;
 mod tls;
+mod tls_pump;
 mod token;
+mod undecided;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -55,7 +66,7 @@ use vipgate_planner::{Endpoint, Listener, ListenerId};
 pub use config::Config;
 pub use holder::Holder;
 pub use listener::BindError;
-pub use stats::{EndpointHealth, ListenerCounters, ResetReason, Snapshot};
+pub use stats::{EndpointHealth, ListenerCounters, PortCounters, ResetReason, Snapshot};
 
 use control::Control;
 use shared::Shared;
@@ -127,11 +138,10 @@ impl Proxy {
         self.shared.publish(Table { drain_until: Some(until), ..Table::default() });
         let mut control = lock(&self.control);
         control.release();
-        control
-            .stats()
-            .filter_map(|(_, stats)| {
-                stats.snapshot().resets.get(&ResetReason::DrainDeadline).copied()
-            })
+        let listeners = control.listeners().map(|(_, stats)| stats);
+        listeners
+            .chain(control.ports().map(|(_, _, stats)| stats))
+            .filter_map(|stats| stats.snapshot().resets.get(&ResetReason::DrainDeadline).copied())
             .sum()
     }
 
@@ -144,7 +154,15 @@ impl Proxy {
     pub fn snapshot(&self) -> Snapshot {
         let control = lock(&self.control);
         Snapshot {
-            listeners: control.stats().map(|(id, stats)| (id.clone(), stats.snapshot())).collect(),
+            listeners: control
+                .listeners()
+                .map(|(id, stats)| (id.clone(), stats.snapshot()))
+                .collect(),
+            ports: control
+                .ports()
+                .filter(|(_, asks, _)| *asks)
+                .map(|(bind, _, stats)| (*bind, stats.snapshot().into()))
+                .collect(),
             endpoints: control
                 .endpoints()
                 .map(|(address, stats)| (Endpoint(address), stats.snapshot()))

@@ -174,7 +174,7 @@ impl Pump {
 
 /// Writes what the socket takes. Less than all means that it is full, and that the kernel will
 /// raise an edge when it is not (it notes the need for one before it returns short).
-fn write_some(sink: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+pub(super) fn write_some(sink: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     loop {
         match send(sink, bytes, SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}

@@ -4,12 +4,14 @@
 //! line while they forward. An endpoint's are shared: they change once per connection.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use rustix::io::Errno;
 use vipgate_planner::{Endpoint, ListenerId};
 
-/// Why a connection was reset. A connection that is in none of these ended in an orderly way.
+/// Why a connection was reset, or refused with an answer in its protocol. A connection that is in
+/// none of these ended in an orderly way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResetReason {
     /// The listener has no route.
@@ -38,11 +40,17 @@ pub enum ResetReason {
     NoCertificate,
     /// The client did not say in time what it wants.
     Silent,
+    /// Too many others had not said yet what they want, and this client was at it for longest.
+    Crowded,
+    /// The client does not speak the protocol of the port, or asks in a way that has to be refused.
+    NotUnderstood,
+    /// The TLS handshake failed, or the client broke the protocol later.
+    Tls,
 }
 
 impl ResetReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::ConnectFailed,
@@ -56,6 +64,9 @@ impl ResetReason {
         Self::NoName,
         Self::NoCertificate,
         Self::Silent,
+        Self::Crowded,
+        Self::NotUnderstood,
+        Self::Tls,
     ];
 }
 
@@ -78,8 +89,8 @@ impl Shard {
     }
 }
 
-/// The counters of a listener, for as long as its id is in the plan. Their identity also tells a
-/// listener from a later one of the same id.
+/// The counters of a listener, for as long as its id is in the plan, or of a port. Their identity
+/// also tells a listener from a later one of the same id.
 #[derive(Debug)]
 pub(super) struct ListenerStats {
     shards: Box<[Shard]>,
@@ -158,8 +169,11 @@ pub(super) struct EngineStats {
 /// Everything that was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Per listener of the last [`apply`](super::Proxy::apply).
+    /// Per listener of the last [`apply`](super::Proxy::apply). A connection counts where the client
+    /// said that it belongs, not before.
     pub listeners: BTreeMap<ListenerId, ListenerCounters>,
+    /// Per port where clients have to say first which listener they mean.
+    pub ports: BTreeMap<SocketAddr, PortCounters>,
     /// Per endpoint that a listener can forward to now.
     pub endpoints: BTreeMap<Endpoint, EndpointHealth>,
     /// Connections that are open now.
@@ -176,7 +190,7 @@ pub struct Snapshot {
 /// What was counted on one listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerCounters {
-    /// Connections accepted.
+    /// Connections accepted for it.
     pub accepted: u64,
     /// Connections open now.
     pub open: u64,
@@ -186,6 +200,23 @@ pub struct ListenerCounters {
     pub bytes_out: u64,
     /// Connections that were reset, by reason; reasons that never occurred are absent.
     pub resets: BTreeMap<ResetReason, u64>,
+}
+
+/// What was counted on a port before it was known which listener was meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortCounters {
+    /// Connections accepted, also those that count on a listener now.
+    pub accepted: u64,
+    /// Connections open whose client has not said yet what it wants.
+    pub undecided: u64,
+    /// Connections that ended before, by reason.
+    pub ended: BTreeMap<ResetReason, u64>,
+}
+
+impl From<ListenerCounters> for PortCounters {
+    fn from(counted: ListenerCounters) -> Self {
+        Self { accepted: counted.accepted, undecided: counted.open, ended: counted.resets }
+    }
 }
 
 /// How connecting to one endpoint went.

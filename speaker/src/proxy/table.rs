@@ -11,45 +11,70 @@ use std::time::Instant;
 
 use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
-use vipgate_planner::{Certificate, Listener, Target};
+use vipgate_planner::{Certificate, Listener, Service, Target};
 
 use super::stats::{EndpointStats, ListenerStats};
 
 /// What all workers do.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    /// By slot: a listener keeps its slot for as long as its id is in the plan.
+    /// By number: a port keeps its own for as long as some listener wants it.
+    pub(super) ports: Vec<Option<Arc<Port>>>,
+    /// By number: a listener keeps its own for as long as its id is in the plan.
     pub(super) entries: Vec<Option<Arc<Entry>>>,
     /// Set when the engine ends: accept what is queued, then no more; what is open then is reset.
     pub(super) drain_until: Option<Instant>,
+}
+
+/// An address and port where connections are accepted, for one listener or for several that are told
+/// apart by what the client says first.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// None once the engine has ended.
+    pub(super) socket: Option<Arc<OwnedFd>>,
+    /// The same for all its listeners: a name that a client asks for in one protocol never means a
+    /// listener of another.
+    pub(super) protocol: Protocol,
+    /// Whether the client has to say first what it means.
+    pub(super) asks: bool,
+    /// Numbers of its listeners.
+    pub(super) listeners: Vec<u32>,
+    /// Of connections that have not said yet which listener they mean, and of those that ended
+    /// before. A port that changes its protocol gets new ones.
+    pub(super) stats: Arc<ListenerStats>,
+}
+
+/// What clients of a port speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Anything.
+    Tcp,
+    /// HTTP/1.1: told apart by the Host of the first request.
+    Http,
+    /// TLS: told apart by the server name of the handshake.
+    Tls,
+}
+
+impl Protocol {
+    /// What the clients of a listener speak.
+    pub(super) fn of(service: &Service) -> Self {
+        match service {
+            Service::Tcp(_) => Self::Tcp,
+            Service::Http(_) => Self::Http,
+            Service::Https(..) => Self::Tls,
+        }
+    }
 }
 
 /// One listener.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) listener: Listener,
-    /// None while the bind fails, and where another listener of the same port accepts.
-    pub(super) socket: Option<Arc<OwnedFd>>,
     /// Where connections go, by the name that they ask for.
     pub(super) forwards: Vec<(Option<String>, Arc<Forward>)>,
     /// Certificates, with what a handshake needs.
     pub(super) certificates: Vec<(Arc<Certificate>, Arc<ServerConfig>)>,
-    /// How a connection says which listener of the port it means.
-    pub(super) told_by: ToldBy,
-    /// Slots of all listeners of the port, where there may be several.
-    pub(super) port: Vec<u32>,
     pub(super) stats: Arc<ListenerStats>,
-}
-
-/// What has to be heard of a client before it can be forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ToldBy {
-    /// Nothing.
-    Nothing,
-    /// The Host of the first request.
-    Host,
-    /// The server name of a TLS handshake.
-    ServerName,
 }
 
 impl Entry {
@@ -57,6 +82,14 @@ impl Entry {
     pub(super) fn keeps(&self, route: &ObjectRef) -> bool {
         self.listener.attached.contains(route)
             || self.listener.target().is_some_and(|target| target.route == *route)
+    }
+
+    /// The names that it takes.
+    pub(super) fn hostname(&self) -> Option<&str> {
+        match &self.listener.service {
+            Service::Tcp(_) => None,
+            Service::Http(by_name) | Service::Https(by_name, _) => by_name.hostname.as_deref(),
+        }
     }
 }
 
@@ -101,6 +134,11 @@ impl Forward {
             })
             .collect();
         Self { route: Arc::new(target.route.clone()), shares }
+    }
+
+    /// Whether any connection could be forwarded.
+    pub(super) fn has_endpoints(&self) -> bool {
+        self.shares.iter().any(|share| share.weight > 0 && !share.endpoints.is_empty())
     }
 
     /// Whether a pick over this one may go on where a pick over `other` stopped.

@@ -26,8 +26,8 @@ pub(super) enum Side {
 pub(super) enum Token {
     /// The table changed.
     Wake,
-    /// A listening socket, by the listener's slot in the table.
-    Listener(u32),
+    /// A listening socket, by the port's number in the table.
+    Port(u32),
     /// One socket of a connection.
     Connection(ConnectionId, Side),
 }
@@ -58,7 +58,7 @@ impl Token {
                     | (u64::from(id.generation) << GENERATION_SHIFT)
                     | u64::from(id.slot)
             }
-            Self::Listener(slot) => (2 << KIND_SHIFT) | u64::from(slot),
+            Self::Port(slot) => (2 << KIND_SHIFT) | u64::from(slot),
             Self::Wake => 3 << KIND_SHIFT,
         };
         EventData::new_u64(bits)
@@ -73,7 +73,7 @@ impl Token {
         match bits >> KIND_SHIFT {
             0 => Self::Connection(ConnectionId { slot, generation }, Side::Client),
             1 => Self::Connection(ConnectionId { slot, generation }, Side::Server),
-            2 => Self::Listener(slot),
+            2 => Self::Port(slot),
             _ => Self::Wake,
         }
     }

@@ -20,13 +20,14 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
 use slab::Slab;
 
-use super::accept::Accepting;
-use super::connection::{Connection, Context, Ending, Verdict};
+use super::choose::Accepting;
+use super::connection::{Connection, Context, Ending, Place, Verdict};
 use super::shared::Shared;
 use super::stats::ResetReason;
-use super::table::Table;
+use super::table::{Port, Table};
 use super::timer::Timers;
 use super::token::{ConnectionId, Token};
+use super::undecided::Undecided;
 
 /// The shared buffer: what one read can bring.
 const BUFFER: usize = 64 * 1024;
@@ -42,16 +43,18 @@ pub(super) struct Worker {
     /// The adopted table, and its number.
     pub(super) table: Arc<Table>,
     pub(super) generation: u64,
-    /// By slot of the table.
+    /// By their numbers in the table.
+    pub(super) ports: Vec<Option<Arc<Port>>>,
     pub(super) listeners: Vec<Option<Accepting>>,
-    /// Listeners that wait for files or room, and until when.
+    /// Ports that wait for files or room, and until when.
     pub(super) paused: Vec<u32>,
     pub(super) resume_at: Option<Instant>,
-    /// Until then no listener accepts.
+    /// Until then no port accepts.
     pub(super) starved: bool,
     pub(super) now: Instant,
     connections: Slab<Connection>,
     started: u32,
+    undecided: Undecided,
     again: VecDeque<ConnectionId>,
     timers: Timers,
     buffer: Box<[u8]>,
@@ -74,6 +77,7 @@ impl Worker {
             shared,
             table: Arc::default(),
             generation: 0,
+            ports: Vec::new(),
             listeners: Vec::new(),
             paused: Vec::new(),
             resume_at: None,
@@ -81,6 +85,7 @@ impl Worker {
             now: Instant::now(),
             connections: Slab::new(),
             started: 0,
+            undecided: Undecided::default(),
             again: VecDeque::new(),
             timers: Timers::default(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
@@ -109,7 +114,7 @@ impl Worker {
             for event in &events {
                 match Token::from_data(event.data) {
                     Token::Wake => {}
-                    Token::Listener(slot) => self.accept(slot),
+                    Token::Port(slot) => self.accept(slot),
                     Token::Connection(id, side) => {
                         let flags = event.flags;
                         self.handle(id, |connection, context| {
@@ -171,15 +176,34 @@ impl Worker {
         }
     }
 
+    /// Takes over a connection whose client has to say first what it wants. When there are too many,
+    /// those go that are at it for longest.
+    pub(super) fn ask(&mut self, new: impl FnOnce(u32) -> Connection) {
+        let id = self.begin(new);
+        let shared = &self.shared;
+        // At most half of all connections, if twice as many as the limit are there.
+        let room = shared.limit.load(Relaxed) / (4 * shared.config.workers.get());
+        let limit = shared.config.undecided.min(room).max(1);
+        let connections = &self.connections;
+        let surplus = self.undecided.push(id, limit, |id| {
+            let connection = connections.get(id.slot as usize);
+            connection.is_some_and(|c| c.generation == id.generation && c.is_undecided())
+        });
+        for id in surplus {
+            self.end(id.slot as usize, Ending::Reset(ResetReason::Crowded));
+        }
+    }
+
     /// Takes over a new connection.
-    pub(super) fn begin(&mut self, new: impl FnOnce(u32) -> Connection) {
+    pub(super) fn begin(&mut self, new: impl FnOnce(u32) -> Connection) -> ConnectionId {
         let entry = self.connections.vacant_entry();
         let id = ConnectionId::new(entry.key(), self.started);
         self.started = self.started.wrapping_add(1);
         let connection = entry.insert(new(id.generation));
         self.shared.open.fetch_add(1, Relaxed);
-        connection.stats.shard(self.index).open.fetch_add(1, Relaxed);
+        connection.owner.stats.shard(self.index).open.fetch_add(1, Relaxed);
         self.handle(id, Connection::start);
+        id
     }
 
     /// Lets a connection do something and obeys what it says. Events of connections that ended
@@ -218,7 +242,8 @@ impl Worker {
         match verdict {
             Verdict::Wait => {}
             Verdict::Arm(at) => self.timers.arm(at, id),
-            Verdict::Choose(name) => self.choose_for(id, name.as_deref()),
+            Verdict::Choose(name) => self.choose_for(id, name),
+            Verdict::Pick(name) => self.pick_for(id, name.as_deref()),
             Verdict::Again if connection.queued => {}
             Verdict::Again => {
                 connection.queued = true;
@@ -228,17 +253,28 @@ impl Worker {
         }
     }
 
-    /// A client said which name it means: finds out what that is.
-    fn choose_for(&mut self, id: ConnectionId, name: Option<&str>) {
-        let Some(by) = self.connections.get(id.slot as usize).map(|c| c.listener) else { return };
-        let choice = self.choose(by, name);
-        let before = self.connections.get(id.slot as usize).map(|c| Arc::clone(&c.stats));
-        if let (Ok(choice), Some(before)) = (&choice, before) {
-            // It counts where it belongs.
-            before.shard(self.index).open.fetch_sub(1, Relaxed);
-            choice.stats().shard(self.index).open.fetch_add(1, Relaxed);
+    /// A client said which name it means: finds the listener, and the connection counts there.
+    fn choose_for(&mut self, id: ConnectionId, name: Option<String>) {
+        let place = self.connections.get(id.slot as usize).map(|c| c.owner.place);
+        let Some(Place::Port(port)) = place else { return };
+        let (owner, terms) = self.choose(port, name.as_deref());
+        if let (Some(owner), Some(connection)) = (owner, self.connections.get_mut(id.slot as usize))
+        {
+            connection.owner.stats.shard(self.index).open.fetch_sub(1, Relaxed);
+            let shard = owner.stats.shard(self.index);
+            shard.accepted.fetch_add(1, Relaxed);
+            shard.open.fetch_add(1, Relaxed);
+            connection.owner = owner;
         }
-        self.handle(id, |connection, context| connection.chosen(choice, context));
+        self.handle(id, |connection, context| connection.chosen(terms, name, context));
+    }
+
+    /// A client is ready to be connected to what its listener has for a name.
+    fn pick_for(&mut self, id: ConnectionId, name: Option<&str>) {
+        let place = self.connections.get(id.slot as usize).map(|c| c.owner.place);
+        let Some(Place::Listener(listener)) = place else { return };
+        let pick = self.pick(listener, name);
+        self.handle(id, |connection, context| connection.picked(pick, context));
     }
 
     /// Resets the connections for which there is a reason.
@@ -256,16 +292,14 @@ impl Worker {
     fn end(&mut self, slot: usize, ending: Ending) {
         let connection = self.connections.remove(slot);
         self.shared.open.fetch_sub(1, Relaxed);
-        let shard = connection.stats.shard(self.index);
+        let shard = connection.owner.stats.shard(self.index);
         shard.open.fetch_sub(1, Relaxed);
-        if let Ending::Refused(_) = ending {
-            shard.reset(ResetReason::NoName);
+        match ending {
+            Ending::Orderly => {}
+            Ending::Reset(reason) | Ending::Refused(reason) => shard.reset(reason),
         }
-        if let Ending::Reset(reason) = ending {
-            shard.reset(reason);
-            if reason == ResetReason::OutOfFiles {
-                self.starve();
-            }
+        if ending == Ending::Reset(ResetReason::OutOfFiles) {
+            self.starve();
         }
         connection.close(ending);
     }

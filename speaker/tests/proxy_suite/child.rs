@@ -79,3 +79,10 @@ fn again(file: &mut File) -> String {
     file.read_to_string(&mut text).unwrap();
     text
 }
+
+/// Anonymous memory of this process, in bytes.
+pub(crate) fn resident_anonymous() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}

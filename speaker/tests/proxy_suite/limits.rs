@@ -281,19 +281,12 @@ fn child_memory_per_idle_pair() {
         }
     };
     open(WARM);
-    let before = resident_anonymous();
+    let before = child::resident_anonymous();
     open(PAIRS - WARM);
     assert_eq!(counters(&proxy).open, PAIRS as u64);
-    let per_pair = resident_anonymous().saturating_sub(before) / (PAIRS - WARM) as u64;
+    let per_pair = child::resident_anonymous().saturating_sub(before) / (PAIRS - WARM) as u64;
     println!("user space memory per idle pair: {per_pair} bytes");
     assert!(per_pair <= 1024, "{per_pair} bytes per pair");
-}
-
-/// Anonymous memory of this process, in bytes.
-fn resident_anonymous() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 #[test]

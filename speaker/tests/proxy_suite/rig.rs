@@ -264,7 +264,7 @@ pub(crate) fn pattern(seed: u64, offset: u64, buffer: &mut [u8]) {
 }
 
 /// Sends `length` bytes of the pattern.
-pub(crate) fn send_pattern(stream: &mut TcpStream, seed: u64, length: u64) {
+pub(crate) fn send_pattern(stream: &mut impl Write, seed: u64, length: u64) {
     let mut buffer = vec![0; 64 * 1024];
     let mut sent = 0;
     while sent < length {
@@ -273,17 +273,30 @@ pub(crate) fn send_pattern(stream: &mut TcpStream, seed: u64, length: u64) {
         stream.write_all(&buffer[..size]).unwrap();
         sent += size as u64;
     }
+    stream.flush().unwrap();
 }
 
 /// Reads the pattern to the end of the stream; sleeps `pause` after every read.
-pub(crate) fn receive_pattern(stream: &mut TcpStream, seed: u64, pause: Duration) -> u64 {
+pub(crate) fn receive_pattern(stream: &mut impl Read, seed: u64, pause: Duration) -> u64 {
+    let (received, end) = receive(stream, seed, pause);
+    end.unwrap();
+    received
+}
+
+/// The same up to the end or a failure.
+pub(crate) fn receive(
+    stream: &mut impl Read,
+    seed: u64,
+    pause: Duration,
+) -> (u64, std::io::Result<()>) {
     let (mut buffer, mut expected) = (vec![0; 256 * 1024], vec![0; 256 * 1024]);
     let mut received = 0;
     loop {
-        let read = stream.read(&mut buffer).unwrap();
-        if read == 0 {
-            return received;
-        }
+        let read = match stream.read(&mut buffer) {
+            Ok(0) => return (received, Ok(())),
+            Ok(read) => read,
+            Err(error) => return (received, Err(error)),
+        };
         pattern(seed, received, &mut expected[..read]);
         assert!(buffer[..read] == expected[..read], "bytes differ after {received}");
         received += read as u64;

@@ -2,7 +2,8 @@
 
 use super::render;
 use crate::status::report::{
-    BackendStatus, EndpointStatus, ListenerStatus, Problem, RouteStatus, StatusReport, VipStatus,
+    BackendStatus, EndpointStatus, ListenerStatus, PortStatus, Problem, RouteStatus, StatusReport,
+    VipStatus,
 };
 
 fn endpoint(address: &str, healthy: bool, state: &str) -> EndpointStatus {
@@ -30,7 +31,18 @@ fn vip(address: &str, listeners: Vec<ListenerStatus>) -> VipStatus {
         gateway: "Gateway default/web".to_owned(),
         pool: "lan".to_owned(),
         listeners,
+        ports: Vec::new(),
     }
+}
+
+#[test]
+fn what_is_undecided_shows_at_the_port() {
+    let mut vip = vip("10.0.0.9", vec![listener("web", 443)]);
+    vip.ports = vec![PortStatus { port: 443, accepted: 9, undecided: 1, ended: 1 }];
+    let text = render(&report(vec![vip]), false);
+    let port =
+        "port :443  9 accepted, 1 have not said yet which listener they mean, 1 ended before";
+    assert!(text.contains(port), "{text}");
 }
 
 fn report(vips: Vec<VipStatus>) -> StatusReport {

@@ -12,7 +12,7 @@ fn tokens_survive_the_round_trip() {
             }
         }
     }
-    for token in [Token::Wake, Token::Listener(0), Token::Listener(u32::MAX)] {
+    for token in [Token::Wake, Token::Port(0), Token::Port(u32::MAX)] {
         assert_eq!(Token::from_data(token.data()), token);
     }
 }

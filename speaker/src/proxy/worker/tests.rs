@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Service, Target};
 
-use super::{Connection, ConnectionId, Shared, Verdict, Worker};
+use super::{Connection, ConnectionId, Place, Shared, Verdict, Worker};
 use crate::proxy::config::Config;
 use crate::proxy::connect::Dial;
+use crate::proxy::connection::Owner;
 use crate::proxy::control::Control;
 use crate::proxy::stats::{ListenerStats, ResetReason};
 use crate::proxy::table::{Endpoints, Forward};
@@ -49,13 +50,10 @@ fn connection(worker: &mut Worker, server: SocketAddr) -> (ConnectionId, TcpStre
     let forward = Arc::new(Forward::new(&target("r", server), &mut Endpoints::default()));
     let (route, stats) = (Arc::clone(&forward.route), Arc::new(ListenerStats::new(1)));
     let dial = Dial::new(forward, 0, 0, Instant::now());
-    let mut generation = 0;
-    worker.begin(|new| {
-        generation = new;
-        Connection::new(accepted.into(), dial, new, 0, stats, route)
-    });
-    let (slot, _) = worker.connections.iter().find(|(_, c)| c.generation == generation).unwrap();
-    (ConnectionId::new(slot, generation), client)
+    let owner = Owner { place: Place::Listener(0), stats };
+    let id = worker
+        .begin(|generation| Connection::dialling(accepted.into(), generation, owner, dial, route));
+    (id, client)
 }
 
 /// Each of a hundred panics closes the connection that it met and nothing else.
@@ -67,7 +65,7 @@ fn a_panic_closes_its_connection_and_not_the_worker() {
     let (bystander, _client) = connection(&mut worker, address);
     for round in 0..100 {
         let (id, mut client) = connection(&mut worker, address);
-        let stats = Arc::clone(&worker.connections[id.slot as usize].stats);
+        let stats = Arc::clone(&worker.connections[id.slot as usize].owner.stats);
         worker.handle(id, |_, _| panic!("injected"));
         assert_eq!(worker.connections.len(), 1, "round {round}");
         assert_eq!(stats.snapshot().resets[&ResetReason::Panic], 1);
