@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_object_goes_with_the_first_of_its_failed_listeners_that_has_no_room() {
-        let gateway = |n: u32| ObjectKey::new("default", &format!("gateway-{n}"));
+        let gateway = |n: u32| ObjectKey::new("default", format!("gateway-{n}"));
         let planned = |n: u32| PlannedObject {
             object: ObjectRef::new(Kind::Gateway, gateway(n)),
             generation: 1,

@@ -1,7 +1,6 @@
 //! What is wrong with a pool beside others no rule of its own can tell: the controller says it.
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
 use vipgate_lab::{Result, eventually};
 
 use crate::site::{SOON, Site};
@@ -24,20 +23,19 @@ pub(super) fn what_is_wrong_beside_others_is_a_condition(site: &Site) -> Result<
     ];
     site.apply(&pools.join("---\n"));
     // Namespace, name, then the columns FREE, FREE IPV6 and REASON, then a part of the message.
-    let most = i64::MAX.to_string();
     let expected = [
-        ("default", "a", "8", "0", "Accepted", "its addresses are given out"),
-        ("default", "b", "4", &most, "Overlapping", "10.77.0.204-10.77.0.207 is in a too"),
-        ("default", "c", "0", "0", "Invalid", "all that it could give out is in a already"),
-        ("default", "d", "0", "0", "Invalid", "no address is left"),
-        ("vipgate-system", "a", "0", "0", "Invalid", "\"default\" has a pool of this name"),
+        ("default", "a", 8, 0, "Accepted", "its addresses are given out"),
+        ("default", "b", 4, i64::MAX, "Overlapping", "10.77.0.204-10.77.0.207 is in a too"),
+        ("default", "c", 0, 0, "Invalid", "all that it could give out is in a already"),
+        ("default", "d", 0, 0, "Invalid", "no address is left"),
+        ("vipgate-system", "a", 0, 0, "Invalid", "\"default\" has a pool of this name"),
     ];
     for (namespace, name, free, free_v6, reason, message) in expected {
         eventually(SOON, || {
             let pool = site.cluster.get(["pool", name, "--namespace", namespace])?;
             let status = &pool["status"];
-            ensure!(status["availableIPv4"].to_string() == free, "{status}");
-            ensure!(status["availableIPv6"].to_string() == free_v6, "{status}");
+            ensure!(status["availableIPv4"] == free, "{status}");
+            ensure!(status["availableIPv6"] == free_v6, "{status}");
             let condition = &status["conditions"][0];
             ensure!(condition["type"] == "Accepted" && condition["reason"] == reason, "{status}");
             ensure!(condition["observedGeneration"] == pool["metadata"]["generation"], "{status}");
@@ -52,6 +50,6 @@ pub(super) fn what_is_wrong_beside_others_is_a_condition(site: &Site) -> Result<
     // What is mended is well again.
     site.apply(&pool("default", "d", "{addresses: [10.78.0.0/30], exclusions: [10.78.0.0]}"));
     let mended = site.condition("pool", "d", "Accepted", "True/Accepted");
-    ensure!(mended["status"]["availableIPv4"] == Value::from(3), "{mended}");
+    ensure!(mended["status"]["availableIPv4"] == 3, "{mended}");
     Ok(())
 }
