@@ -51,7 +51,9 @@ pub use worker::Worker;
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// The API server closes its watches and answers what is under way before it ends.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-const KUBECTL_TIMEOUT: Duration = Duration::from_secs(30);
+/// For one that hangs. The CRDs of Gateway API, or hundreds of objects, take half a minute where twenty
+/// programs share a core; nothing is measured by it.
+const KUBECTL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running cluster. It ends, and its data goes away, when it is dropped.
 #[derive(Debug)]
@@ -186,7 +188,7 @@ impl Cluster {
     /// Runs kubectl as one who may do everything, and returns what it printed.
     ///
     /// # Errors
-    /// When it fails or does not end within 30 s; with what it printed.
+    /// When it fails or does not end within two minutes; with what it printed.
     pub fn kubectl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
         self.node.run_within(KUBECTL_TIMEOUT, self.kubectl_as(&self.kubeconfig, arguments))
     }

@@ -94,6 +94,8 @@ pub(super) fn api_server(programs: &Programs, places: &Places) -> Program {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
             "--allow-privileged".to_owned(),
+            // As on OpenShift: who makes an owner wait for its object must have a right on the owner.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned(),
             // A new Node is ready when it says so: nobody here would take the taint away.
             "--disable-admission-plugins=TaintNodesByCondition".to_owned(),
             // Without it, a stop waits up to a minute for clients that keep their watches.
