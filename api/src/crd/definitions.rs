@@ -209,7 +209,7 @@ fn speaker() -> Definition {
                 "Failed Listener",
                 "string",
                 ".status.failedListeners[0].name",
-                "The first listener that could not be bound.",
+                "The first listener that is not served in full.",
             ),
             Column::new("Error", "string", ".status.errors[0]", "What went wrong last."),
             AGE,
@@ -217,7 +217,7 @@ fn speaker() -> Definition {
                 "Failure",
                 "string",
                 ".status.failedListeners[0].message",
-                "Why that listener could not be bound.",
+                "What is amiss with that listener.",
             )
             .wide(),
             Column::new("VIPs", "string", ".status.vips", "Every VIP with its state.").wide(),
