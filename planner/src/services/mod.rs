@@ -123,7 +123,6 @@ fn service_want(
         sharing: annotations.sharing(traffic),
         adopt: status_addresses(&stored.object),
     };
-    let notes = notes.into_iter().map(|note| format!("{}: {note}", want.user)).collect();
     ServiceWant { want, classless, notes }
 }
 

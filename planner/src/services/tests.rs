@@ -148,11 +148,11 @@ fn contradictions_are_noted() {
     assert_eq!(
         want.notes,
         [
-            "Service default/x: annotation metallb.io/address-pool says \"newer\", but \
+            "annotation metallb.io/address-pool says \"newer\", but \
              vipgate.dev/address-pool says \"ours\", which counts: remove one",
-            "Service default/x: annotation metallb.universe.tf/address-pool says \"old\", but \
+            "annotation metallb.universe.tf/address-pool says \"old\", but \
              vipgate.dev/address-pool says \"ours\", which counts: remove one",
-            "Service default/x: spec.loadBalancerIP says 10.0.0.9, but annotation \
+            "spec.loadBalancerIP says 10.0.0.9, but annotation \
              metallb.io/loadBalancerIPs says \"10.0.0.1\", which counts: remove one",
         ]
     );

@@ -53,7 +53,7 @@ fn user(name: &str) -> ObjectRef {
 }
 
 fn vip_user(name: &str) -> VipUser {
-    VipUser { object: user(name), ports: Vec::new() }
+    VipUser { object: user(name), ports: Vec::new(), terms: None }
 }
 
 fn age(place: usize) -> Age {
