@@ -3,7 +3,7 @@
 //! By default they are ours, unless another LoadBalancer controller shows itself:
 //!
 //! * The API server serves the API group of one ([`RIVALS`]), so it is installed, or was.
-//! * A Service without a class carries the mark of one ([`MARKS`]): kube-vip, Cilium and cloud
+//! * A Service without a class carries the mark of one (`MARKS`): kube-vip, Cilium and cloud
 //!   controllers (k3s has one: ServiceLB) have no API group of their own that would tell.
 //! * A Service without a class has an address that none of our pools has, and another field manager
 //!   wrote it there.
@@ -11,8 +11,8 @@
 //! (A Service with an address that a pool of ours has is no evidence: address and marks may be left
 //! from a controller that vipgate replaces; the address is taken over.)
 //!
-//! All this is what the API says; whether such a controller runs is not looked for. Once a Service
-//! gave evidence, that stays the evidence for as long as this process runs: what it stood on may be ours by
+//! All this is what the API says; whether such a controller runs is not looked for. Once a Service gave
+//! evidence, that stays the evidence for as long as this process runs: what it stood on may be ours by
 //! now. Who knows better says so: `--classless take` or `leave`.
 
 use std::collections::BTreeSet;

@@ -26,8 +26,7 @@ impl IpMode {
         match (major.parse::<u32>(), digits.parse::<u32>()) {
             (Ok(1), Ok(0..=29)) => Self::Dropped,
             (Ok(1), Ok(30..=31)) => Self::Unsure,
-            (Ok(1), Ok(_)) => Self::Kept,
-            (Ok(2..), _) => Self::Kept,
+            (Ok(1), Ok(_)) | (Ok(2..), _) => Self::Kept,
             _ => Self::Unsure,
         }
     }

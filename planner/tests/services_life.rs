@@ -53,7 +53,8 @@ fn service() -> impl Strategy<Value = Edit> {
     let who = select(NAMES.to_vec());
     (who, families, ports, key, names, (pool, policy, kind, app)).prop_map(
         |(name, (families, dual), ports, key, named, (pool, policy, (kind, class), app))| {
-            let ports: Vec<_> = ports.iter().map(|p| json!({"port": p, "protocol": "TCP"})).collect();
+            let ports: Vec<_> =
+                ports.iter().map(|p| json!({"port": p, "protocol": "TCP"})).collect();
             let annotations = json!({"metallb.io/allow-shared-ip": key,
                 "metallb.io/loadBalancerIPs": named, "metallb.io/address-pool": pool});
             let service = json!({"kind": "Service",

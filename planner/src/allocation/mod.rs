@@ -95,15 +95,17 @@ pub struct Addresses {
 /// in `wants` are kept. With `release` true they end, and their addresses are free again.
 ///
 /// New claims start unpublished. Cost: n log n in the number of claims and wants.
-pub fn allocate(
+pub fn allocate<'a>(
     pools: &Pools,
-    wants: &[Want],
+    wants: impl IntoIterator<Item = &'a Want>,
     claims: &Claims,
     foreign: &Foreign,
     node_addresses: &BTreeSet<IpAddr>,
     release: bool,
 ) -> Allocation {
-    run(&Ground { pools, foreign, node_addresses, announced: ANNOUNCED }, wants, claims, release)
+    let wants: Vec<_> = wants.into_iter().collect();
+    let ground = Ground { pools, foreign, node_addresses, announced: ANNOUNCED };
+    run(&ground, wants, claims, release)
 }
 
 /// Addresses as the claims say, in the order of their bytes: for whoever does not decide.
@@ -119,18 +121,17 @@ pub fn follow(claims: &Claims) -> Allocation {
 
 fn run<'a>(
     ground: &'a Ground<'a>,
-    wants: &'a [Want],
+    mut wants: Vec<&'a Want>,
     claims: &Claims,
     release: bool,
 ) -> Allocation {
-    let mut ledger = Ledger::new(ground, wants);
+    let mut ledger = Ledger::new(ground, &wants);
     let mut by_user: BTreeMap<&ObjectRef, Vec<(IpAddr, &Claim)>> = BTreeMap::new();
     for (address, claim) in &claims.0 {
         for user in &claim.users {
             by_user.entry(&user.object).or_default().push((*address, claim));
         }
     }
-    let mut wants: Vec<_> = wants.iter().collect();
     wants.sort_by_key(|want| (&want.age, &want.user));
 
     let own: Vec<_> =

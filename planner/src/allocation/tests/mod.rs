@@ -260,7 +260,7 @@ impl Setup {
             node_addresses: &self.node_addresses,
             announced: self.announced,
         };
-        run(&ground, &self.wants, &self.claims, self.release)
+        run(&ground, self.wants.iter().collect(), &self.claims, self.release)
     }
 
     /// The same, with all that came out told to clients.
