@@ -60,9 +60,7 @@ pub struct VipUser {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub ports: Vec<PortUse>,
-    /// On which terms it shares the address: a digest of its key and of where its traffic may go;
-    /// absent when it does not share. Where users get on no more, the one leaves whose ports or terms
-    /// are not these any more.
+    /// Digest of the terms on which it shares the address; absent when it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub terms: Option<String>,

@@ -37,7 +37,8 @@ pub struct Traffic {
     pub selector: Labels,
 }
 
-/// The most users that one address has: more would not fit into a VirtualIP.
+/// The most users that one address has. Its claim is one object, and has to stay small enough to be
+/// written: one that cannot be written keeps the controller from writing anything else.
 pub(super) const MOST_USERS: usize = 64;
 
 /// The most ports with which somebody shares. Whoever has more has an address alone; its claim holds

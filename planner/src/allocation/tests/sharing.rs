@@ -163,7 +163,7 @@ fn services_come_together_and_part_as_their_policies_say() {
     }
 }
 
-/// More would not fit into a VirtualIP, and a claim that cannot be written stops everybody.
+/// A claim that is too large to be written stops everybody.
 #[test]
 fn an_address_has_no_more_users_and_ports_than_a_claim_can_hold() {
     let member = |n: u16| sharing(service(&format!("s{n:03}"), &[V4]), "k", &[n + 1]);
