@@ -3,17 +3,24 @@
 //! By default they are ours, unless another LoadBalancer controller shows itself:
 //!
 //! * The API server serves the API group of one ([`RIVALS`]), so it is installed, or was.
+//! * A Service without a class carries the mark of one (`MARKS`): kube-vip, Cilium and cloud
+//!   controllers (k3s has one: ServiceLB) have no API group of their own that would tell.
 //! * A Service without a class has an address that none of our pools has, and another field manager
-//!   wrote it there. (An address that a pool of ours has is no evidence: it may be left from a
-//!   controller that vipgate replaces, and is taken over.)
+//!   wrote it there.
 //!
-//! Both are what the API says; whether such a controller runs is not looked for. Once an address was
-//! seen, that stays the evidence for as long as this process runs: what it stood on may be ours by
+//! (A Service with an address that a pool of ours has is no evidence: address and marks may be left
+//! from a controller that vipgate replaces; the address is taken over.)
+//!
+//! All this is what the API says; whether such a controller runs is not looked for. Once a Service gave
+//! evidence, that stays the evidence for as long as this process runs: what it stood on may be ours by
 //! now. Who knows better says so: `--classless take` or `leave`.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use vipgate_api::k8s::Service;
 use vipgate_api::vipgate::AddressRange;
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 use vipgate_planner::World;
@@ -24,6 +31,53 @@ use crate::writer::MANAGER;
 /// API groups of programs that serve Services without a class, and nothing else.
 pub const RIVALS: [(&str, &str); 3] =
     [("metallb.io", "MetalLB"), ("purelb.io", "PureLB"), ("network.openelb.io", "OpenELB")];
+
+/// What a program leaves on a Service that it serves.
+enum Mark {
+    /// An annotation.
+    Annotation(&'static str),
+    /// A finalizer.
+    Finalizer(&'static str),
+    /// A condition in its status.
+    Condition(&'static str),
+}
+
+/// Marks, and who leaves them.
+const MARKS: [(Mark, &str); 3] = [
+    (Mark::Annotation("kube-vip.io/vipHost"), "kube-vip"),
+    (Mark::Condition("cilium.io/IPAMRequestSatisfied"), "Cilium (LB IPAM)"),
+    (
+        Mark::Finalizer("service.kubernetes.io/load-balancer-cleanup"),
+        "a cloud controller (on k3s: ServiceLB)",
+    ),
+];
+
+impl Mark {
+    fn is_on(&self, service: &Service) -> bool {
+        let metadata = &service.metadata;
+        match self {
+            Self::Annotation(name) => {
+                metadata.annotations.as_ref().is_some_and(|all| all.contains_key(*name))
+            }
+            Self::Finalizer(name) => metadata.finalizers.iter().flatten().any(|f| f == name),
+            Self::Condition(name) => {
+                let status = service.status.iter();
+                let mut all = status.flat_map(|status| status.conditions.iter().flatten());
+                all.any(|condition| condition.type_ == *name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Annotation(name) => write!(f, "the annotation {name}"),
+            Self::Finalizer(name) => write!(f, "the finalizer {name}"),
+            Self::Condition(name) => write!(f, "the condition {name}"),
+        }
+    }
+}
 
 /// What is wanted of Services without a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,10 +132,16 @@ pub fn at_work<'a>(
         let spec = stored.object.spec.as_ref()?;
         let is_classless =
             spec.type_.as_deref() == Some("LoadBalancer") && spec.load_balancer_class.is_none();
-        let address = status_addresses(&stored.object)
-            .into_iter()
-            .find(|address| is_classless && !ranges.iter().any(|range| range.contains(*address)))?;
+        let addresses = status_addresses(&stored.object);
+        let is_ours = |address: &IpAddr| ranges.iter().any(|range| range.contains(*address));
+        if !is_classless || addresses.iter().any(is_ours) {
+            return None;
+        }
         let object = ObjectRef { kind: Kind::Service, key: ObjectKey::clone(key) };
+        if let Some((mark, program)) = MARKS.iter().find(|(mark, _)| mark.is_on(&stored.object)) {
+            return Some(format!("{program} serves {object}, which has {mark}"));
+        }
+        let address = addresses.first()?;
         let manager = writer(&object)?;
         Some(format!("field manager {manager:?} gave {object} the address {address}, of no pool"))
     })
@@ -99,7 +159,7 @@ pub fn writer_of_addresses(managers: &[ManagedFieldsEntry]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
     use vipgate_api::{Age, Object};
 
     use super::*;
@@ -148,6 +208,88 @@ mod tests {
         for text in [installed, at_work] {
             assert!(text.contains("vipgate.dev/service") && text.contains("--classless take"));
         }
+    }
+
+    /// A Service without a class as each of these programs leaves it, and how they are called.
+    fn marked() -> [(Value, &'static str); 3] {
+        let service = |metadata: Value, status: Value| {
+            let mut service = json!({"metadata": {"name": "web", "namespace": "default"},
+                "spec": {"type": "LoadBalancer"}, "status": status});
+            for (name, value) in metadata.as_object().unwrap() {
+                service["metadata"][name] = value.clone();
+            }
+            service
+        };
+        let elsewhere = json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}});
+        [
+            (
+                service(
+                    json!({"annotations": {"kube-vip.io/loadbalancerIPs": "198.51.100.7",
+                        "kube-vip.io/vipHost": "node-1"},
+                        "labels": {"implementation": "kube-vip"}}),
+                    elsewhere.clone(),
+                ),
+                "kube-vip serves Service default/web, which has the annotation kube-vip.io/vipHost",
+            ),
+            (
+                service(
+                    json!({}),
+                    json!({"loadBalancer": {}, "conditions": [{
+                        "type": "cilium.io/IPAMRequestSatisfied", "status": "False",
+                        "reason": "no_pool", "message": "There are no enabled pools",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}),
+                ),
+                "Cilium (LB IPAM) serves Service default/web, which has the condition \
+                 cilium.io/IPAMRequestSatisfied",
+            ),
+            (
+                service(
+                    json!({"finalizers": ["service.kubernetes.io/load-balancer-cleanup"]}),
+                    elsewhere,
+                ),
+                "a cloud controller (on k3s: ServiceLB) serves Service default/web, which has the \
+                 finalizer service.kubernetes.io/load-balancer-cleanup",
+            ),
+        ]
+    }
+
+    fn holding(service: Value) -> World {
+        let mut world = world("192.0.2.7", Some("example.com/lb"));
+        world.apply(Object::from_json(Kind::Service, service).unwrap(), Age::default());
+        world
+    }
+
+    #[test]
+    fn the_marks_of_other_programs_are_evidence() {
+        for (service, expected) in marked() {
+            let evidence = at_work(&holding(service.clone()), |_| None);
+            assert_eq!(evidence.as_deref(), Some(expected));
+            let left = text(decide(Setting::Auto, &BTreeSet::new(), evidence.as_deref()));
+            assert!(left.contains(expected) && left.contains("--classless take"), "{left}");
+            let taken = decide(Setting::Take, &BTreeSet::new(), evidence.as_deref());
+            assert_eq!(taken, Classless::Take);
+            // Of a class, or with an address of a pool of ours: somebody else's, or left behind.
+            let mut of_a_class = service.clone();
+            of_a_class["spec"]["loadBalancerClass"] = "example.com/lb".into();
+            assert_eq!(at_work(&holding(of_a_class), |_| None), None);
+            let mut left_behind = service;
+            left_behind["status"]["loadBalancer"] = json!({"ingress": [{"ip": "192.0.2.7"}]});
+            assert_eq!(at_work(&holding(left_behind), |_| None), None);
+        }
+    }
+
+    #[test]
+    fn installed_programs_are_evidence() {
+        for (group, name) in RIVALS {
+            let left = text(decided(Setting::Auto, &[group], &World::default()));
+            assert!(
+                left.contains(&format!("{name} is installed (the API group {group}")),
+                "{left}"
+            );
+        }
+        // Cilium and k3s serve these whether they give addresses to Services or not.
+        let silent = ["cilium.io", "k3s.cattle.io", "helm.cattle.io"];
+        assert_eq!(decided(Setting::Auto, &silent, &World::default()), Classless::Take);
     }
 
     #[test]

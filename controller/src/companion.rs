@@ -92,8 +92,8 @@ pub fn changes(
     changes
 }
 
-/// The statuses of companions: the addresses that clients of the Gateway may use; none where the
-/// API server does not keep `ipMode` (before 1.30), because kube-proxy would capture them.
+/// The statuses of companions: the addresses that clients of the Gateway may use; none where it is not
+/// known that the API server keeps `ipMode` ([`crate::ip_mode`]), because kube-proxy would capture them.
 pub fn statuses(
     world: &World,
     statuses: &Statuses,

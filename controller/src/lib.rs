@@ -23,6 +23,7 @@ pub mod fights;
 pub mod foreign;
 mod hash;
 pub mod index;
+pub mod ip_mode;
 pub mod leader;
 pub mod merge;
 pub mod watch;

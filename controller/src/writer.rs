@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use vipgate_api::{Kind, ObjectRef};
 
 use crate::fights::rival;
+use crate::ip_mode::IpMode;
 use crate::leader::Gate;
 
 /// Name of the field manager of everything that the controller writes.
@@ -77,6 +78,28 @@ impl Writer {
         resource_version: &str,
         status: &Value,
     ) -> Written {
+        self.put_status(object, version, resource_version, status, false).await
+    }
+
+    /// What the API server would make of a status; nothing is written.
+    pub async fn try_status(
+        &self,
+        object: &ObjectRef,
+        version: &str,
+        resource_version: &str,
+        status: &Value,
+    ) -> Written {
+        self.put_status(object, version, resource_version, status, true).await
+    }
+
+    async fn put_status(
+        &self,
+        object: &ObjectRef,
+        version: &str,
+        resource_version: &str,
+        status: &Value,
+        dry_run: bool,
+    ) -> Written {
         if !self.gate.is_open() {
             return Written::Closed;
         }
@@ -90,7 +113,8 @@ impl Writer {
             Ok(patch) => Patch::<()>::Json(patch),
             Err(error) => return Written::Failed(error.to_string()),
         };
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let field_manager = Some(MANAGER.to_owned());
+        let params = PatchParams { dry_run, field_manager, ..Default::default() };
         let api = self.api(object.kind, version, &object.key.namespace);
         let request = api.patch_status(&object.key.name, &params, &patch);
         answer(request, object, "update the status of").await
@@ -103,6 +127,17 @@ impl Writer {
     pub async fn groups(&self) -> kube::Result<BTreeSet<String>> {
         let list = self.client.list_api_groups().await?;
         Ok(list.groups.into_iter().map(|group| group.name).collect())
+    }
+
+    /// What the version of the API server tells of `ipMode`; that it is open, when it tells none.
+    pub async fn ip_mode(&self) -> IpMode {
+        match self.client.apiserver_version().await {
+            Ok(version) => IpMode::of_version(&version.major, &version.minor),
+            Err(error) => {
+                tracing::debug!(%error, "the version of the API server cannot be read");
+                IpMode::Unsure
+            }
+        }
     }
 
     /// Who else writes an object, if that can be learned.

@@ -23,6 +23,7 @@
 //! What always holds: the outcome depends on the inputs as they are, never on the way they came
 //! about, except for what the claims remember.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub struct Planner {
     environment: Environment,
 
     services: Layer<Services>,
+    read_services: services::Reader,
     admission: Layer<Admission>,
     certificates: Layer<Certificates>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
@@ -355,7 +357,7 @@ impl Planner {
     /// Without a cluster nobody forwards for a Service, and a speaker takes the claims as they are.
     fn run_services(&mut self) {
         let refreshed = self.services.refresh(|| match self.role {
-            Role::Controller => services::admit(&self.world.services),
+            Role::Controller => self.read_services.admit(&self.world.services),
             Role::Standalone | Role::Speaker => Services::default(),
         });
         if refreshed {
@@ -381,14 +383,14 @@ impl Planner {
             let services = self.services.value();
             let claims = match self.release {
                 true => still_owned(&self.claims, admission, services),
-                false => self.claims.clone(),
+                false => Cow::Borrowed(&self.claims),
             };
             let (pools, _) = self.pools.value().as_ref();
             let node = &addresses_of(&self.node) | &self.reserved;
             // The claims that end are gone already; those of a Gateway that is refused for now
             // are not among the wants, and stay.
             let wants = wants(admission, services, &self.classless, &claims);
-            allocation::allocate(pools, &wants, &claims, &self.foreign, &node, false)
+            allocation::allocate(pools, wants, &claims, &self.foreign, &node, false)
         });
         self.claims.clone_from(&self.allocation.value().claims);
         if changed {
@@ -459,7 +461,11 @@ impl Planner {
 
 /// The claims whose Gateway is there. One that is refused for now, or has lost its class, keeps
 /// its address: a mistake in a manifest must not cost the address that clients know.
-fn still_owned(claims: &Claims, admission: &Admission, services: &Services) -> Claims {
+fn still_owned<'a>(
+    claims: &'a Claims,
+    admission: &Admission,
+    services: &Services,
+) -> Cow<'a, Claims> {
     let is_there = |user: &VipUser| {
         let VipUser { object: ObjectRef { kind, key }, .. } = user;
         match kind {
@@ -467,28 +473,32 @@ fn still_owned(claims: &Claims, admission: &Admission, services: &Services) -> C
             _ => admission.gateways.contains_key(key) || admission.classless.contains_key(key),
         }
     };
+    let is_whole = |claim: &Claim| !claim.users.is_empty() && claim.users.iter().all(is_there);
+    if claims.0.values().all(is_whole) {
+        return Cow::Borrowed(claims);
+    }
     let owned = claims.0.iter().map(|(address, claim)| {
         let users = claim.users.iter().filter(|user| is_there(user)).cloned().collect();
         (*address, Claim { users, ..claim.clone() })
     });
-    Claims(owned.filter(|(_, claim)| !claim.users.is_empty()).collect())
+    Cow::Owned(Claims(owned.filter(|(_, claim)| !claim.users.is_empty()).collect()))
 }
 
 /// Everybody who needs addresses. A Service without a class that is left to another program is among
 /// them only if it has an address of ours.
-fn wants(
-    admission: &Admission,
-    services: &Services,
+fn wants<'a>(
+    admission: &'a Admission,
+    services: &'a Services,
     classless: &Classless,
     claims: &Claims,
-) -> Vec<Want> {
+) -> Vec<&'a Want> {
     let users = claims.0.values().flat_map(|claim| &claim.users);
     let have: BTreeSet<&ObjectRef> = users.map(|user| &user.object).collect();
     let of_services = services.wants.values().filter(|service| {
         !service.classless || *classless == Classless::Take || have.contains(&service.want.user)
     });
     let of_services = of_services.map(|service| &service.want);
-    admission.wants.iter().chain(of_services).cloned().collect()
+    admission.wants.iter().chain(of_services).collect()
 }
 
 fn addresses_of(node: &Node) -> BTreeSet<IpAddr> {

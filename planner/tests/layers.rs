@@ -200,7 +200,7 @@ fn claims_are_told_once() {
 #[test]
 fn claims_of_absent_gateways_end_on_release_only() {
     let object = ObjectRef::new(Kind::Gateway, ObjectKey::new("default", "gone"));
-    let users = vec![VipUser { object, ports: Vec::new() }];
+    let users = vec![VipUser { object, ports: Vec::new(), terms: None }];
     let claim = Claim { pool: "lan".to_owned(), users, origin: Origin::Chosen, published: true };
     let gone = address("10.0.0.109");
     let mut planner = Planner::new();

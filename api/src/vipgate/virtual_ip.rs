@@ -60,6 +60,10 @@ pub struct VipUser {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub ports: Vec<PortUse>,
+    /// Digest of the terms on which it shares the address; absent when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub terms: Option<String>,
 }
 
 /// A port of a transport protocol.

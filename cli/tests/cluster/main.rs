@@ -4,6 +4,7 @@
 // Clippy takes the functions that tests share for product code.
 #![allow(clippy::unwrap_used)]
 
+mod assignments;
 mod certificates;
 mod chart;
 mod companions;

@@ -34,6 +34,7 @@ use crate::events::{Messenger, Teller, teller};
 use crate::fights::Fights;
 use crate::foreign::Findings;
 use crate::index::Index;
+use crate::ip_mode::IpMode;
 use crate::leader::Gate;
 use crate::watch::{Event, Seen};
 use crate::writer::Writer;
@@ -77,8 +78,8 @@ pub struct Controller {
     /// Statuses that the API server does not keep as they are written (a CRD that is older knows
     /// fewer fields): what was written, and what it made of it. Without times.
     altered: BTreeMap<ObjectRef, (Value, Value)>,
-    /// Whether the API server keeps `ipMode`, as far as we know.
-    keeps_ip_mode: bool,
+    /// Whether the API server keeps `ipMode`; read again together with the groups.
+    ip_mode: Option<IpMode>,
     /// The claims were read since this replica leads.
     claims_are_fresh: bool,
     /// The API groups that are served; read again when what is served of our kinds changed, and when
@@ -106,7 +107,7 @@ impl Controller {
             fights: Fights::default(),
             other_fights: Fights::default(),
             altered: BTreeMap::new(),
-            keeps_ip_mode: true,
+            ip_mode: None,
             claims_are_fresh: false,
             groups: None,
             classless: Classless::Take,
@@ -155,12 +156,14 @@ impl Controller {
                     }
                     self.claims_are_fresh = false;
                     self.groups = None;
+                    self.ip_mode = None;
                 }
                 () = until(due) => {}
             }
             self.again = None;
             let may = self.index.is_complete() && self.writer.is_open();
             if may && self.read_claims().await && self.read_groups().await {
+                self.read_ip_mode().await;
                 self.round().await;
             }
         }
@@ -174,7 +177,10 @@ impl Controller {
                 self.altered.remove(object);
                 self.said.remove(object);
             }
-            Event::Served(_) => self.groups = None,
+            Event::Served(_) => {
+                self.groups = None;
+                self.ip_mode = None;
+            }
             _ => {}
         }
         self.index.take(event);
@@ -262,6 +268,12 @@ impl Controller {
             }
         }
         self.groups.is_some()
+    }
+
+    async fn read_ip_mode(&mut self) {
+        if self.ip_mode.is_none() {
+            self.ip_mode = Some(self.writer.ip_mode().await);
+        }
     }
 
     fn decide_on_classless(&mut self) {

@@ -12,6 +12,7 @@ use vipgate_planner::Outcome;
 use super::{AT_ONCE, Controller};
 use crate::companion::{self, Companion};
 use crate::fights::{PAUSE, Verdict};
+use crate::ip_mode::{self, IpMode};
 use crate::merge::{add_condition, merged, timeless, transitions};
 use crate::watch::Seen;
 use crate::writer::Written;
@@ -28,6 +29,7 @@ struct Job {
 
 impl Controller {
     pub(super) async fn write_statuses(&mut self, outcome: &Outcome) {
+        self.try_ip_mode(outcome).await;
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let (mut jobs, fights) = self.statuses(outcome, &now);
         for job in fights {
@@ -51,6 +53,47 @@ impl Controller {
                 }
             }
         }
+    }
+
+    /// Finds out whether `ipMode` is kept when that is open and a companion has addresses to show: by a
+    /// write that is not carried out.
+    async fn try_ip_mode(&mut self, outcome: &Outcome) {
+        if self.ip_mode != Some(IpMode::Unsure) || self.settings.companion != Companion::Service {
+            return;
+        }
+        let world = self.index.planner.world();
+        for (object, status) in companion::statuses(world, &outcome.statuses, true) {
+            if status["loadBalancer"]["ingress"].is_null() {
+                continue;
+            }
+            let Some(seen) = self.index.seen.get(&object).cloned() else { continue };
+            let answer = self
+                .writer
+                .try_status(&object, seen.version, &seen.resource_version, &status)
+                .await;
+            let Written::Done(would_be) = answer else { continue };
+            self.learn_ip_mode(&status, &would_be);
+            if self.ip_mode != Some(IpMode::Unsure) {
+                return;
+            }
+        }
+    }
+
+    /// Learns from what came back of a status of a Service.
+    fn learn_ip_mode(&mut self, written: &Value, now: &DynamicObject) {
+        let kept = now.data.get("status").unwrap_or(&Value::Null);
+        let Some(learnt) = IpMode::of_answer(written, kept) else { return };
+        if self.ip_mode == Some(learnt) {
+            return;
+        }
+        if learnt == IpMode::Dropped {
+            tracing::warn!(
+                "this API server does not keep ipMode in the status of Services (it came with \
+                 Kubernetes 1.30): the Services beside Gateways show no addresses"
+            );
+        }
+        self.ip_mode = Some(learnt);
+        self.later();
     }
 
     /// The statuses that are not as they are to be, and those that a fight began over.
@@ -80,7 +123,10 @@ impl Controller {
     fn to_say(&self, outcome: &Outcome) -> Vec<(ObjectRef, Value)> {
         let mut all: Vec<(ObjectRef, Value)> = (outcome.statuses.objects())
             .filter_map(|object| {
-                let ours = outcome.statuses.json(&object, self.index.generation(&object))?;
+                let mut ours = outcome.statuses.json(&object, self.index.generation(&object))?;
+                if object.kind == Kind::Service && self.ip_mode == Some(IpMode::Dropped) {
+                    ip_mode::strip(&mut ours);
+                }
                 Some((object, ours))
             })
             .collect();
@@ -93,7 +139,8 @@ impl Controller {
         all.extend(left.map(|(object, _)| (object.clone(), json!({"parents": []}))));
         if self.settings.companion == Companion::Service {
             let world = self.index.planner.world();
-            all.extend(companion::statuses(world, &outcome.statuses, self.keeps_ip_mode));
+            let keeps = self.ip_mode == Some(IpMode::Kept);
+            all.extend(companion::statuses(world, &outcome.statuses, keeps));
         }
         all
     }
@@ -113,13 +160,8 @@ impl Controller {
         self.note(&object, now, seen.version);
         let kept = now.data.get("status").map(timeless).unwrap_or_default();
         let written = timeless(&status);
-        if object.kind == Kind::Service && loses_ip_mode(&written, &kept) && self.keeps_ip_mode {
-            tracing::warn!(
-                "this API server does not keep ipMode in the status of Services (it came with \
-                 Kubernetes 1.30): the Services beside Gateways show no addresses"
-            );
-            self.keeps_ip_mode = false;
-            self.later();
+        if object.kind == Kind::Service {
+            self.learn_ip_mode(&written, now);
         }
         match written == kept {
             true => drop(self.altered.remove(&object)),
@@ -153,9 +195,4 @@ impl Controller {
 fn speaks_for_us(status: &Value) -> bool {
     let parents = status["parents"].as_array();
     parents.into_iter().flatten().any(|p| p["controllerName"] == vipgate_api::CONTROLLER_NAME)
-}
-
-fn loses_ip_mode(written: &Value, kept: &Value) -> bool {
-    let has = |status: &Value| !status["loadBalancer"]["ingress"][0]["ipMode"].is_null();
-    has(written) && !has(kept)
 }

@@ -17,7 +17,7 @@ use super::ground::Ground;
 use super::ledger::Ledger;
 use super::pool::Pool;
 use super::problem::{AddressProblem, Note};
-use super::sharing::Unshared;
+use super::sharing::{MOST_PORTS, Sharing, Unshared};
 use super::span::Family;
 use super::want::Want;
 use crate::claim::{Claim, Origin, VipUser};
@@ -58,6 +58,14 @@ impl<'a> Draft<'a> {
             problems,
             notes: Vec::new(),
         }
+    }
+
+    /// Whether its ports, or the terms on which it shares, are others than those that its claims were
+    /// made with. Then it has to fit in with those who are as they were.
+    pub(super) fn differs_from(&self, own: &[(IpAddr, &Claim)]) -> bool {
+        let now = self.user();
+        let users = own.iter().flat_map(|(_, claim)| &claim.users);
+        users.filter(|user| user.object == now.object).any(|user| *user != now)
     }
 
     /// Keeps of its own claims those that it still asks for; the others are released.
@@ -243,8 +251,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Keeps a claim, under the name that its pool has today; not if an older user of the address
-    /// shares it no more.
+    /// Keeps a claim, under the name that its pool has today; not if those who kept the address before
+    /// it share it no more.
     fn hold(&mut self, address: IpAddr, claim: &Claim, origin: Origin, ledger: &mut Ledger<'a>) {
         let pool = self.ground.pools.pool_of(address).unwrap_or(&claim.pool).to_owned();
         let published = claim.published;
@@ -285,17 +293,26 @@ impl<'a> Draft<'a> {
             }
             return;
         }
-        let found = self.complete(families, ledger);
-        let found = found.or_else(|| match all {
+        // Pools that are for somebody in particular, or have a priority, go first, be it with one
+        // family (as in MetalLB).
+        let (pinned, rest): (Vec<_>, Vec<_>) =
+            self.usable.iter().copied().partition(|pool| pool.is_pinned());
+        let found = match all {
             true => {
-                let each = families.iter().map(|f| self.find_in(&self.usable, &[*f], ledger));
-                each.collect()
+                let complete = self.complete(&pinned, families, ledger);
+                let complete = complete.or_else(|| self.complete(&rest, families, ledger));
+                complete.or_else(|| {
+                    let each = families.iter().map(|f| self.find_in(&self.usable, &[*f], ledger));
+                    each.collect()
+                })
             }
-            false => {
-                let mut each = families.iter().map(|f| self.find_in(&self.usable, &[*f], ledger));
-                each.find_map(|found| Some(vec![found?]))
-            }
-        });
+            false => [pinned, rest].iter().find_map(|pools| {
+                self.complete(pools, families, ledger).or_else(|| {
+                    let mut each = families.iter().map(|f| self.find_in(pools, &[*f], ledger));
+                    each.find_map(|found| Some(vec![found?]))
+                })
+            }),
+        };
         match found {
             Some(found) => {
                 found.into_iter().for_each(|(pool, address)| self.take(pool, address, ledger));
@@ -305,14 +322,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// An address of each family, from the first pool that has all; pools with an address to share
-    /// go first.
+    /// An address of each family, from the first of these pools that has all; pools with an address to
+    /// share go first.
     fn complete(
         &self,
+        pools: &[&'a Pool],
         families: &[Family],
         ledger: &mut Ledger<'a>,
     ) -> Option<Vec<(&'a Pool, IpAddr)>> {
-        let mut pools = self.usable.clone();
+        let mut pools = pools.to_vec();
         if self.want.sharing.is_some() {
             let shares = |pool: &&Pool| {
                 families.iter().any(|family| ledger.shared(pool, *family, self.want).is_some())
@@ -396,7 +414,9 @@ impl<'a> Draft<'a> {
     }
 
     fn user(&self) -> VipUser {
-        VipUser { object: self.want.user.clone(), ports: self.want.ports.clone() }
+        let ports = self.want.ports.iter().take(MOST_PORTS).copied().collect();
+        let terms = self.want.sharing.as_ref().map(Sharing::terms);
+        VipUser { object: self.want.user.clone(), ports, terms }
     }
 
     /// Families of the addresses that it has or asks for.

@@ -30,11 +30,11 @@ pub(super) struct Ledger<'a> {
 
 impl<'a> Ledger<'a> {
     /// Nothing is claimed.
-    pub(super) fn new(ground: &'a Ground<'a>, wants: &'a [Want]) -> Self {
+    pub(super) fn new(ground: &'a Ground<'a>, wants: &[&'a Want]) -> Self {
         Self {
             ground,
             claims: BTreeMap::new(),
-            wants: wants.iter().map(|want| (&want.user, want)).collect(),
+            wants: wants.iter().map(|want| (&want.user, *want)).collect(),
             shared: BTreeMap::new(),
             lowest: BTreeMap::new(),
         }

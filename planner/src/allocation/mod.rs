@@ -12,7 +12,8 @@
 //!
 //! What always holds:
 //! * An address has one claim, and one pool ([`Pools`]). A claim has several users only when all of
-//!   them share on purpose and no port collides ([`Sharing`]); where that ends, the youngest leaves.
+//!   them share on purpose and no port collides ([`Sharing`]); where that ends, the one that was
+//!   changed leaves, and of several that were the youngest.
 //! * A published address moves only when its own user asks for something else: not for a pool that
 //!   shrank (unless that says `reclaim`), not for another user, not for a host that answers for it.
 //! * A claim that is not published yet was never seen by a client. It is held to today's rules.
@@ -63,6 +64,13 @@ pub struct Allocation {
 }
 
 impl Allocation {
+    /// Why an address that somebody keeps would not be given to it today, if so.
+    pub fn note(&self, user: &ObjectRef, address: IpAddr) -> Option<&Note> {
+        let place = |note: &Note| (&note.user, note.address).cmp(&(user, address));
+        let index = self.notes.binary_search_by(place).ok()?;
+        Some(&self.notes[index])
+    }
+
     /// The addresses of a Gateway that wants some.
     pub fn gateway(&self, key: &ObjectKey) -> Option<&Addresses> {
         self.users.get(&ObjectRef::new(Kind::Gateway, key.clone()))
@@ -87,15 +95,17 @@ pub struct Addresses {
 /// in `wants` are kept. With `release` true they end, and their addresses are free again.
 ///
 /// New claims start unpublished. Cost: n log n in the number of claims and wants.
-pub fn allocate(
+pub fn allocate<'a>(
     pools: &Pools,
-    wants: &[Want],
+    wants: impl IntoIterator<Item = &'a Want>,
     claims: &Claims,
     foreign: &Foreign,
     node_addresses: &BTreeSet<IpAddr>,
     release: bool,
 ) -> Allocation {
-    run(&Ground { pools, foreign, node_addresses, announced: ANNOUNCED }, wants, claims, release)
+    let wants: Vec<_> = wants.into_iter().collect();
+    let ground = Ground { pools, foreign, node_addresses, announced: ANNOUNCED };
+    run(&ground, wants, claims, release)
 }
 
 /// Addresses as the claims say, in the order of their bytes: for whoever does not decide.
@@ -111,18 +121,17 @@ pub fn follow(claims: &Claims) -> Allocation {
 
 fn run<'a>(
     ground: &'a Ground<'a>,
-    wants: &'a [Want],
+    mut wants: Vec<&'a Want>,
     claims: &Claims,
     release: bool,
 ) -> Allocation {
-    let mut ledger = Ledger::new(ground, wants);
+    let mut ledger = Ledger::new(ground, &wants);
     let mut by_user: BTreeMap<&ObjectRef, Vec<(IpAddr, &Claim)>> = BTreeMap::new();
     for (address, claim) in &claims.0 {
         for user in &claim.users {
             by_user.entry(&user.object).or_default().push((*address, claim));
         }
     }
-    let mut wants: Vec<_> = wants.iter().collect();
     wants.sort_by_key(|want| (&want.age, &want.user));
 
     let own: Vec<_> =
@@ -135,7 +144,10 @@ fn run<'a>(
         }
     }
     let mut drafts: Vec<_> = wants.iter().map(|want| Draft::new(ground, want)).collect();
-    for (draft, own) in drafts.iter_mut().zip(own) {
+    // Those who are as they were keep what they have; then those who have changed, as far as that fits.
+    let (changed, same): (Vec<_>, Vec<_>) =
+        drafts.iter_mut().zip(own).partition(|(draft, own)| draft.differs_from(own));
+    for (draft, own) in same.into_iter().chain(changed) {
         draft.keep(own, &mut ledger);
     }
     drafts.iter_mut().for_each(|draft| draft.adopt(&mut ledger));

@@ -325,6 +325,12 @@ impl Pool {
         Some(candidate)
     }
 
+    /// Whether it is for somebody in particular, or goes before others.
+    pub(super) fn is_pinned(&self) -> bool {
+        let (unset, priority, everybody, _) = self.rank();
+        !unset || priority > 0 || !everybody
+    }
+
     /// Place among the pools: priority 1 first, unset (0) last; then those that are for somebody in
     /// particular before those for everybody (as in MetalLB); then by name.
     fn rank(&self) -> (bool, u32, bool, &str) {

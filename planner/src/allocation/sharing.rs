@@ -1,7 +1,13 @@
 //! Who may have an address in common: those who say so, when nothing makes them collide.
 //!
-//! The rule is MetalLB's: the same key, no port in common, and, where a Service takes traffic only on
-//! the nodes of its own endpoints, the same endpoints. The key may be written in any namespace.
+//! The rule is MetalLB's: the same key, no port in common, and, for two Services, the same
+//! `externalTrafficPolicy`; if that is `Local` (only nodes with endpoints take traffic), the same
+//! selector too. The key may be written in any namespace.
+//!
+//! Who leaves when that ends? The one that was changed: a claim remembers the ports and the [terms] of
+//! each user. So nobody can drive others from their address by changing something of their own.
+//!
+//! [terms]: Sharing::terms
 
 use std::fmt;
 
@@ -31,6 +37,37 @@ pub struct Traffic {
     pub selector: Labels,
 }
 
+/// The most users that one address has. Its claim is one object, and has to stay small enough to be
+/// written: one that cannot be written keeps the controller from writing anything else.
+pub(super) const MOST_USERS: usize = 64;
+
+/// The most ports with which somebody shares. Whoever has more has an address alone; its claim holds
+/// the first ones.
+pub(super) const MOST_PORTS: usize = 256;
+
+impl Sharing {
+    /// Digest of the terms on which somebody shares: short, however long the key is. It tells whether
+    /// they have changed, and nothing else.
+    pub(super) fn terms(&self) -> String {
+        // FNV-1a, 64 bits: the same in every release, which the hasher of std does not promise.
+        let mut digest: u64 = 0xcbf2_9ce4_8422_2325;
+        let mut add = |text: &str| {
+            for byte in text.bytes().chain([0]) {
+                digest = (digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        };
+        add(&self.key);
+        if let Some(traffic) = self.traffic.as_ref().filter(|traffic| traffic.local) {
+            add("Local");
+            for (name, value) in &traffic.selector {
+                add(name);
+                add(value);
+            }
+        }
+        format!("{digest:016x}")
+    }
+}
+
 /// Why two cannot have an address in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unshared {
@@ -38,8 +75,13 @@ pub enum Unshared {
     Key,
     /// Both serve this port.
     Port(PortUse),
-    /// Only nodes with endpoints take traffic, and the endpoints differ.
+    /// One serves more ports than a claim can hold.
+    Ports,
+    /// Only nodes with endpoints take the traffic of one of them, and that is not so for the other, or
+    /// the endpoints differ.
     Traffic,
+    /// As many have it as can.
+    Full,
 }
 
 impl fmt::Display for Unshared {
@@ -54,9 +96,15 @@ impl fmt::Display for Unshared {
                 write!(f, "change one of the ports: both serve {port}/{}", protocol.name())
             }
             Self::Traffic => f.write_str(
-                "give both Services externalTrafficPolicy Cluster, or the same selector: else \
-                 no node serves both",
+                "give both Services externalTrafficPolicy Cluster, or Local and the same selector: \
+                 else there may be no node that serves both",
             ),
+            Self::Ports => write!(
+                f,
+                "reduce the ports of whichever serves more than {MOST_PORTS}: with so many nobody \
+                 shares"
+            ),
+            Self::Full => write!(f, "end one of the {MOST_USERS} that share it: more cannot"),
         }
     }
 }
@@ -67,13 +115,15 @@ fn obstacle(one: &Want, other: &Want) -> Option<Unshared> {
     if a.key != b.key {
         return Some(Unshared::Key);
     }
+    if one.ports.len().max(other.ports.len()) > MOST_PORTS {
+        return Some(Unshared::Ports);
+    }
     if let Some(port) = common(&one.ports, &other.ports) {
         return Some(Unshared::Port(port));
     }
     match (&a.traffic, &b.traffic) {
-        (Some(a), Some(b)) if (a.local || b.local) && a.selector != b.selector => {
-            Some(Unshared::Traffic)
-        }
+        (Some(a), Some(b)) if a.local != b.local => Some(Unshared::Traffic),
+        (Some(a), Some(b)) if a.local && a.selector != b.selector => Some(Unshared::Traffic),
         _ => None,
     }
 }
@@ -86,7 +136,10 @@ pub(super) fn excluded<'a>(
     was_there: bool,
     find: impl Fn(&ObjectRef) -> Option<&'a Want>,
 ) -> Option<(ObjectRef, Unshared)> {
-    let others = users.iter().filter(|user| user.object != want.user);
+    let mut others = users.iter().filter(|user| user.object != want.user);
+    if users.len() >= MOST_USERS && others.clone().count() >= MOST_USERS {
+        return others.next().map(|user| (user.object.clone(), Unshared::Full));
+    }
     others
         .filter_map(|user| {
             let why = match find(&user.object) {

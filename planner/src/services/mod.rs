@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use vipgate_api::k8s::{Service, ServiceSpec};
 use vipgate_api::vipgate::{PortUse, Transport};
@@ -40,7 +41,7 @@ pub enum Classless {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Services {
     /// Those of our class, and those of none.
-    pub wants: BTreeMap<ObjectKey, ServiceWant>,
+    pub wants: BTreeMap<ObjectKey, Arc<ServiceWant>>,
     /// Those that were ours (they carry our condition) and are so no more, and whether the addresses
     /// in their status are to go too: in a Service of another class they are another's.
     pub former: BTreeMap<ObjectKey, bool>,
@@ -57,24 +58,41 @@ pub struct ServiceWant {
     pub notes: Vec<String>,
 }
 
-/// Finds the Services that are ours.
-pub fn admit(services: &Shelf<Service>) -> Services {
-    let mut admitted = Services::default();
-    for (key, stored) in services {
-        let spec = stored.object.spec.as_ref();
-        match spec.and_then(|spec| Some((spec, class_of(spec)?))) {
-            Some((spec, class)) => {
-                let want = service_want(key, stored, spec, class.is_none());
-                admitted.wants.insert(key.clone(), want);
+/// What was read of each Service that is ours, so that an edit of one reads that one.
+#[derive(Debug, Default)]
+pub struct Reader(BTreeMap<ObjectKey, (Stored<Service>, Arc<ServiceWant>)>);
+
+impl Reader {
+    /// Finds the Services that are ours.
+    pub fn admit(&mut self, services: &Shelf<Service>) -> Services {
+        let mut admitted = Services::default();
+        let mut known = std::mem::take(&mut self.0);
+        for (key, stored) in services {
+            let spec = stored.object.spec.as_ref();
+            match spec.and_then(|spec| Some((spec, class_of(spec)?))) {
+                Some((spec, class)) => {
+                    let same = known.remove(key).filter(|(read, _)| is_same(read, stored));
+                    let entry = same.unwrap_or_else(|| {
+                        let want = service_want(key, stored, spec, class.is_none());
+                        (stored.clone(), Arc::new(want))
+                    });
+                    admitted.wants.insert(key.clone(), Arc::clone(&entry.1));
+                    self.0.insert(key.clone(), entry);
+                }
+                None if carries_our_condition(&stored.object) => {
+                    let is_balanced = spec.is_some_and(is_load_balancer);
+                    admitted.former.insert(key.clone(), !is_balanced);
+                }
+                None => {}
             }
-            None if carries_our_condition(&stored.object) => {
-                let is_balanced = spec.is_some_and(is_load_balancer);
-                admitted.former.insert(key.clone(), !is_balanced);
-            }
-            None => {}
         }
+        admitted
     }
-    admitted
+}
+
+/// Whether it is the very object that was read.
+fn is_same(read: &Stored<Service>, stored: &Stored<Service>) -> bool {
+    Arc::ptr_eq(&read.object, &stored.object) && read.age == stored.age
 }
 
 /// The class of a Service that may be ours; the inner one is absent when it names none.
@@ -123,7 +141,6 @@ fn service_want(
         sharing: annotations.sharing(traffic),
         adopt: status_addresses(&stored.object),
     };
-    let notes = notes.into_iter().map(|note| format!("{}: {note}", want.user)).collect();
     ServiceWant { want, classless, notes }
 }
 

@@ -22,12 +22,13 @@ fn service(spec: Value, annotations: Value) -> Service {
 
 fn admitted(service: Service) -> Services {
     let stored = Stored { object: Arc::new(service), age: Age::default() };
-    admit(&[(ObjectKey::new("default", "x"), stored)].into())
+    Reader::default().admit(&[(ObjectKey::new("default", "x"), stored)].into())
 }
 
 fn want(spec: Value, annotations: Value) -> ServiceWant {
     let mut wants = admitted(service(spec, annotations)).wants;
-    wants.remove(&ObjectKey::new("default", "x")).unwrap()
+    let want = wants.remove(&ObjectKey::new("default", "x")).unwrap();
+    ServiceWant::clone(&want)
 }
 
 fn asks(want: &ServiceWant) -> &ServiceAsks {
@@ -148,11 +149,11 @@ fn contradictions_are_noted() {
     assert_eq!(
         want.notes,
         [
-            "Service default/x: annotation metallb.io/address-pool says \"newer\", but \
+            "annotation metallb.io/address-pool says \"newer\", but \
              vipgate.dev/address-pool says \"ours\", which counts: remove one",
-            "Service default/x: annotation metallb.universe.tf/address-pool says \"old\", but \
+            "annotation metallb.universe.tf/address-pool says \"old\", but \
              vipgate.dev/address-pool says \"ours\", which counts: remove one",
-            "Service default/x: spec.loadBalancerIP says 10.0.0.9, but annotation \
+            "spec.loadBalancerIP says 10.0.0.9, but annotation \
              metallb.io/loadBalancerIPs says \"10.0.0.1\", which counts: remove one",
         ]
     );
@@ -163,4 +164,26 @@ fn load_balancer_ip_names_one_address() {
     let want = want(json!({"loadBalancerIP": "10.0.0.9"}), json!({}));
     assert_eq!(asks(&want).named, ["10.0.0.9"]);
     assert_eq!(asks(&want).named_by, "spec.loadBalancerIP");
+}
+
+/// An edit of one of many must not cost reading all.
+#[test]
+fn only_what_changed_is_read_again() {
+    let stored = |port: u16| Stored {
+        object: Arc::new(service(json!({"ports": [{"port": port}]}), json!({}))),
+        age: Age::default(),
+    };
+    let [x, y] = ["x", "y"].map(|name| ObjectKey::new("default", name));
+    let mut services: Shelf<Service> = [(x.clone(), stored(80)), (y.clone(), stored(80))].into();
+    let mut reader = Reader::default();
+    let before = reader.admit(&services);
+    services.insert(x.clone(), stored(81));
+    let after = reader.admit(&services);
+    assert!(Arc::ptr_eq(&before.wants[&y], &after.wants[&y]));
+    assert_eq!(after.wants[&x].want.ports[0].port, 81);
+    services.get_mut(&y).unwrap().age.place.1 = 7;
+    assert_eq!(reader.admit(&services).wants[&y].want.age.place.1, 7);
+    services.remove(&y);
+    assert_eq!(reader.admit(&services).wants.len(), 1);
+    assert_eq!(reader.0.len(), 1, "what is gone is forgotten");
 }

@@ -206,7 +206,8 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
     }
     for (key, want) in &layers.services.wants {
         statuses.services.insert(key.clone(), service::status(layers, key, want));
-        statuses.notes.extend(want.notes.iter().cloned());
+        let user = &want.want.user;
+        statuses.notes.extend(want.notes.iter().map(|note| format!("{user}: {note}")));
     }
     for (key, clear) in &layers.services.former {
         statuses.services.insert(key.clone(), service::former(*clear));

@@ -54,7 +54,7 @@ pub(super) fn status(layers: &Layers<'_>, key: &ObjectKey, want: &ServiceWant) -
             let ingress = published.map(|ip| Ingress { ip: *ip, ip_mode: "VIP" }).collect();
             ServiceStatus {
                 load_balancer: Some(LoadBalancer { ingress }),
-                conditions: vec![assigned(layers, &object, addresses)],
+                conditions: vec![noted(assigned(layers, &object, addresses), want)],
             }
         }
         None => ServiceStatus { load_balancer: None, conditions: vec![left(layers, want)] },
@@ -64,6 +64,15 @@ pub(super) fn status(layers: &Layers<'_>, key: &ObjectKey, want: &ServiceWant) -
 fn is_published(layers: &Layers<'_>, address: IpAddr) -> bool {
     let claim = layers.allocation.claims.0.get(&address);
     address.is_loopback() || claim.is_some_and(|claim| claim.published)
+}
+
+/// With what of the Service was not heeded.
+fn noted(mut condition: Condition, want: &ServiceWant) -> Condition {
+    for note in &want.notes {
+        condition.message += "; ";
+        condition.message += note;
+    }
+    condition
 }
 
 /// Whether it has every address that it asks for.
@@ -92,16 +101,19 @@ fn assigned(layers: &Layers<'_>, object: &ObjectRef, addresses: &Addresses) -> C
     Condition::holds(kind, Reason::AddressAssigned, message)
 }
 
-/// `10.0.0.1 of pool lan, shared with Service default/dns`.
+/// `10.0.0.1 of pool lan, shared with Service default/dns`; and why it would not be given out today.
 fn from_pool(layers: &Layers<'_>, object: &ObjectRef, address: IpAddr) -> String {
     let Some(claim) = layers.allocation.claims.0.get(&address) else { return address.to_string() };
     let others = claim.users.iter().filter(|user| user.object != *object);
     let others: Vec<_> = others.map(|user| user.object.to_string()).collect();
-    let pool = &claim.pool;
-    match others.is_empty() {
-        true => format!("{address} of pool {pool}"),
-        false => format!("{address} of pool {pool}, shared with {}", others.join(", ")),
+    let mut text = format!("{address} of pool {}", claim.pool);
+    if !others.is_empty() {
+        text += &format!(", shared with {}", others.join(", "));
     }
+    if let Some(note) = layers.allocation.note(object, address) {
+        text += &format!(" (kept because it is in use, although {})", note.why);
+    }
+    text
 }
 
 /// Why nothing is done for it.

@@ -9,7 +9,7 @@ fn claims(last: u8) -> Claims {
     let object = ObjectRef::new(Kind::Gateway, ObjectKey::new("default", "web"));
     let claim = Claim {
         pool: "lan".into(),
-        users: vec![VipUser { object, ports: Vec::new() }],
+        users: vec![VipUser { object, ports: Vec::new(), terms: None }],
         origin: Origin::Chosen,
         published: true,
     };

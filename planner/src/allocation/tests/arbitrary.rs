@@ -112,7 +112,7 @@ pub(super) fn claims() -> impl Strategy<Value = Claims> {
     let claim = (0..GATEWAYS + 2, select(vec!["a", "b", "gone"]), any::<[bool; 2]>());
     let claim = claim.prop_map(|(gateway, pool, [requested, published])| Claim {
         pool: pool.to_owned(),
-        users: vec![VipUser { object: name(gateway), ports: Vec::new() }],
+        users: vec![VipUser { object: name(gateway), ports: Vec::new(), terms: None }],
         origin: if requested { Origin::Requested } else { Origin::Chosen },
         published,
     });

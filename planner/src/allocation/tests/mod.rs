@@ -53,7 +53,7 @@ fn user(name: &str) -> ObjectRef {
 }
 
 fn vip_user(name: &str) -> VipUser {
-    VipUser { object: user(name), ports: Vec::new() }
+    VipUser { object: user(name), ports: Vec::new(), terms: None }
 }
 
 fn age(place: usize) -> Age {
@@ -260,7 +260,7 @@ impl Setup {
             node_addresses: &self.node_addresses,
             announced: self.announced,
         };
-        run(&ground, &self.wants, &self.claims, self.release)
+        run(&ground, self.wants.iter().collect(), &self.claims, self.release)
     }
 
     /// The same, with all that came out told to clients.

@@ -326,6 +326,92 @@ fn labels_that_select_one_kind_keep_the_other_out() {
     }
 }
 
+/// As in MetalLB a pool for somebody in particular goes before one for everybody, even with one family
+/// only: whoever made it for this namespace wants it to be used.
+#[test]
+fn a_pool_of_ones_own_goes_before_a_dual_stack_pool_for_everybody() {
+    let shop = ServiceAllocation { namespaces: strings(&["shop"]), ..Default::default() };
+    let first = ServiceAllocation { priority: 7, ..Default::default() };
+    for rule in [shop, first] {
+        let setup = dual().restricted("z", &["10.9.0.0/30"], rule);
+        let prefers = setup.clone().want(service("shop/x", &[V4, V6])).run();
+        assert_eq!(assigned_to_service(&prefers, "shop/x"), ["10.9.0.0"]);
+        // Both or none: from a pool that has both.
+        let requires = setup.want(requiring("shop/x", &[V4, V6])).run();
+        assert_eq!(assigned_to_service(&requires, "shop/x"), ["10.0.0.0", "fd00::"]);
+    }
+}
+
+/// What MetalLB does when annotations of a running Service change: it moves where the new request can
+/// be met. Where that cannot be, MetalLB takes the address away; here the pool is such a request, and
+/// the Service keeps its address with a note; an address that is named is had or not.
+#[test]
+fn a_changed_annotation_moves_the_service_and_a_withdrawn_one_does_not() {
+    let shop = ServiceAllocation { namespaces: strings(&["shop"]), ..Default::default() };
+    let base = dual()
+        .pool("b", &["10.1.0.0/30"])
+        .restricted("theirs", &["10.2.0.0/30"], shop)
+        .want(service("x", &[V4]))
+        .told();
+    let then = |want: Want| {
+        let after = base.wanting(&[want]);
+        let allocation = after.run();
+        assert_eq!(after.then(after.wants.clone()).run(), allocation, "a fixed point");
+        allocation
+    };
+    let plain = || service("x", &[V4]);
+    // (Service afterwards, what it has, whether that is noted, the reason of its problem)
+    let cases = [
+        (naming(plain(), "b"), Some("10.1.0.0"), false, None),
+        (naming(plain(), "missing"), Some("10.0.0.0"), true, None),
+        (naming(plain(), "theirs"), Some("10.0.0.0"), true, None),
+        (with_names(plain(), &["10.1.0.3"]), Some("10.1.0.3"), false, None),
+        (with_names(plain(), &["10.9.9.9"]), None, false, Some(Reason::AddressNotInPool)),
+        (with_names(plain(), &["10.2.0.1"]), None, false, Some(Reason::PoolNotAllowed)),
+        (
+            naming(with_names(plain(), &["10.0.0.1"]), "b"),
+            None,
+            false,
+            Some(Reason::PoolNotAllowed),
+        ),
+    ];
+    for (want, address, is_noted, reason) in cases {
+        let allocation = then(want.clone());
+        assert_eq!(assigned_to_service(&allocation, "x"), Vec::from_iter(address), "{want:?}");
+        assert_eq!(!allocation.notes.is_empty(), is_noted, "{want:?}");
+        let addresses = &allocation.users[&want.user];
+        assert_eq!(addresses.problems.first().map(AddressProblem::service_reason), reason);
+    }
+    // Without the annotation it stays where it is.
+    let moved = base.wanting(&[with_names(plain(), &["10.1.0.3"])]).told();
+    let back = moved.wanting(&[plain()]).run();
+    assert_eq!(assigned_to_service(&back, "x"), ["10.1.0.3"]);
+}
+
+#[test]
+fn an_address_of_a_pool_for_others_is_refused_with_the_rule() {
+    let shop = ServiceAllocation { namespaces: strings(&["shop"]), ..Default::default() };
+    let setup = dual().restricted("theirs", &["10.2.0.0/30"], shop);
+    let allocation = setup.want(with_names(service("x", &[V4]), &["10.2.0.1"])).run();
+    assert_eq!(
+        problems_of_service(&allocation, "x"),
+        ["10.2.0.1: pool theirs may not be used: its serviceAllocation takes no Services of \
+          namespace default: add it to namespaces, or give it labels that namespaceSelectors match"]
+    );
+}
+
+#[test]
+fn a_key_reaches_into_every_pool_that_both_may_use() {
+    let setup = dual().pool("b", &["10.1.0.0/30"]);
+    let first = naming(sharing(service("first", &[V4]), "k", &[80]), "b");
+    let setup = setup.want(first).told();
+    let second = || sharing(service("second", &[V4]), "k", &[81]);
+    let shared = setup.clone().want(second()).run();
+    assert_eq!(assigned_to_service(&shared, "second"), ["10.1.0.0"], "before a free one of pool a");
+    let elsewhere = setup.want(naming(second(), "a")).run();
+    assert_eq!(assigned_to_service(&elsewhere, "second"), ["10.0.0.0"]);
+}
+
 #[test]
 fn named_addresses_are_given_as_named_or_not_at_all() {
     // (families, named, assigned, reason of the problem)

@@ -14,6 +14,13 @@ fn local(mut want: Want, app: &str) -> Want {
     want
 }
 
+/// externalTrafficPolicy: Cluster, with this selector.
+fn selecting(want: Want, app: &str) -> Want {
+    let mut want = local(want, app);
+    want.sharing.as_mut().unwrap().traffic.as_mut().unwrap().local = false;
+    want
+}
+
 fn web() -> Want {
     sharing(service("shop/web", &[V4]), "k", &[80, 443])
 }
@@ -79,6 +86,9 @@ fn what_keeps_services_apart() {
         (local(first(), "a"), local(second("k", &[81]), "a"), None),
         (local(first(), "a"), local(second("k", &[81]), "b"), Some("the same selector")),
         (first(), local(second("k", &[81]), "b"), Some("the same selector")),
+        // Refused by MetalLB too.
+        (selecting(first(), "a"), local(second("k", &[81]), "a"), Some("Local and the same")),
+        (selecting(first(), "a"), selecting(second("k", &[81]), "b"), None),
     ];
     for (first, second, obstacle) in cases {
         let setup = pool().want(first);
@@ -99,26 +109,92 @@ fn what_keeps_services_apart() {
     }
 }
 
-/// MetalLB: "should reconsider services when sharing the ip and conditions change".
+/// MetalLB: "should reconsider services when sharing the ip and conditions change". As there the one
+/// that was changed leaves, be it the older one.
 #[test]
-fn the_youngest_leaves_when_sharing_ends() {
+fn the_one_that_changed_leaves_when_sharing_ends() {
     let together = pool().want(web()).want(mail()).told();
     assert_eq!(together.run().claims.0.len(), 1);
-    let on_80 = |want: Want| sharing(want, "k", &[80]);
+    // (Services afterwards, whether it is the older one that leaves)
     let cases = [
-        [service("shop/web", &[V4]), mail()],
-        [web(), service("post/mail", &[V4])],
-        [web(), sharing(service("post/mail", &[V4]), "other", &[25])],
-        [web(), on_80(service("post/mail", &[V4]))],
-        [local(web(), "web"), local(mail(), "mail")],
+        ([service("shop/web", &[V4]), mail()], true),
+        ([web(), service("post/mail", &[V4])], false),
+        ([sharing(service("shop/web", &[V4]), "other", &[80]), mail()], true),
+        ([web(), sharing(service("post/mail", &[V4]), "other", &[25])], false),
+        ([sharing(service("shop/web", &[V4]), "k", &[80, 25]), mail()], true),
+        ([web(), sharing(service("post/mail", &[V4]), "k", &[80])], false),
+        ([local(web(), "web"), mail()], true),
+        ([web(), local(mail(), "web")], false),
+        // Both: the youngest.
+        ([local(web(), "web"), local(mail(), "mail")], false),
     ];
-    for wants in cases {
+    for (wants, older_leaves) in cases {
         let apart = together.wanting(&wants);
         let allocation = apart.run();
-        assert_eq!(assigned_to_service(&allocation, "shop/web"), ["10.0.0.0"], "{wants:?}");
-        assert_eq!(assigned_to_service(&allocation, "post/mail"), ["10.0.0.1"], "{wants:?}");
+        let expected = match older_leaves {
+            true => ["10.0.0.1", "10.0.0.0"],
+            false => ["10.0.0.0", "10.0.0.1"],
+        };
+        assert_eq!(assigned_to_service(&allocation, "shop/web"), [expected[0]], "{wants:?}");
+        assert_eq!(assigned_to_service(&allocation, "post/mail"), [expected[1]], "{wants:?}");
         assert_eq!(apart.then(apart.wants.clone()).run(), allocation, "a fixed point");
     }
+}
+
+/// MetalLB: "should reconsider services when sharing the ip and conditions change", step by step, with
+/// a pool of one address.
+#[test]
+fn services_come_together_and_part_as_their_policies_say() {
+    let steps = [
+        ([web(), mail()], [true, true]),
+        ([web(), local(mail(), "a")], [true, false]),
+        ([local(web(), "a"), local(mail(), "a")], [true, true]),
+        ([local(web(), "b"), local(mail(), "a")], [false, true]),
+        ([local(web(), "b"), local(mail(), "b")], [true, true]),
+    ];
+    let mut now = Setup::new().pool("a", &["10.0.0.1"]);
+    for (step, (wants, expected)) in steps.into_iter().enumerate() {
+        now = now.wanting(&wants).told();
+        let allocation = now.run();
+        for (name, has) in ["shop/web", "post/mail"].into_iter().zip(expected) {
+            let addresses = assigned_to_service(&allocation, name);
+            assert_eq!(addresses == ["10.0.0.1"], has, "step {step}: {name} has {addresses:?}");
+        }
+    }
+}
+
+/// A claim that is too large to be written stops everybody.
+#[test]
+fn an_address_has_no_more_users_and_ports_than_a_claim_can_hold() {
+    let member = |n: u16| sharing(service(&format!("s{n:03}"), &[V4]), "k", &[n + 1]);
+    let setup = (0..70).fold(pool(), |setup, n| setup.want(member(n)));
+    let allocation = setup.run();
+    let users = |address: &str| allocation.claims.0[&ip(address)].users.len();
+    assert_eq!((users("10.0.0.0"), users("10.0.0.1")), (64, 6));
+    let named = setup.told().want(with_names(member(99), &["10.0.0.0"])).run();
+    let problem = problems_of_service(&named, "s099").concat();
+    assert!(problem.contains("end one of the 64 that share it"), "{problem}");
+
+    let many: Vec<u16> = (1000..1300).collect();
+    let wide = sharing(service("wide", &[V4]), "k", &many);
+    let setup = pool().want(member(1)).want(wide.clone()).told();
+    let allocation = setup.run();
+    assert_eq!(assigned_to_service(&allocation, "wide"), ["10.0.0.1"], "alone");
+    assert_eq!(allocation.claims.0[&ip("10.0.0.1")].users[0].ports.len(), 256);
+    let named = setup.wanting(&[member(1), with_names(wide, &["10.0.0.0"])]).run();
+    let problem = problems_of_service(&named, "wide").concat();
+    assert!(problem.contains("more than 256"), "{problem}");
+}
+
+#[test]
+fn terms_tell_what_sharing_rests_on_and_nothing_else() {
+    let terms = |want: Want| want.sharing.map(|sharing| sharing.terms()).unwrap();
+    assert_eq!(terms(selecting(web(), "a")), terms(selecting(web(), "b")), "goes anywhere");
+    assert_ne!(terms(local(web(), "a")), terms(local(web(), "b")));
+    assert_ne!(terms(local(web(), "a")), terms(selecting(web(), "a")));
+    assert_eq!(terms(web()), terms(mail()), "ports stand beside it");
+    assert_eq!(terms(web()), "08bdde07b561d17e", "the same in every release");
+    assert_eq!(terms(sharing(web(), &"k".repeat(100_000), &[])).len(), 16);
 }
 
 #[test]

@@ -31,12 +31,26 @@ fn member(index: usize) -> impl Strategy<Value = Want> {
     )
 }
 
+/// What becomes of one of them.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Gone,
+    Changed,
+    Same,
+}
+
 /// Up to six, in two moments of their lives.
 fn crowds() -> impl Strategy<Value = [Vec<Want>; 2]> {
     let all = |()| (0..6).map(|index| member(index).boxed()).collect::<Vec<_>>();
-    (all(()), all(()), any::<[bool; 6]>()).prop_map(|(before, after, there)| {
-        let after = after.into_iter().zip(there).filter_map(|(want, there)| there.then_some(want));
-        [before, after.collect()]
+    let fates = prop::array::uniform6(select(vec![Fate::Gone, Fate::Changed, Fate::Same]));
+    (all(()), all(()), fates).prop_map(|(before, after, fates)| {
+        let then = |((old, new), fate): ((&Want, Want), Fate)| match fate {
+            Fate::Gone => None,
+            Fate::Changed => Some(new),
+            Fate::Same => Some(old.clone()),
+        };
+        let after = before.iter().zip(after).zip(fates).filter_map(then).collect();
+        [before, after]
     })
 }
 
@@ -55,10 +69,7 @@ fn get_on(one: &Want, other: &Want) -> bool {
     let both_services = a.traffic.is_some() && b.traffic.is_some();
     a.key == b.key
         && one.ports.iter().all(|port| !other.ports.contains(port))
-        && (!both_services || !(local(a) || local(b)) || a.traffic == b.traffic || {
-            let selector = |s: &Sharing| s.traffic.as_ref().unwrap().selector.clone();
-            selector(a) == selector(b)
-        })
+        && (!both_services || (!local(a) && !local(b)) || a.traffic == b.traffic)
 }
 
 proptest! {
@@ -115,6 +126,18 @@ proptest! {
                 || (!asks.all && !families.is_empty());
             let quiet = allocation.users[&want.user].problems.is_empty();
             prop_assert!(satisfied || !quiet, "{} lacks something silently", want.user);
+        }
+    }
+
+    /// Whoever is as it was has what it had, whatever the others that share with it turn into.
+    #[test]
+    fn nobody_is_driven_from_a_published_address((before, wants) in moments()) {
+        let before = before.told();
+        let after = Setup { wants: wants.clone(), ..before.clone() }.run();
+        for want in wants.iter().filter(|want| before.wants.contains(want)) {
+            for (address, _) in before.claims.0.iter().filter(|(_, c)| c.names(&want.user)) {
+                prop_assert!(after.claims.0[address].names(&want.user), "{} lost {address}", want.user);
+            }
         }
     }
 
