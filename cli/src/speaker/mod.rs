@@ -89,6 +89,7 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
         kinds: KINDS.to_vec(),
         secrets_in: Some(args.cluster.namespace.clone()),
         node: Some(args.node.clone()),
+        ..watch::Scope::default()
     };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
     let object = SpeakerObject::new(client, &args.node);
