@@ -12,6 +12,7 @@ mod crds;
 mod gateways;
 mod interrupted;
 mod names;
+mod refusals;
 mod rights;
 mod service_claims;
 mod services;
