@@ -1,23 +1,25 @@
 //! `vipgate controller`: gives out the addresses of a cluster, and says what is so in it.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_api::Kind;
-use vipgate_controller::companion::Companion;
+use vipgate_controller::companion::GATEWAY_NAME;
 use vipgate_controller::controller::{Controller, Settings};
 use vipgate_controller::leader::Candidate;
 use vipgate_controller::{cluster, watch};
 
 use crate::args::ControllerArgs;
 use crate::logging;
-use crate::run::{control_threads, host_name};
+use crate::run::{control_threads, host_name, instance_name};
 use crate::signals::Signals;
 
 /// What decisions are made about.
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 19] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -36,7 +38,15 @@ const KINDS: [Kind; 18] = [
     Kind::VirtualIp,
     Kind::Speaker,
     Kind::Node,
+    // Those that are companions, to see that they stay as they are and go.
+    Kind::ServiceAccount,
 ];
+
+/// How long an orderly end waits for writes that are under way. They take milliseconds; an API server
+/// that needs longer is in trouble, and then a late write must not meet the next leader's.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+/// And then for events.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// Decides and writes until told to end.
 pub(crate) fn run(args: &ControllerArgs) -> Result<ExitCode> {
@@ -49,25 +59,26 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     let client = cluster::connect(args.cluster.kubeconfig.as_deref()).await?;
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
-    let companion = Companion::from(args.companion);
-    let mut kinds = KINDS.to_vec();
-    if companion == Companion::ServiceAccount {
-        kinds.push(Kind::ServiceAccount);
-    }
-    let scope = watch::Scope { kinds, ..watch::Scope::default() };
+    let scope = watch::Scope {
+        kinds: KINDS.to_vec(),
+        accounts_with: Some(GATEWAY_NAME),
+        ..watch::Scope::default()
+    };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
-    let mut candidate = Candidate::new(client.clone(), &args.cluster.namespace, &holder(&identity));
+    let mut candidate =
+        Candidate::new(client.clone(), &args.cluster.namespace, &instance_name(&identity));
     let settings = Settings {
         identity: identity.clone(),
         namespace: args.cluster.namespace.clone(),
-        companion,
+        companion: args.companion.into(),
         classless: args.classless.into(),
     };
-    let controller = Controller::new(client, candidate.gate(), settings);
+    let (controller, messenger) = Controller::new(client, candidate.gate(), settings);
     let leading = candidate.leading();
     tracing::info!(identity, "vipgate {} controls", env!("CARGO_PKG_VERSION"));
     // On a task of its own: whatever it works out, the lease is renewed meanwhile.
-    let mut deciding = tracker.spawn(controller.run(events, leading));
+    let mut deciding = tokio::spawn(controller.run(events, leading));
+    let mut telling = tokio::spawn(messenger.run());
     let code = tokio::select! {
         ended = &mut deciding => {
             tracing::error!(?ended, "the controller does not decide any more");
@@ -76,25 +87,28 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
         () = candidate.run() => ExitCode::FAILURE,
         () = signals.end() => ExitCode::SUCCESS,
     };
-    if !deciding.is_finished() {
-        deciding.abort();
-        // Gone when this returns, so nothing is written after the lease is given back.
-        drop(deciding.await);
-    }
-    candidate.resign().await;
+    // No write begins any more; those under way end before the lease is given back.
+    candidate.retire();
     stopped.cancel();
+    match finished(&mut deciding, LAST_WRITES).await {
+        true => candidate.resign().await,
+        false => tracing::warn!("a write has no answer yet: the lease is left to expire"),
+    }
+    if !finished(&mut telling, LAST_EVENTS).await {
+        tracing::warn!("events are lost: no time is left to hand them in");
+    }
     tracker.close();
     tracker.wait().await;
     tracing::info!("ended");
     Ok(code)
 }
 
-/// The name in the lease: that of the replica, and something that no other process has. Two of one
-/// name, or one after another, would take each other's lease for their own.
-fn holder(identity: &str) -> String {
-    let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
-    match unique.trim().split('-').next() {
-        Some(unique) if !unique.is_empty() => format!("{identity}_{unique}"),
-        _ => format!("{identity}_{}", std::process::id()),
+/// Whether a task ends by itself in time; it has ended in any case.
+async fn finished(task: &mut JoinHandle<()>, within: Duration) -> bool {
+    if task.is_finished() || tokio::time::timeout(within, &mut *task).await.is_ok() {
+        return true;
     }
+    task.abort();
+    drop(task.await);
+    false
 }

@@ -27,7 +27,7 @@ use vipgate_planner::{Plan, Statuses, World};
 use crate::change::Change;
 use crate::hash::short_hash;
 
-/// Label that names the Gateway (GEP-1762).
+/// Label that names the Gateway (GEP-1762); every companion has it.
 pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Annotation: the labels and annotations that come from the Gateway, each with `l:` or `a:` before
 /// it, sorted, with commas between them.
@@ -190,17 +190,24 @@ impl Infrastructure {
             }
             None => Self::default(),
         };
-        let name = gateway.key().name;
-        // A longer name is no value of a label; the ownerReference says it.
-        if name.len() <= LONGEST {
-            all.labels.insert(GATEWAY_NAME.to_owned(), name);
-        }
+        all.labels.insert(GATEWAY_NAME.to_owned(), label_value(gateway.key().name));
         let keys = all.labels.keys().map(|key| format!("l:{key}"));
         let keys: Vec<String> =
             keys.chain(all.annotations.keys().map(|key| format!("a:{key}"))).collect();
         all.annotations.insert(KEYS.to_owned(), keys.join(","));
         all
     }
+}
+
+/// A Gateway's name where it is a value that a label may have, else something in its place: whoever
+/// looks for companions finds them by that label.
+fn label_value(mut name: String) -> String {
+    if name.len() > LONGEST {
+        let hash = short_hash([&name], 8);
+        name.truncate(LONGEST - 9);
+        name = format!("{}-{hash}", name.trim_end_matches(['-', '.']));
+    }
+    name
 }
 
 fn owner_reference(gateway: &Gateway) -> Value {

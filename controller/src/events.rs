@@ -1,21 +1,26 @@
-//! Events (`events.k8s.io/v1`): one for each transition of a condition, with its reason.
+//! Events (`events.k8s.io/v1`): one for each transition of a condition, with its reason. There are no
+//! others, so every reason that an event can have is in `docs/reasons.md`.
 //!
 //! Telling never delays writing: events wait in a queue of their own, and what does not fit is lost
 //! and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
-use vipgate_api::{ConditionType, ObjectRef, Reason};
+use tokio::time::timeout;
+use vipgate_api::{Condition, ConditionStatus, ObjectRef, Reason};
 
 use crate::merge::Transition;
 
 /// Events that may wait.
 const WAITING: usize = 8192;
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Longest `note` that the API server takes, with room for what it counts differently.
 const LONGEST: usize = 1000;
 
@@ -59,11 +64,13 @@ impl Teller {
 }
 
 impl Messenger {
-    /// Hands in what there is, for as long as there are tellers.
+    /// Hands in what there is, for as long as there are tellers, and then what is left.
     pub async fn run(mut self) {
         while let Some((object, event)) = self.queue.recv().await {
-            if let Err(error) = self.recorder.publish(&event, &object).await {
-                tracing::debug!(%error, "an event is lost");
+            match timeout(ANSWER, self.recorder.publish(&event, &object)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "an event is lost"),
+                Err(_) => tracing::debug!("an event is lost: no answer in time"),
             }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
@@ -83,53 +90,53 @@ fn reference(object: &ObjectRef, version: &str) -> ObjectReference {
     }
 }
 
-fn event(transition: &Transition) -> Event {
-    let Transition { kind, status, reason, message, of } = transition;
+fn event(Transition { of, condition }: &Transition) -> Event {
+    let Condition { kind, status, reason, message } = condition;
     let subject = if of.is_empty() { String::new() } else { format!(" for {of}") };
     let mut note = format!("{kind}={status}{subject}: {message}");
     note.truncate(note.floor_char_boundary(LONGEST));
     Event {
-        type_: if is_bad(transition) { EventType::Warning } else { EventType::Normal },
-        reason: reason.clone(),
+        type_: if is_bad(condition) { EventType::Warning } else { EventType::Normal },
+        reason: reason.to_string(),
         note: Some(note),
-        action: kind.clone(),
+        action: kind.to_string(),
         secondary: None,
     }
 }
 
 /// Whether somebody has to do something. What is under way is no bad news.
-fn is_bad(transition: &Transition) -> bool {
-    let is_negative = ConditionType::ALL
-        .iter()
-        .any(|kind| kind.to_string() == transition.kind && kind.is_negative());
-    match transition.status.as_str() {
-        "True" => is_negative || transition.reason == Reason::ListenersNotValid.to_string(),
-        "False" => !is_negative && transition.reason != Reason::Pending.to_string(),
-        _ => false,
+fn is_bad(Condition { kind, status, reason, .. }: &Condition) -> bool {
+    match status {
+        ConditionStatus::True => kind.is_negative() || *reason == Reason::ListenersNotValid,
+        ConditionStatus::False => !kind.is_negative() && *reason != Reason::Pending,
+        ConditionStatus::Unknown => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use vipgate_api::ConditionType;
+
     use super::*;
 
-    fn is_warning(kind: &str, status: &str, reason: &str) -> bool {
-        let [kind, status, reason] = [kind, status, reason].map(str::to_owned);
-        let message = "m".repeat(5000);
-        let event = event(&Transition { of: String::new(), kind, status, reason, message });
+    fn is_warning(kind: ConditionType, status: ConditionStatus, reason: Reason) -> bool {
+        let condition = Condition { kind, status, reason, message: "m".repeat(5000) };
+        let event = event(&Transition { of: String::new(), condition });
         assert!(event.note.is_some_and(|note| note.len() <= LONGEST));
         event.type_ == EventType::Warning
     }
 
     #[test]
     fn only_what_needs_somebody_is_a_warning() {
-        assert!(!is_warning("Programmed", "True", "Programmed"));
-        assert!(!is_warning("Programmed", "False", "Pending"));
-        assert!(!is_warning("Accepted", "Unknown", "Pending"));
-        assert!(!is_warning("Conflicted", "False", "NoConflicts"));
-        assert!(is_warning("Programmed", "False", "AddressNotAssigned"));
-        assert!(is_warning("Accepted", "True", "ListenersNotValid"));
-        assert!(is_warning("PartiallyInvalid", "True", "UnsupportedValue"));
-        assert!(is_warning("vipgate.dev/Contested", "True", "OtherWriter"));
+        use ConditionStatus::{False, True, Unknown};
+        use ConditionType::{Accepted, Conflicted, Contested, PartiallyInvalid, Programmed};
+        assert!(!is_warning(Programmed, True, Reason::Programmed));
+        assert!(!is_warning(Programmed, False, Reason::Pending));
+        assert!(!is_warning(Accepted, Unknown, Reason::Pending));
+        assert!(!is_warning(Conflicted, False, Reason::NoConflicts));
+        assert!(is_warning(Programmed, False, Reason::AddressNotAssigned));
+        assert!(is_warning(Accepted, True, Reason::ListenersNotValid));
+        assert!(is_warning(PartiallyInvalid, True, Reason::UnsupportedValue));
+        assert!(is_warning(Contested, True, Reason::OtherWriter));
     }
 }

@@ -37,13 +37,12 @@ pub struct Index {
     pub seen: BTreeMap<ObjectRef, Arc<Seen>>,
     /// What the speakers say.
     pub speakers: BTreeMap<String, SpeakerStatus>,
-    /// ServiceAccounts, where they are watched.
+    /// ServiceAccounts that may be companions.
     pub accounts: Shelf<ServiceAccount>,
     hosts: BTreeMap<String, Vec<IpAddr>>,
     environment: Environment,
     awaited: Option<BTreeSet<Kind>>,
     complete: BTreeSet<Kind>,
-    troubled: BTreeSet<Kind>,
 }
 
 impl Default for Index {
@@ -58,7 +57,6 @@ impl Default for Index {
             environment: Environment::default(),
             awaited: None,
             complete: BTreeSet::new(),
-            troubled: BTreeSet::new(),
         }
     }
 }
@@ -100,27 +98,24 @@ impl Index {
                     _ => drop(self.planner.delete(&reference)),
                 }
             }
-            Event::Synced(kind) => {
-                self.complete.insert(kind);
-                self.troubled.remove(&kind);
-            }
+            Event::Synced(kind) => drop(self.complete.insert(kind)),
             Event::Trouble(kind, why) => {
-                self.troubled.insert(kind);
                 self.environment.unread.insert(kind, why);
                 self.planner.set_environment(self.environment.clone());
             }
             Event::Well(kind) => {
-                self.troubled.remove(&kind);
                 self.environment.unread.remove(&kind);
                 self.planner.set_environment(self.environment.clone());
             }
             Event::Served(served) => {
-                self.complete.retain(|kind| served.versions.contains_key(kind));
-                let is_absent = |kind: &Kind| !served.versions.contains_key(kind);
-                self.environment.absent = OPTIONAL.into_iter().filter(is_absent).collect();
+                let is_served = |kind: &Kind| served.versions.contains_key(kind);
+                self.complete.retain(is_served);
+                self.environment.unread.retain(|kind, _| is_served(kind));
+                self.environment.absent =
+                    OPTIONAL.into_iter().filter(|kind| !is_served(kind)).collect();
+                self.awaited = Some(served.versions.keys().copied().collect());
                 self.environment.bundle = served.bundle;
                 self.planner.set_environment(self.environment.clone());
-                self.awaited = Some(served.versions.keys().copied().collect());
             }
             Event::Unreadable(..) | Event::Away(_) => {}
         }
@@ -131,12 +126,12 @@ impl Index {
         let Some(awaited) = &self.awaited else { return false };
         let needed = [Kind::VirtualIp, Kind::IpAddressPool];
         needed.iter().all(|kind| self.complete.contains(kind))
-            && awaited.iter().all(|k| self.complete.contains(k) || self.troubled.contains(k))
+            && awaited.iter().all(|kind| self.complete.contains(kind) || self.is_refused(*kind))
     }
 
-    /// Whether nothing is missing, so that what is not there is gone.
-    pub fn is_whole(&self) -> bool {
-        self.awaited.as_ref().is_some_and(|awaited| awaited.is_subset(&self.complete))
+    /// Whether the API server does not let us read a kind.
+    fn is_refused(&self, kind: Kind) -> bool {
+        self.environment.unread.contains_key(&kind)
     }
 
     /// Whether all objects of these kinds are known, so that one that is not there is gone.

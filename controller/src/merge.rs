@@ -7,7 +7,7 @@
 //! for a later generation.
 
 use serde_json::{Map, Value, json};
-use vipgate_api::{CONTROLLER_NAME, ConditionType, Kind};
+use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, Kind};
 
 /// The status that an object is to have; `None` when it has it, or when a newer one is there. `ours`
 /// is as the planner says it, with `observedGeneration` in every condition; `now` is for conditions
@@ -41,53 +41,46 @@ pub fn merged(kind: Kind, seen: Option<&Value>, ours: &Value, now: &str) -> Opti
     (status != *seen_status).then_some(status)
 }
 
-/// What a condition says, for whoever tells people of changes.
+/// A condition of ours that has another status or reason than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Listener or parent that it is about; empty for the object itself.
+    /// Parent that it is about; empty for the object itself.
     pub of: String,
-    /// Type of the condition.
-    pub kind: String,
-    /// `True`, `False` or `Unknown`.
-    pub status: String,
-    /// Its reason.
-    pub reason: String,
-    /// Its message.
-    pub message: String,
+    /// What it says now.
+    pub condition: Condition,
 }
 
-/// The conditions of the object itself that have another status or reason than before.
+/// The conditions of ours that have another status or reason than before: of the object itself, and
+/// of a route in each of its parents.
 pub fn transitions(before: Option<&Value>, after: &Value) -> Vec<Transition> {
-    let text =
-        |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
-    let list = |status: &Value| -> Vec<(String, Value)> {
+    let list = |status: &Value| -> Vec<Transition> {
         let own = status["conditions"].as_array().into_iter().flatten();
-        let own = own.map(|condition| (String::new(), condition.clone()));
+        let own = own.map(|condition| (String::new(), condition));
         let parents = status["parents"].as_array().into_iter().flatten().filter(|p| is_ours(p));
         let parents = parents.flat_map(|parent| {
-            let name = text(&parent["parentRef"], "name");
-            let all = parent["conditions"].as_array().cloned().unwrap_or_default();
-            all.into_iter().map(move |condition| (name.clone(), condition))
+            let name = parent["parentRef"]["name"].as_str().unwrap_or_default().to_owned();
+            let all = parent["conditions"].as_array().into_iter().flatten();
+            all.map(move |condition| (name.clone(), condition))
         });
-        own.chain(parents).collect()
+        // One that others say is none that we know.
+        own.chain(parents)
+            .filter_map(|(of, said)| Some(Transition { of, condition: known(said)? }))
+            .collect()
     };
     let old = before.map(list).unwrap_or_default();
-    let is_old = |of: &str, condition: &Value| {
-        old.iter().any(|(its, known)| {
-            its == of && ["type", "status", "reason"].iter().all(|f| known[*f] == condition[*f])
+    let is_old = |new: &Transition| {
+        old.iter().any(|old| {
+            let (old_says, says) = (&old.condition, &new.condition);
+            old.of == new.of
+                && (old_says.kind, old_says.status, old_says.reason)
+                    == (says.kind, says.status, says.reason)
         })
     };
-    list(after)
-        .into_iter()
-        .filter(|(of, condition)| !is_old(of, condition))
-        .map(|(of, condition)| Transition {
-            of,
-            kind: text(&condition, "type"),
-            status: text(&condition, "status"),
-            reason: text(&condition, "reason"),
-            message: text(&condition, "message"),
-        })
-        .collect()
+    list(after).into_iter().filter(|new| !is_old(new)).collect()
+}
+
+fn known(condition: &Value) -> Option<Condition> {
+    serde_json::from_value(condition.clone()).ok()
 }
 
 /// Whether a condition of ours is there with a later generation than we speak of.

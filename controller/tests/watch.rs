@@ -381,7 +381,7 @@ fn a_right_that_is_missing_is_named_and_harms_no_other_kind() {
     let kubeconfig = cluster.kubeconfig_of("default", "reader").unwrap();
     on(&site.node, async {
         let (secrets_in, node) = (Some("default".to_owned()), Some("one".to_owned()));
-        let scope = Scope { kinds: KINDS.to_vec(), secrets_in, node };
+        let scope = Scope { kinds: KINDS.to_vec(), secrets_in, node, ..Scope::default() };
         let mut told = Told::by(&kubeconfig, scope).await;
         // CRDs may not be watched either: kinds that come are noticed all the same.
         let services = |told: &Told| told.synced.contains_key(&Kind::Service);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use vipgate_api::ObjectRef;
+use vipgate_api::manifest::Update;
 use vipgate_controller::foreign::Findings;
 use vipgate_planner::{Claims, Link, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::node::Speaker;
@@ -60,7 +61,8 @@ impl Engine {
     /// Reads and plans for the first time, so that whoever asks is told of what is there.
     pub(super) fn begin(&mut self) {
         self.follow_links(&mut self.speaker.links());
-        self.read();
+        let update = self.source.read();
+        self.take(update);
         self.settle();
     }
 
@@ -72,7 +74,7 @@ impl Engine {
         reports.mark_changed();
         loop {
             tokio::select! {
-                () = self.source.changed() => self.read(),
+                update = self.source.changed() => self.take(update),
                 Ok(()) = links.changed() => self.follow_links(&mut links),
                 Ok(()) = reports.changed() => {
                     let report = reports.borrow_and_update().clone();
@@ -90,9 +92,8 @@ impl Engine {
         self.planner.set_node(self.node.clone());
     }
 
-    /// Reads the directory.
-    fn read(&mut self) {
-        let update = self.source.read();
+    /// Takes in what changed in the directory.
+    fn take(&mut self, update: Update) {
         for object in update.removed {
             self.planner.delete(&object);
         }

@@ -104,3 +104,13 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
 pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
+
+/// A name, and something that no other process has: two of one name, or one after another, must not
+/// take each other for themselves.
+pub(crate) fn instance_name(name: &str) -> String {
+    let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    match unique.trim().split('-').next() {
+        Some(unique) if !unique.is_empty() => format!("{name}_{unique}"),
+        _ => format!("{name}_{}", std::process::id()),
+    }
+}

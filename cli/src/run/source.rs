@@ -2,11 +2,13 @@
 //!
 //! Owns the last good version of every object (`api::manifest::Snapshot`).
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use thiserror::Error;
-use vipgate_api::manifest::{Held, Mode, Problem, Skipped, Snapshot, Update, read_directory};
+use vipgate_api::manifest::{
+    Held, Listing, Mode, Problem, Skipped, Snapshot, Update, read_directory,
+};
 use vipgate_api::{Object, ObjectRef};
 
 use super::watch::Changes;
@@ -17,7 +19,7 @@ use super::watch::Changes;
     directory.display())]
 pub(crate) struct WatchError {
     directory: PathBuf,
-    error: notify::Error,
+    error: io::Error,
 }
 
 /// The directory and what was read from it.
@@ -34,7 +36,7 @@ impl Source {
     /// Prepares; nothing is read or watched yet.
     pub(crate) fn open(directory: &Path) -> Result<Self, WatchError> {
         let failed = |error| WatchError { directory: directory.to_owned(), error };
-        fs::metadata(directory).map_err(|error| failed(notify::Error::io(error)))?;
+        fs::metadata(directory).map_err(failed)?;
         Ok(Self {
             directory: directory.to_owned(),
             changes: Changes::of(directory).map_err(failed)?,
@@ -44,15 +46,19 @@ impl Source {
         })
     }
 
-    /// Waits until the directory is worth reading again.
-    pub(crate) async fn changed(&mut self) {
-        self.changes.settled().await;
+    /// Reads the directory as it is now, and returns what changed.
+    pub(crate) fn read(&mut self) -> Update {
+        let (listing, watched) = self.changes.read(read_directory);
+        self.take(listing, watched)
     }
 
-    /// Reads the directory and returns what changed.
-    pub(crate) fn read(&mut self) -> Update {
-        let listing = read_directory(&self.directory);
-        let watched = self.changes.follow(&listing);
+    /// Waits until the directory has changed, and returns what changed. Safe to cancel.
+    pub(crate) async fn changed(&mut self) -> Update {
+        let (listing, watched) = self.changes.reading(read_directory).await;
+        self.take(listing, watched)
+    }
+
+    fn take(&mut self, listing: Listing, watched: io::Result<()>) -> Update {
         let mut update = self.snapshot.update(listing);
         self.problems = std::mem::take(&mut update.problems);
         if let Err(error) = watched {

@@ -101,8 +101,12 @@ impl Engine {
         self.found.subscribe()
     }
 
-    /// Goes on for as long as there are events.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    /// Goes on for as long as there are events; `rivals` are other processes of this node's name.
+    pub(super) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut rivals: watch::Receiver<Option<String>>,
+    ) {
         let (mut links, mut reports) = (self.speaker.links(), self.speaker.reports());
         self.follow_links(&mut links);
         loop {
@@ -117,6 +121,7 @@ impl Engine {
                 }
                 Ok(()) = links.changed() => self.follow_links(&mut links),
                 Ok(()) = reports.changed() => {}
+                Ok(()) = rivals.changed() => self.note_rival(rivals.borrow_and_update().as_deref()),
                 () = until(self.known.until), if self.outcome.is_none() => {}
             }
             let report = reports.borrow_and_update().clone();
@@ -129,9 +134,20 @@ impl Engine {
         self.planner.set_node(self.node.clone());
     }
 
+    fn note_rival(&mut self, rival: Option<&str>) {
+        let text = rival.map(|rival| {
+            format!(
+                "another process is the speaker of node {}, too: {rival}. There can be one: end it, \
+                 or give it the name of its own node (--node)",
+                self.node.name
+            )
+        });
+        self.troubles.note(Subject::Rival, text);
+    }
+
     fn take(&mut self, event: Event) {
         match event {
-            Event::Applied(object, age, seen) => {
+            Event::Applied(object, age, _) => {
                 self.troubles.note(Subject::Object(object.reference()), None);
                 match object {
                     Object::VirtualIp(vip) => self.claim(&vip),
@@ -141,9 +157,7 @@ impl Engine {
                         self.troubles.note(Subject::Node, None);
                     }
                     Object::Speaker(speaker) => {
-                        let status = Some(speaker.status.clone());
-                        let version = seen.resource_version.parse().ok();
-                        self.found.send_replace(Found { status, version });
+                        self.found.send_replace(Found::of(&speaker));
                     }
                     Object::Secret(secret) => {
                         let (gone, original) = self.copies.apply(&secret);

@@ -30,7 +30,7 @@ use crate::args::SpeakerArgs;
 use crate::logging;
 use crate::run::admin::AdminSocket;
 use crate::run::board::Board;
-use crate::run::{control_threads, paths};
+use crate::run::{control_threads, host_name, instance_name, paths};
 use crate::signals::{INTERRUPTED, Signals};
 use engine::Engine;
 use object::SpeakerObject;
@@ -89,28 +89,30 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
         kinds: KINDS.to_vec(),
         secrets_in: Some(args.cluster.namespace.clone()),
         node: Some(args.node.clone()),
+        ..watch::Scope::default()
     };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
-    let object = SpeakerObject::new(client, &args.node);
+    let object = SpeakerObject::new(client, &args.node, instance_name(&host_name()));
     let writer = object.clone();
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
     let engine = Engine::new(&args.node, Arc::clone(&speaker), Arc::clone(&board));
     let (statuses, found) = (engine.statuses(), engine.found());
+    let (rival, rivals) = tokio::sync::watch::channel(None);
     if let Some(socket) = socket {
         socket.serve(board, &tracker, stopped.clone());
     }
     tracing::info!(node = args.node, admin = %admin.display(), "vipgate {} serves",
         env!("CARGO_PKG_VERSION"));
     tokio::select! {
-        () = engine.run(events) => {}
-        () = writer.follow(statuses, found) => {}
+        () = engine.run(events, rivals) => {}
+        () = writer.follow(statuses, found.clone(), rival) => {}
         () = signals.end() => {}
     }
     tracing::info!(timeout = ?args.drain_timeout, "draining: listeners close, connections may finish");
     stopped.cancel();
     // New connections find no listener from now on, so nothing is served from here any more.
     let drain = async {
-        tokio::join!(object.delete(), speaker.drain(args.drain_timeout));
+        tokio::join!(object.delete(&found), speaker.drain(args.drain_timeout));
     };
     let code = tokio::select! {
         () = drain => ExitCode::SUCCESS,

@@ -2,6 +2,11 @@
 //!
 //! Guarantees: written by nobody else, at most once a second, not when nothing changed, and never
 //! larger than 256 KiB. Who deletes or changes it finds it as it was.
+//!
+//! Two processes with one node name would take it for each other's damage. So each puts its own name
+//! on the object ([`claim`]), and the one that finds another name says so and leaves it alone.
+
+mod claim;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,10 +16,13 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use vipgate_api::vipgate::SpeakerStatus;
 use vipgate_api::{Kind, ObjectRef};
 use vipgate_controller::backoff::Backoff;
 use vipgate_controller::words::with_causes;
+
+use claim::Claim;
 
 const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 /// The object's limit, less what the API server adds.
@@ -23,11 +31,16 @@ const MANAGER: &str = "vipgate-speaker";
 /// A farewell does not hold up the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Annotation: the process that the object is of.
+const INSTANCE: &str = "vipgate.dev/speaker-instance";
+
 /// The object.
 #[derive(Clone)]
 pub(super) struct SpeakerObject {
     api: Api<DynamicObject>,
     node: String,
+    /// A name that no other process has.
+    instance: String,
 }
 
 /// The object as the API server shows it.
@@ -37,6 +50,21 @@ pub(super) struct Found {
     pub(super) status: Option<SpeakerStatus>,
     /// Its `metadata.resourceVersion`; versions of one kind can be compared as numbers (KEP-5504).
     pub(super) version: Option<u64>,
+    /// The process that it is of.
+    pub(super) instance: Option<String>,
+}
+
+impl Found {
+    pub(super) fn of(speaker: &vipgate_api::vipgate::Speaker) -> Self {
+        let metadata = &speaker.metadata;
+        let version = metadata.resource_version.as_ref();
+        let instance = metadata.annotations.as_ref().and_then(|all| all.get(INSTANCE));
+        Self {
+            status: Some(speaker.status.clone()),
+            version: version.and_then(|version| version.parse().ok()),
+            instance: instance.cloned(),
+        }
+    }
 }
 
 /// What was written last.
@@ -54,19 +82,22 @@ impl Written {
 }
 
 impl SpeakerObject {
-    pub(super) fn new(client: Client, node: &str) -> Self {
+    pub(super) fn new(client: Client, node: &str, instance: String) -> Self {
         let kind = Kind::Speaker;
         let gvk = GroupVersionKind::gvk(kind.group(), kind.versions()[0], kind.name());
         let resource = ApiResource::from_gvk_with_plural(&gvk, &kind.plural());
-        Self { api: Api::all_with(client, &resource), node: node.to_owned() }
+        Self { api: Api::all_with(client, &resource), node: node.to_owned(), instance }
     }
 
-    /// Writes every status, the last one of each second; and again when somebody took it away.
+    /// Writes every status, the last one of each second; and again when somebody took it away. Tells
+    /// of another process that writes the object.
     pub(super) async fn follow(
         self,
         mut statuses: watch::Receiver<Option<SpeakerStatus>>,
         mut found: watch::Receiver<Found>,
+        rivals: watch::Sender<Option<String>>,
     ) {
+        let mut claim = Claim::of(&self.instance);
         let mut written: Option<Written> = None;
         let mut said = String::new();
         let mut backoff = Backoff::default();
@@ -74,22 +105,35 @@ impl SpeakerObject {
             let news = tokio::select! {
                 changed = statuses.changed() => changed,
                 changed = found.changed() => {
-                    if written.as_ref().is_some_and(|last| last.is_lost(&found.borrow_and_update())) {
-                        written = None;
-                    }
+                    let found = found.borrow_and_update();
+                    claim.learn(&found, Instant::now());
+                    written.take_if(|last| last.is_lost(&found));
                     changed
+                }
+                () = sleep_until(claim.due(Instant::now())) => {
+                    claim.turn(Instant::now());
+                    Ok(())
                 }
             };
             if news.is_err() {
                 return;
             }
+            rivals.send_if_modified(|told| {
+                let rival = claim.rival().map(str::to_owned);
+                let is_news = *told != rival;
+                *told = rival;
+                is_news
+            });
+            if !claim.is_made() {
+                written = None;
+            }
             // Until it succeeds; each try takes what is newest.
-            loop {
+            while claim.may_write(Instant::now()) {
                 let Some(wanted) = statuses.borrow_and_update().clone().map(fitted) else { break };
                 if written.as_ref().is_some_and(|last| last.status == wanted) {
                     break;
                 }
-                let outcome = self.write(&wanted).await;
+                let outcome = self.write(&wanted, &mut claim).await;
                 tokio::time::sleep(BETWEEN_WRITES).await;
                 match outcome {
                     Ok(version) => {
@@ -114,29 +158,47 @@ impl SpeakerObject {
     }
 
     /// Returns the version that it has now.
-    async fn write(&self, status: &SpeakerStatus) -> kube::Result<Option<u64>> {
-        let body = self.body(json!({ "status": status }));
-        let params = PatchParams::apply(MANAGER).force();
-        let now = match self.api.patch_status(&self.node, &params, &Patch::Apply(&body)).await {
+    async fn write(&self, status: &SpeakerStatus, claim: &mut Claim) -> kube::Result<Option<u64>> {
+        if !claim.is_made() {
+            claim.made(self.claim().await?, Instant::now());
+        }
+        match self.write_status(status).await {
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
-                let new = self.body(json!({}));
-                self.api.patch(&self.node, &params, &Patch::Apply(&new)).await?;
-                self.api.patch_status(&self.node, &params, &Patch::Apply(&body)).await?
+                claim.made(self.claim().await?, Instant::now());
+                self.write_status(status).await
             }
-            outcome => outcome?,
-        };
-        Ok(now.metadata.resource_version.and_then(|version| version.parse().ok()))
+            outcome => outcome,
+        }
     }
 
-    fn body(&self, mut more: serde_json::Value) -> serde_json::Value {
-        more["apiVersion"] = Kind::Speaker.api_version().into();
-        more["kind"] = Kind::Speaker.name().into();
-        more["metadata"] = json!({ "name": self.node });
-        more
+    /// Makes the object, or takes it over.
+    async fn claim(&self) -> kube::Result<Option<u64>> {
+        let mut body = self.body();
+        body["metadata"]["annotations"] = json!({ INSTANCE: self.instance });
+        let params = PatchParams::apply(MANAGER).force();
+        Ok(version(&self.api.patch(&self.node, &params, &Patch::Apply(&body)).await?))
     }
 
-    /// Takes the object away: this node serves nothing any more.
-    pub(super) async fn delete(&self) {
+    async fn write_status(&self, status: &SpeakerStatus) -> kube::Result<Option<u64>> {
+        let mut body = self.body();
+        body["status"] = json!(status);
+        let params = PatchParams::apply(MANAGER).force();
+        Ok(version(&self.api.patch_status(&self.node, &params, &Patch::Apply(&body)).await?))
+    }
+
+    fn body(&self) -> serde_json::Value {
+        json!({
+            "apiVersion": Kind::Speaker.api_version(),
+            "kind": Kind::Speaker.name(),
+            "metadata": {"name": self.node},
+        })
+    }
+
+    /// Takes the object away: this node serves nothing any more. Not that of another process.
+    pub(super) async fn delete(&self, found: &watch::Receiver<Found>) {
+        if found.borrow().instance.as_ref().is_some_and(|other| *other != self.instance) {
+            return;
+        }
         let params = DeleteParams::default();
         let deletion = self.api.delete(&self.node, &params);
         match tokio::time::timeout(FAREWELL, deletion).await {
@@ -144,6 +206,18 @@ impl SpeakerObject {
             Ok(Err(error)) => tracing::warn!(%error, "the Speaker object is left behind"),
             Err(_) => tracing::warn!("the Speaker object is left behind: no answer in time"),
         }
+    }
+}
+
+fn version(object: &DynamicObject) -> Option<u64> {
+    object.metadata.resource_version.as_ref()?.parse().ok()
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -255,7 +329,10 @@ mod tests {
             ..SpeakerStatus::default()
         };
         let written = Written { status: status("new"), version: Some(7) };
-        let found = |version, member| Found { version, status: Some(status(member)) };
+        let found = |version, member| {
+            let status = Some(status(member));
+            Found { version, status, instance: None }
+        };
         assert!(!written.is_lost(&found(Some(7), "new")));
         assert!(!written.is_lost(&found(Some(6), "old")));
         assert!(written.is_lost(&found(Some(8), "other")));

@@ -25,6 +25,8 @@ pub(super) enum Subject {
     Api,
     /// There is no Node of our name.
     Node,
+    /// Another process has our name.
+    Rival,
     /// A kind may not be read.
     Kind(Kind),
     /// An object makes no sense.

@@ -8,7 +8,7 @@ use vipgate_lab::{eventually, patience};
 
 use crate::site::{SOON, Site, said};
 
-const LISTENER: &str = "apiVersion: gateway.networking.k8s.io/v1
+pub(crate) const LISTENER: &str = "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: web}
 spec:
@@ -19,7 +19,7 @@ spec:
     port: 443
     tls: {certificateRefs: [{name: web, namespace: certs}]}
 ";
-const GRANT: &str = "apiVersion: gateway.networking.k8s.io/v1beta1
+pub(crate) const GRANT: &str = "apiVersion: gateway.networking.k8s.io/v1beta1
 kind: ReferenceGrant
 metadata: {name: web, namespace: certs}
 spec:
@@ -28,7 +28,7 @@ spec:
 ";
 
 /// A Secret with a certificate of its own.
-fn secret(site: &Site, namespace: &str, name: &str) {
+pub(crate) fn secret(site: &Site, namespace: &str, name: &str) {
     let made = rcgen::generate_simple_self_signed(vec!["web.example".to_owned()]).unwrap();
     let indented =
         |pem: String| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
@@ -40,7 +40,7 @@ fn secret(site: &Site, namespace: &str, name: &str) {
     ));
 }
 
-fn copies(site: &Site) -> anyhow::Result<Vec<Value>> {
+pub(crate) fn copies(site: &Site) -> anyhow::Result<Vec<Value>> {
     let list = site.cluster.get(["secrets", "--namespace=vipgate-system"])?;
     Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
@@ -86,14 +86,48 @@ fn a_granted_certificate_is_copied_followed_and_withdrawn_within_a_second() {
     site.cluster.kubectl(["delete", "secret", name, "--namespace=vipgate-system"]).unwrap();
     eventually(SOON, is_copied).unwrap();
 
-    site.cluster.kubectl(["delete", "referencegrant", "web", "--namespace=certs"]).unwrap();
-    let revoked = Instant::now();
+    let withdrawn = || {
+        let begun = Instant::now();
+        eventually(SOON, || {
+            ensure!(copies(&site)?.is_empty(), "it is still there");
+            Ok(())
+        })
+        .unwrap();
+        let took = begun.elapsed();
+        assert!(took <= patience(Duration::from_secs(1)), "{took:?}");
+    };
+    let delete = |kind: &str, namespace: &str| {
+        let namespace = format!("--namespace={namespace}");
+        site.cluster.kubectl(["delete", kind, "web", &namespace]).unwrap();
+    };
+    delete("referencegrant", "certs");
+    withdrawn();
+    resolved("False/RefNotPermitted");
+    site.apply(GRANT);
+    eventually(SOON, is_copied).unwrap();
+    delete("secret", "certs");
+    withdrawn();
+    resolved("False/InvalidCertificateRef");
+    secret(&site, "certs", "web");
+    eventually(SOON, is_copied).unwrap();
+    // Nobody uses it any more.
+    delete("gateway", "default");
+    withdrawn();
+    // The one that no listener names was never copied, and whatever else is there stays.
+    let own = ["create", "secret", "generic", "vipgate-tls-own", "--namespace=vipgate-system"];
+    site.cluster.kubectl(own).unwrap();
+    site.apply(LISTENER);
     eventually(SOON, || {
-        ensure!(copies(&site)?.is_empty(), "it is still there");
+        let copies = copies(&site)?;
+        ensure!(copies.len() == 2, "{} Secrets", copies.len());
         Ok(())
     })
     .unwrap();
-    let took = revoked.elapsed();
-    assert!(took <= patience(Duration::from_secs(1)), "{took:?}");
-    resolved("False/RefNotPermitted");
+    delete("gateway", "default");
+    eventually(SOON, || {
+        let left = copies(&site)?;
+        ensure!(left.len() == 1 && left[0]["metadata"]["name"] == "vipgate-tls-own", "{left:?}");
+        Ok(())
+    })
+    .unwrap();
 }

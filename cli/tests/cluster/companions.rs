@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use vipgate_lab::eventually;
+use vipgate_lab::{Process, Program, eventually};
 
 use crate::site::{SOON, Site, VIP};
 
@@ -90,6 +90,94 @@ fn a_gateway_is_seen_as_a_service() {
     })
     .unwrap();
     class_is_kept(&site, false);
+}
+
+/// A controller with another kind of companion.
+fn controller(site: &Site, companion: &str) -> Process {
+    let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
+        .args(["controller", "--identity", companion, "--companion", companion, "--kubeconfig"])
+        .arg(site.cluster.kubeconfig())
+        .env("VIPGATE_LOG", "info,kube=warn");
+    site.controllers.spawn(program).unwrap()
+}
+
+/// The companions that there are: kind, and the labels and annotations that matter.
+fn companions(site: &Site) -> anyhow::Result<Vec<Value>> {
+    let selector = "--selector=gateway.networking.k8s.io/gateway-name=web";
+    let list = site.cluster.get(["services,serviceaccounts", selector])?;
+    let shown = |object: &Value| {
+        let metadata = &object["metadata"];
+        let hostname = "external-dns.alpha.kubernetes.io/hostname";
+        json!([object["kind"], metadata["labels"]["team"], metadata["annotations"][hostname]])
+    };
+    Ok(list["items"].as_array().into_iter().flatten().map(shown).collect())
+}
+
+#[test]
+fn the_kind_of_companion_can_be_changed_and_changed_back() {
+    let site = Site::new("accounts");
+    site.apply_pool();
+    let has = |expected: Value| {
+        eventually(SOON, || {
+            let found = companions(&site)?;
+            ensure!(json!(found) == expected, "{found:?}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    site.apply(WEB);
+    // An account of somebody else.
+    site.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: vipgate-web}\n");
+    let mut one = controller(&site, "service-account");
+    has(json!([["ServiceAccount", "red", "web.example"]]));
+    site.condition("gateway", "web", "Accepted", "True/Accepted");
+    site.apply(&WEB.replace("labels: {team: red}", "labels: {team: blue}"));
+    has(json!([["ServiceAccount", "blue", "web.example"]]));
+    site.apply(&WEB.replace("labels: {team: red}", "labels: {}"));
+    has(json!([["ServiceAccount", null, "web.example"]]));
+    site.apply(WEB);
+    has(json!([["ServiceAccount", "red", "web.example"]]));
+    one.terminate(SOON).unwrap();
+
+    let mut two = controller(&site, "service");
+    has(json!([["Service", "red", "web.example"]]));
+    two.terminate(SOON).unwrap();
+    let mut three = controller(&site, "service-account");
+    has(json!([["ServiceAccount", "red", "web.example"]]));
+    three.terminate(SOON).unwrap();
+    let _four = controller(&site, "none");
+    has(json!([]));
+    site.get("serviceaccount", "vipgate-web").unwrap();
+}
+
+#[test]
+fn a_service_of_somebody_else_keeps_its_name_and_a_companion_goes_with_its_gateway() {
+    let site = Site::new("named");
+    site.apply_pool();
+    site.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: vipgate-web}\n\
+         spec: {ports: [{port: 80}]}\n",
+    );
+    let theirs = service(&site).unwrap();
+    let _controller = site.controller("one");
+    site.apply(WEB);
+    let selector = "--selector=gateway.networking.k8s.io/gateway-name=web";
+    let made = eventually(SOON, || {
+        let list = site.cluster.get(["services", selector])?;
+        list["items"].get(0).cloned().context("no companion")
+    })
+    .unwrap();
+    let name = made["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("vipgate-web-"), "{name}");
+    assert_eq!(service(&site).unwrap(), theirs);
+
+    site.cluster.kubectl(["delete", "gateway", "web"]).unwrap();
+    eventually(SOON, || {
+        ensure!(site.get("service", name).is_err(), "the companion is still there");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(service(&site).unwrap(), theirs);
 }
 
 /// Said by a probe of an address that was freely chosen: another one is chosen, and said of one that

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use vipgate_lab::eventually;
 
-use crate::site::{SOON, Site, backend, gateway, route, said};
+use crate::site::{SOON, Site, VIP, backend, gateway, route, said};
 
 /// Writes a status as somebody else.
 fn overwrite(site: &Site, kind: &str, name: &str, status: &Value) {
@@ -51,6 +51,48 @@ fn a_fight_ends_with_the_name_of_the_other_and_news_are_said_all_the_same() {
         Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn a_fight_over_a_service_is_told_where_it_is() {
+    let site = Site::new("svcfight");
+    site.apply_pool();
+    let controller = site.controller("one");
+    site.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: LoadBalancer, \
+         loadBalancerClass: vipgate.dev/service, ports: [{port: 80}]}\n",
+    );
+    eventually(SOON, || site.get("vip", VIP)).unwrap();
+    site.says("worker", json!([{"address": VIP, "state": "Serving", "interfaces": ["eth0"]}]));
+    let shows = |ingress: &Value| {
+        eventually(SOON, || {
+            let web = site.get("service", "web")?;
+            ensure!(web["status"]["loadBalancer"]["ingress"] == *ingress, "{}", web["status"]);
+            Ok(web)
+        })
+        .unwrap()
+    };
+    let ours = json!([{"ip": VIP, "ipMode": "VIP"}]);
+    let theirs = json!([{"ip": "198.51.100.9", "ipMode": "VIP"}]);
+    shows(&ours);
+    for _ in 0..3 {
+        overwrite(&site, "service", "web", &json!({"loadBalancer": {"ingress": theirs}}));
+        shows(&ours);
+    }
+    let web = site.condition("service", "web", "vipgate.dev/Contested", "True/OtherWriter");
+    let text = web["status"]["conditions"].to_string();
+    assert!(text.contains("\\\"rival\\\""), "{text}");
+    controller.wait_for_line("a fight over a status", SOON).unwrap();
+    overwrite(&site, "service", "web", &json!({"loadBalancer": {"ingress": theirs}}));
+    std::thread::sleep(Duration::from_secs(2));
+    shows(&theirs);
+    // Another one is none of it: the claim stands, and other Services are written.
+    assert_eq!(site.get("vip", VIP).unwrap()["spec"]["users"][0]["name"], "web");
+    site.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: next}\nspec: {type: LoadBalancer, \
+         loadBalancerClass: vipgate.dev/service, ports: [{port: 80}]}\n",
+    );
+    site.condition("service", "next", "vipgate.dev/AddressAssigned", "False/Pending");
 }
 
 #[test]

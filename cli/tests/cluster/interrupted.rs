@@ -1,11 +1,12 @@
 //! Interrupted in the middle of work.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use rustix::process::Signal;
 use serde_json::Value;
-use vipgate_lab::eventually;
+use vipgate_lab::{Program, eventually};
 
 use crate::site::{CLASS, SOON, Site, gateway, pool, said};
 
@@ -57,6 +58,67 @@ fn a_controller_that_is_killed_between_two_writes_is_continued_by_the_next() {
     let two = site.controller("two");
     two.wait_for_line("leads", SOON).unwrap();
     all_is_well(&site);
+}
+
+#[test]
+fn a_controller_that_is_told_to_end_finishes_its_writes_and_hands_over() {
+    let site = Site::new("toldtoend");
+    site.apply(CLASS);
+    site.apply(&pool("10.78.0.0/22"));
+    let mut one = site.controller("one");
+    one.wait_for_line("leads", SOON).unwrap();
+    let two = site.controller("two");
+    two.wait_for_line("stands by", SOON).unwrap();
+    many(&site);
+    eventually(LONG, || {
+        ensure!(!list(&site, "vips")?.is_empty());
+        Ok(())
+    })
+    .unwrap();
+    let asked = Instant::now();
+    assert!(one.terminate(SOON).unwrap().success());
+    one.wait_for_line("gave the lease back", SOON).unwrap();
+    two.wait_for_line("leads", SOON).unwrap();
+    eprintln!("handed over within {:?}, in the middle of {MANY} Gateways", asked.elapsed());
+    all_is_well(&site);
+}
+
+/// While it sleeps the API server forgets what the controller would ask for (410): everything is
+/// listed again, what is gone is given up, and nothing else.
+#[test]
+fn what_happened_before_a_watch_that_is_too_old_is_found_and_nothing_else_withdrawn() {
+    let mut site = Site::new("tooold");
+    site.apply(CLASS);
+    site.apply(&pool("10.78.0.0/22"));
+    let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
+        .args(["controller", "--identity", "one", "--kubeconfig"])
+        .arg(site.cluster.kubeconfig())
+        .env("VIPGATE_LOG", "info,vipgate_controller=debug,kube=warn");
+    let one = site.controllers.spawn(program).unwrap();
+    many(&site);
+    all_is_well(&site);
+    let before = list(&site, "vips").unwrap();
+    one.signal(Signal::STOP).unwrap();
+    // The new server's history begins with what is there when it starts.
+    site.cluster.api_server().kill();
+    site.cluster.restart_api_server().unwrap();
+    site.cluster.kubectl(["delete", "gateway", "g7"]).unwrap();
+    site.cluster.restart_api_server().unwrap();
+    let mark = one.mark();
+    one.signal(Signal::CONT).unwrap();
+    one.wait_for_line_after(&mark, "the watch is too old", SOON).unwrap();
+    let owner = |vip: &Value| vip["spec"]["users"][0]["name"].clone();
+    eventually(LONG, || {
+        let owners: Vec<Value> = list(&site, "vips")?.iter().map(owner).collect();
+        ensure!(owners.len() == MANY - 1 && !owners.contains(&"g7".into()), "{}", owners.len());
+        Ok(())
+    })
+    .unwrap();
+    let after = list(&site, "vips").unwrap();
+    for vip in before.iter().filter(|vip| owner(vip) != "g7") {
+        let same = after.iter().find(|now| now["metadata"]["uid"] == vip["metadata"]["uid"]);
+        assert_eq!(same.map(owner), Some(owner(vip)));
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod gateways;
 mod interrupted;
 mod kube_proxy;
 mod names;
+mod refusals;
 mod rights;
 mod service_claims;
 mod services;

@@ -1,11 +1,15 @@
 //! A speaker alone: VirtualIPs are written by hand, as a controller would.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::Read;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use serde_json::json;
-use vipgate_lab::eventually;
+use serde_json::{Value, json};
+use vipgate_lab::cluster::Patch;
+use vipgate_lab::{Program, eventually};
 
 use crate::site::{CLASS, SOON, Site, VIP, gateway, pool};
 
@@ -170,4 +174,157 @@ fn a_dead_speaker_is_not_missed_for_long_and_the_next_one_goes_on() {
     let _next = site.speaker();
     serves(&site);
     shows(&site, &json!([{"address": VIP, "state": "Serving", "interfaces": ["eth0"]}]));
+}
+
+#[test]
+fn an_api_server_that_is_away_at_the_start_is_waited_for() {
+    let mut site = prepared("absent");
+    let _echo = site.echo(7000, "hello");
+    site.apply(&claim(true));
+    site.cluster.api_server().kill();
+    let speaker = site.speaker();
+    speaker.wait_for_line("the API server does not answer", SOON).unwrap();
+    eventually(SOON, || {
+        let problems = site.status()?["problems"].to_string();
+        ensure!(problems.contains("the API server does not answer"), "{problems}");
+        Ok(())
+    })
+    .unwrap();
+    serves_not(&site);
+    site.cluster.restart_api_server().unwrap();
+    speaker.wait_for_line("the API server answers again", SOON).unwrap();
+    serves(&site);
+    shows(&site, &json!([{"address": VIP, "state": "Serving", "interfaces": ["eth0"]}]));
+}
+
+#[test]
+fn a_node_that_the_cluster_does_not_know_is_named() {
+    let site = prepared("unknown");
+    site.cluster.kubectl(["delete", "node", "worker"]).unwrap();
+    let _speaker = site.speaker();
+    let says = |expected: bool| {
+        eventually(SOON, || {
+            let speaker = site.get("speaker", "worker")?;
+            let errors = speaker["status"]["errors"].to_string();
+            ensure!(errors.contains("there is no Node worker") == expected, "{errors}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    says(true);
+    site.apply(NODE);
+    says(false);
+}
+
+/// They would write over each other for ever.
+#[test]
+fn two_processes_of_one_node_name_each_other_and_do_not_fight() {
+    let site = prepared("twins");
+    let first = site.speaker();
+    shows(&site, &json!([]));
+    let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
+        .args(["speaker", "--node", "worker", "--drain-timeout", "1", "--admin"])
+        .arg(site.cluster.directory().join("second.sock"))
+        .arg("--kubeconfig")
+        .arg(site.cluster.kubeconfig())
+        .env("VIPGATE_LOG", "info,kube=warn");
+    let mut second = site.servers.spawn(program).unwrap();
+    first.wait_for_line("another process is the speaker of node worker", SOON).unwrap();
+    let instance = || -> anyhow::Result<Value> {
+        let speaker = site.get("speaker", "worker")?;
+        Ok(speaker["metadata"]["annotations"]["vipgate.dev/speaker-instance"].clone())
+    };
+    let of_second = instance().unwrap();
+    let version = || site.get("speaker", "worker").unwrap()["metadata"]["resourceVersion"].clone();
+    std::thread::sleep(Duration::from_secs(3));
+    let before = version();
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(version(), before, "one writes, and it has nothing new to say");
+    let problems = site.status().unwrap()["problems"].to_string();
+    assert!(problems.contains("another process is the speaker of node worker"), "{problems}");
+
+    // With the younger one the object goes, and the other one has it again.
+    second.terminate(SOON).unwrap();
+    eventually(SOON, || {
+        ensure!(instance()? != of_second, "it is still the second one's");
+        let report = site.status()?;
+        ensure!(report["problems"] == json!([]), "{report}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn whatever_happens_a_speaker_writes_once_a_second() {
+    let site = prepared("often");
+    site.apply(&claim(true));
+    let _speaker = site.speaker();
+    shows(&site, &json!([{"address": VIP, "state": "Serving", "interfaces": ["eth0"]}]));
+    let gateway = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/web";
+    let begun = Instant::now();
+    let mut versions = BTreeSet::new();
+    let mut port = 1000;
+    while begun.elapsed() < Duration::from_secs(8) {
+        // Another generation to be said, each time.
+        port += 1;
+        let listeners = json!([{"name": "tcp", "protocol": "TCP", "port": port}]);
+        let patch = json!({"spec": {"listeners": listeners}});
+        site.cluster.api().patch(gateway, Patch::Merge, &patch).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let speaker = site.cluster.api().get("/apis/vipgate.dev/v1alpha1/speakers/worker").unwrap();
+        versions.insert(speaker["metadata"]["resourceVersion"].to_string());
+    }
+    let (writes, changes) = (versions.len(), port - 1000);
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    assert!(writes >= 3 && writes <= seconds + 2, "{writes} writes in {seconds} s");
+    assert!(changes > 2 * writes, "{writes} writes, {changes} changes");
+}
+
+/// As kubelet does with the token of a pod.
+#[test]
+fn a_token_that_is_replaced_in_its_file_is_used() {
+    let site = prepared("rotation");
+    let account = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: default}}\n\
+             ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n\
+             metadata: {{name: {name}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, \
+             kind: ClusterRole, name: cluster-admin}}\n\
+             subjects: [{{kind: ServiceAccount, name: {name}, namespace: default}}]\n---\n"
+        )
+    };
+    site.apply(&[account("old"), account("new")].concat());
+    let config = |name: &str| -> (PathBuf, Value) {
+        let path = site.cluster.kubeconfig_of("default", name).unwrap();
+        let config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        (path, config)
+    };
+    let (of_old, mut with_file) = config("old");
+    let (_, of_new) = config("new");
+    let [file, kubeconfig] =
+        ["token", "with-file.kubeconfig"].map(|name| site.cluster.directory().join(name));
+    let token = |config: &Value| config["users"][0]["user"]["token"].as_str().unwrap().to_owned();
+    fs::write(&file, token(&with_file)).unwrap();
+    with_file["users"][0]["user"] = json!({ "tokenFile": file });
+    fs::write(&kubeconfig, with_file.to_string()).unwrap();
+    let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
+        .args(["speaker", "--node", "worker", "--drain-timeout", "1", "--admin"])
+        .arg(site.cluster.directory().join("speaker.sock"))
+        .arg("--kubeconfig")
+        .arg(&kubeconfig)
+        .env("VIPGATE_LOG", "info,kube=warn");
+    let _speaker = site.worker.spawn(program).unwrap();
+    shows(&site, &json!([]));
+    fs::write(&file, token(&of_new)).unwrap();
+    site.cluster.kubectl(["delete", "serviceaccount", "old"]).unwrap();
+    // The API server remembers for a while whom it knows.
+    eventually(SOON, || {
+        let get = site.cluster.kubectl_as(&of_old, ["get", "speakers"]);
+        ensure!(site.client.run_within(SOON, get).is_err(), "the old token is still good");
+        Ok(())
+    })
+    .unwrap();
+    site.cluster.kubectl(["delete", "speaker", "worker"]).unwrap();
+    // It is read once a minute.
+    eventually(Duration::from_secs(90), || site.get("speaker", "worker")).unwrap();
 }

@@ -134,6 +134,8 @@ fn names_that_a_service_cannot_have_are_shortened() {
         let service = Site::new(&[(Kind::Gateway, gateway(name))]).created();
         let made = service["metadata"]["name"].as_str().unwrap();
         assert!(made.len() <= 63 && !made.contains('.'), "{made}");
+        let label = service["metadata"]["labels"][GATEWAY_NAME].as_str().unwrap();
+        assert!(label.len() <= 63 && name.starts_with(&label[..9]), "{label}");
     }
 }
 
@@ -168,5 +170,11 @@ fn a_service_account_carries_the_labels_where_that_is_wanted() {
     let service = Site::new(&[(Kind::Gateway, gateway("web"))]).created();
     let account = (Kind::ServiceAccount, body.clone());
     let site = Site::new(&[(Kind::Gateway, gateway("web")), (Kind::Service, service), account]);
-    assert!(matches!(site.changes_for(mode, true).as_slice(), [Change::Delete(_)]));
+    let deleted = |mode| match site.changes_for(mode, true).as_slice() {
+        [Change::Delete(object)] => object.kind,
+        changes => panic!("{changes:?}"),
+    };
+    assert_eq!(deleted(mode), Kind::Service);
+    // And back.
+    assert_eq!(deleted(Companion::Service), Kind::ServiceAccount);
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use futures_util::StreamExt;
-use vipgate_api::{ConditionType, Kind, Reason};
+use vipgate_api::{Condition, ConditionType, Kind, Reason};
 use vipgate_planner::Outcome;
 
 use super::{AT_ONCE, Controller};
@@ -92,13 +92,9 @@ impl Controller {
         let rival = self.writer.rival(object, seen.version).await;
         let rival = rival.unwrap_or_else(|| "unknown".to_owned());
         tracing::error!(%object, rival, "a fight over an object: writing stops for it");
-        let transition = Transition {
-            of: String::new(),
-            kind: ConditionType::Contested.to_string(),
-            status: "True".to_owned(),
-            reason: Reason::OtherWriter.to_string(),
-            message: format!("field manager {rival:?} keeps changing back what vipgate writes"),
-        };
+        let message = format!("field manager {rival:?} keeps changing back what vipgate writes");
+        let condition = Condition::holds(ConditionType::Contested, Reason::OtherWriter, message);
+        let transition = Transition { of: String::new(), condition };
         self.teller.tell(object, seen.version, &[transition]);
     }
 }

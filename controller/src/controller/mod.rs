@@ -71,7 +71,6 @@ pub struct Controller {
     findings: Findings,
     writer: Writer,
     teller: Teller,
-    messenger: Option<Messenger>,
     /// Over statuses, and over everything else.
     fights: Fights,
     other_fights: Fights,
@@ -94,16 +93,15 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that knows nothing.
-    pub fn new(client: Client, gate: Gate, settings: Settings) -> Self {
+    /// A controller that knows nothing, and who hands in its events.
+    pub fn new(client: Client, gate: Gate, settings: Settings) -> (Self, Messenger) {
         let (teller, messenger) = teller(client.clone(), &settings.identity);
-        Self {
+        let controller = Self {
             settings,
             index: Index::default(),
             findings: Findings::default(),
             writer: Writer::new(client, gate),
             teller,
-            messenger: Some(messenger),
             fights: Fights::default(),
             other_fights: Fights::default(),
             altered: BTreeMap::new(),
@@ -114,26 +112,13 @@ impl Controller {
             rival: None,
             again: None,
             said: BTreeMap::new(),
-        }
-    }
-
-    /// Goes on for as long as there are events.
-    pub async fn run(mut self, events: mpsc::Receiver<Event>, leading: channel::Receiver<bool>) {
-        let messenger = self.messenger.take();
-        let telling = async {
-            match messenger {
-                Some(messenger) => messenger.run().await,
-                None => std::future::pending().await,
-            }
         };
-        tokio::select! {
-            () = self.decide(events, leading) => {}
-            () = telling => {}
-        }
+        (controller, messenger)
     }
 
-    async fn decide(
-        &mut self,
+    /// Goes on for as long as there are events. When it ends, no write is under way.
+    pub async fn run(
+        mut self,
         mut events: mpsc::Receiver<Event>,
         mut leading: channel::Receiver<bool>,
     ) {

@@ -1,20 +1,22 @@
 //! Which of several replicas is active: a Kubernetes Lease.
 //!
 //! ```text
-//!   Lease, as last seen ──> decide (pure) ──> acquire, renew, wait ──> API server
-//!                                 │
-//!                                 └──> Gate: open until a deadline
+//!   watch of the Lease ──> decide (pure) ──> acquire, renew, wait ──> API server
+//!                                │
+//!                                └──> Gate: open until a deadline
 //! ```
 //!
 //! Guarantees:
-//! * A record counts as expired only when *we* have watched it unchanged for its whole duration:
-//!   clocks of different hosts are never compared.
+//! * A record counts as expired only when *we* have known it unchanged for its whole duration:
+//!   clocks of different hosts are never compared. Whoever takes the lease does so against the
+//!   version that it knows, so one that was renewed behind its back is not taken.
 //! * The gate closes by itself a second before the end of our own lease, measured on a clock that
 //!   goes on while the host sleeps. A process that wakes after a takeover finds it closed.
-//! * An orderly end gives the lease back, so the next one does not wait for it.
+//! * An orderly end gives the lease back, and who waits for it hears of that at once.
 
 mod decide;
 mod gate;
+mod sight;
 
 use std::time::Duration;
 
@@ -27,10 +29,11 @@ use tokio::sync::watch;
 
 pub use decide::{Decision, Observed, Record, decide};
 pub use gate::Gate;
+use sight::{Sight, Told};
 
 /// How long a lease holds without being renewed.
 pub const DURATION: Duration = Duration::from_secs(4);
-/// How often the holder renews it, and others look.
+/// How often the holder renews it, and the least time between two tries of anything.
 const PERIOD: Duration = Duration::from_millis(500);
 /// How long before the end of the lease the gate closes: what is on its way has arrived by then.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -44,21 +47,30 @@ pub struct Candidate {
     identity: String,
     gate: Gate,
     leading: watch::Sender<bool>,
-    /// The lease as it was last read.
+    sight: Sight,
+    /// The lease as it was last read, told or written.
     seen: Option<Lease>,
     observed: Observed,
+    /// The watch does not tell, or not soon enough: the lease has to be asked for.
+    is_blind: bool,
+    /// When the API server was last asked for something.
+    asked: Option<Duration>,
 }
 
 impl Candidate {
     /// A replica that does not lead yet.
     pub fn new(client: Client, namespace: &str, identity: &str) -> Self {
+        let leases = Api::namespaced(client, namespace);
         Self {
-            leases: Api::namespaced(client, namespace),
+            sight: Sight::new(leases.clone()),
+            leases,
             identity: identity.to_owned(),
             gate: Gate::default(),
             leading: watch::Sender::new(false),
             seen: None,
             observed: Observed::default(),
+            is_blind: true,
+            asked: None,
         }
     }
 
@@ -75,54 +87,115 @@ impl Candidate {
     /// Takes part for as long as this is polled.
     pub async fn run(&mut self) {
         let mut said = String::new();
+        let mut leader = None;
         loop {
-            match tokio::time::timeout(ANSWER, self.round()).await {
+            let due = self.due().saturating_sub(gate::now());
+            tokio::select! {
+                told = self.sight.next() => self.take(told),
+                () = tokio::time::sleep(due) => {}
+            }
+            match tokio::time::timeout(ANSWER, self.act()).await {
                 Ok(Ok(())) => said.clear(),
                 Ok(Err(error)) => tell(&mut said, &error.to_string()),
                 Err(_) => tell(&mut said, "no answer in time"),
             }
             self.tell_leading();
-            tokio::time::sleep(self.until_next()).await;
+            let other = self.seen.as_ref().and_then(|lease| Record::of(lease).holder);
+            let other = other.filter(|holder| *holder != self.identity);
+            if let Some(other) = other.as_ref().filter(|_| leader != other) {
+                tracing::info!(identity = self.identity, leader = other, "stands by");
+            }
+            leader = other;
         }
+    }
+
+    /// Closes the gate: no write begins any more. The lease stays ours until [`Self::resign`], or
+    /// until it expires. To be called when [`Self::run`] is not polled any more.
+    pub fn retire(&mut self) {
+        self.gate.close();
+        self.tell_leading();
     }
 
     /// Gives the lease back, if it is ours.
     pub async fn resign(&mut self) {
-        if !self.gate.is_open() {
-            return;
-        }
-        self.gate.close();
-        self.tell_leading();
-        let Some(mut lease) = self.seen.take() else { return };
-        if let Some(spec) = &mut lease.spec {
-            // As client-go does: nobody, for one second.
-            spec.holder_identity = Some(String::new());
-            spec.lease_duration_seconds = Some(1);
-        }
-        let params = PostParams::default();
-        let write = self.leases.replace(NAME, &params, &lease);
-        match tokio::time::timeout(ANSWER, write).await {
-            Ok(Ok(_)) => tracing::info!("gave the lease back"),
+        self.retire();
+        match tokio::time::timeout(ANSWER, self.give_back()).await {
+            Ok(Ok(true)) => tracing::info!("gave the lease back"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the lease could not be given back"),
             Err(_) => tracing::warn!("the lease could not be given back: no answer in time"),
         }
     }
 
-    async fn round(&mut self) -> kube::Result<()> {
-        // What we write is worth its duration from the moment before we asked.
-        let asked = gate::now();
-        self.seen = self.leases.get_opt(NAME).await?;
-        let record = self.seen.as_ref().map(Record::of);
-        let read = gate::now();
-        self.observed.see(record.as_ref(), read);
-        match decide(record.as_ref(), &self.identity, read, &self.observed) {
-            Decision::Wait => Ok(()),
-            Decision::Take => self.write(asked, true).await,
-            Decision::Renew => self.write(asked, false).await,
+    async fn give_back(&mut self) -> kube::Result<bool> {
+        loop {
+            let Some(lease) = &self.seen else { return Ok(false) };
+            if Record::of(lease).holder.as_ref() != Some(&self.identity) {
+                return Ok(false);
+            }
+            let mut lease = lease.clone();
+            if let Some(spec) = &mut lease.spec {
+                // As client-go does: nobody, for one second.
+                spec.holder_identity = Some(String::new());
+                spec.lease_duration_seconds = Some(1);
+            }
+            match self.leases.replace(NAME, &PostParams::default(), &lease).await {
+                Ok(_) => return Ok(true),
+                // A renewal was on its way when this replica was told to end.
+                Err(kube::Error::Api(refusal)) if refusal.code == 409 => self.read().await?,
+                Err(error) => return Err(error),
+            }
         }
     }
 
-    async fn write(&mut self, asked: Duration, take: bool) -> kube::Result<()> {
+    /// Takes in what the watch tells. It may be older than what we wrote meanwhile.
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::There(lease) => {
+                self.is_blind = false;
+                if self.seen.as_ref().is_none_or(|seen| !is_older(&lease, seen)) {
+                    self.see(Some(*lease));
+                }
+            }
+            Told::Missing => {
+                self.is_blind = false;
+                self.see(None);
+            }
+            Told::Nothing => self.is_blind = true,
+        }
+    }
+
+    fn see(&mut self, lease: Option<Lease>) {
+        self.observed.see(lease.as_ref().map(Record::of).as_ref(), gate::now());
+        self.seen = lease;
+    }
+
+    async fn read(&mut self) -> kube::Result<()> {
+        let lease = self.leases.get_opt(NAME).await?;
+        self.see(lease);
+        Ok(())
+    }
+
+    /// What is to be done now, if anything.
+    async fn act(&mut self) -> kube::Result<()> {
+        let asked = gate::now();
+        let is_due = self.asked.is_none_or(|last| asked >= last + PERIOD);
+        if self.is_blind && is_due {
+            self.asked = Some(asked);
+            self.read().await?;
+        }
+        let record = self.seen.as_ref().map(Record::of);
+        match decide(record.as_ref(), &self.identity, gate::now(), &self.observed) {
+            Decision::Take => self.write(true).await,
+            Decision::Renew if is_due => self.write(false).await,
+            Decision::Renew | Decision::Wait => Ok(()),
+        }
+    }
+
+    async fn write(&mut self, take: bool) -> kube::Result<()> {
+        // What we write is worth its duration from the moment before we asked.
+        let asked = gate::now();
+        self.asked = Some(asked);
         let now = MicroTime(Timestamp::now());
         let mut lease = self.seen.clone().unwrap_or_else(|| Lease {
             metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
@@ -138,28 +211,38 @@ impl Candidate {
         spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
         spec.renew_time = Some(now);
         let params = PostParams::default();
-        // With the resourceVersion that was read: of two that try, one fails.
+        // With the resourceVersion that we know: of two that try, one fails.
         let written = match self.seen {
-            Some(_) => self.leases.replace(NAME, &params, &lease).await?,
-            None => self.leases.create(&params, &lease).await?,
+            Some(_) => self.leases.replace(NAME, &params, &lease).await,
+            None => self.leases.create(&params, &lease).await,
         };
-        let record = Record::of(&written);
-        self.observed.see(Some(&record), asked);
-        self.seen = Some(written);
-        self.gate.open_until(permitted_until(asked));
-        Ok(())
+        match written {
+            Ok(lease) => {
+                self.observed.see(Some(&Record::of(&lease)), asked);
+                self.seen = Some(lease);
+                self.gate.open_until(permitted_until(asked));
+                Ok(())
+            }
+            // Somebody was faster, and the watch has not told of it.
+            Err(kube::Error::Api(refusal))
+                if refusal.code == 409 || (refusal.code == 404 && self.seen.is_some()) =>
+            {
+                self.read().await
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// When to look again: at the moment at which the lease of somebody else expires, if that is
-    /// soon.
-    fn until_next(&self) -> Duration {
+    /// When there is something to do, if the watch tells nothing before: our lease is to be renewed,
+    /// or that of somebody else expires.
+    fn due(&self) -> Duration {
+        let next = self.asked.map_or(Duration::ZERO, |asked| asked + PERIOD);
         let other = self.seen.as_ref().map(Record::of);
         let other = other
             .filter(|record| record.holder.as_ref().is_some_and(|holder| *holder != self.identity));
-        let expires = other.map(|record| self.observed.expires(&record));
-        match expires.map(|expires| expires.saturating_sub(gate::now())) {
-            Some(left) if !left.is_zero() => left.min(PERIOD),
-            _ => PERIOD,
+        match other {
+            Some(other) if !self.is_blind => self.observed.expires(&other).max(next),
+            _ => next,
         }
     }
 
@@ -177,6 +260,12 @@ impl Candidate {
             changed
         });
     }
+}
+
+/// Whether a lease that was told of is older than the one that is known (KEP-5504).
+fn is_older(told: &Lease, known: &Lease) -> bool {
+    let number = |lease: &Lease| lease.metadata.resource_version.as_ref()?.parse::<u64>().ok();
+    matches!((number(told), number(known)), (Some(told), Some(known)) if told < known)
 }
 
 /// Until when the gate is open for one who asked at this time for its renewal, which came about.

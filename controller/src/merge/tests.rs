@@ -1,3 +1,5 @@
+use vipgate_api::ConditionStatus;
+
 use super::*;
 
 const NOW: &str = "2026-11-27T12:00:00Z";
@@ -66,11 +68,18 @@ fn the_parents_of_other_controllers_stay_and_ours_that_are_over_go() {
 
 #[test]
 fn only_changes_are_transitions() {
+    let condition = |kind, status, generation| {
+        let mut condition = condition(kind, status, generation);
+        condition["reason"] = json!("Accepted");
+        condition
+    };
+    let of_another = condition("example.com/Seen", "True", 2);
     let before = json!({"conditions": [condition("Accepted", "True", 1), condition("Programmed", "False", 1)]});
-    let after = json!({"conditions": [condition("Accepted", "True", 2), condition("Programmed", "True", 2)]});
+    let after = json!({"conditions": [of_another, condition("Accepted", "True", 2), condition("Programmed", "True", 2)]});
     let found = transitions(Some(&before), &after);
     assert_eq!(found.len(), 1);
-    assert_eq!((found[0].kind.as_str(), found[0].status.as_str()), ("Programmed", "True"));
+    assert_eq!(found[0].condition.kind, ConditionType::Programmed);
+    assert_eq!(found[0].condition.status, ConditionStatus::True);
 }
 
 #[test]

@@ -148,6 +148,7 @@ impl KindWatch {
         // No resourceVersion: the newest that the storage has, not the server's cache.
         let mut one = ListParams::default().limit(1);
         one.field_selector.clone_from(&self.config.field_selector);
+        one.label_selector.clone_from(&self.config.label_selector);
         match self.api.list(&one).await {
             Ok(list) => list.items.is_empty(),
             Err(_) => false,

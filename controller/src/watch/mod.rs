@@ -102,6 +102,9 @@ pub struct Scope {
     pub secrets_in: Option<String>,
     /// Of Nodes and Speakers only those of this name; all when `None`.
     pub node: Option<String>,
+    /// Of ServiceAccounts only those with this label; all when `None`. There is one for every
+    /// namespace and program.
+    pub accounts_with: Option<&'static str>,
 }
 
 impl Scope {
@@ -118,10 +121,11 @@ impl Scope {
 
     fn config(&self, kind: Kind) -> watcher::Config {
         let all = watcher::Config::default().timeout(WATCH_SECONDS);
-        match &self.node {
-            Some(node) if matches!(kind, Kind::Node | Kind::Speaker) => {
+        match (kind, &self.node, self.accounts_with) {
+            (Kind::Node | Kind::Speaker, Some(node), _) => {
                 all.fields(&format!("metadata.name={node}"))
             }
+            (Kind::ServiceAccount, _, Some(label)) => all.labels(label),
             _ => all,
         }
     }

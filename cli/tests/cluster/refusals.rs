@@ -1,0 +1,151 @@
+//! What the API server takes and vipgate cannot serve: it is said where it is wrong, and harms
+//! nothing beside it.
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+use vipgate_lab::eventually;
+
+use crate::site::{CLASS, SOON, Site, VIP, backend, gateway, pool, route, said};
+
+/// Waits until the first parent of a route says this.
+fn route_says(site: &Site, name: &str, condition: &str, is: &str) {
+    eventually(SOON, || {
+        let route = site.get("tcproute", name)?;
+        let conditions = &route["status"]["parents"][0]["conditions"];
+        ensure!(said(conditions, condition).as_deref() == Some(is), "{}", route["status"]);
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn listeners(site: &Site, expected: &[&str]) {
+    eventually(SOON, || {
+        let web = site.get("gateway", "mixed")?;
+        let list = web["status"]["listeners"].as_array().cloned().unwrap_or_default();
+        let said: Vec<_> = list
+            .iter()
+            .map(|listener| said(&listener["conditions"], "ResolvedRefs").unwrap_or_default())
+            .collect();
+        ensure!(said == expected, "{}", web["status"]);
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Each of these passes the rules in the CRDs: these see one object, and no ranges of addresses.
+#[test]
+fn invalid_objects_that_no_rule_catches_are_named_and_the_others_served() {
+    let site = Site::new("invalid");
+    site.apply(CLASS);
+    site.apply(&pool("10.77.0.200-10.77.0.207"));
+    let _controller = site.controller("one");
+    site.apply(&gateway("good", &[("tcp", 80)]));
+    site.apply(&backend("good", 7000));
+    site.apply(&route("v1", "good", "good", "good"));
+    eventually(SOON, || site.get("vip", VIP)).unwrap();
+    site.says("worker", json!([{"address": VIP, "state": "Serving", "interfaces": ["eth0"]}]));
+    site.condition("gateway", "good", "Programmed", "True/Programmed");
+    route_says(&site, "good", "ResolvedRefs", "True/ResolvedRefs");
+    let statuses = || -> [Value; 2] {
+        [("gateway", "good"), ("tcproute", "good")].map(|(kind, name)| {
+            let object = site.get(kind, name).unwrap();
+            json!([object["metadata"]["resourceVersion"], object["status"]])
+        })
+    };
+    let before = statuses();
+
+    // A range that ends before it begins.
+    let reversed = pool("10.78.0.9-10.78.0.1").replace("name: pool", "name: reversed");
+    site.apply(&reversed);
+    let pool_says = |name: &str, is: &str| {
+        eventually(SOON, || {
+            let pool = site.cluster.get(["ipaddresspool", name, "--namespace=vipgate-system"])?;
+            let found = said(&pool["status"]["conditions"], "Accepted");
+            ensure!(found.as_deref() == Some(is), "{}", pool["status"]);
+            Ok(pool["status"]["conditions"].to_string())
+        })
+        .unwrap()
+    };
+    let text = pool_says("reversed", "False/Invalid");
+    assert!(text.contains("10.78.0.9"), "{text}");
+    // Addresses that another pool has, too.
+    site.apply(&pool("10.77.0.207-10.77.0.209").replace("name: pool", "name: twice"));
+    pool_says("twice", "True/Overlapping");
+    // A certificate that is none, beside a listener without one.
+    site.apply(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: garbage}\ntype: kubernetes.io/tls\n\
+         stringData: {tls.crt: none, tls.key: none}\n",
+    );
+    site.apply(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: mixed}\nspec:\n  \
+         gatewayClassName: vipgate\n  listeners:\n  - {name: tcp, protocol: TCP, port: 80}\n  \
+         - {name: tls, protocol: HTTPS, port: 443, tls: {certificateRefs: [{name: garbage}]}}\n",
+    );
+    listeners(&site, &["True/ResolvedRefs", "False/InvalidCertificateRef"]);
+    site.condition("gateway", "mixed", "Accepted", "True/ListenersNotValid");
+    // An address that no pool has, in a field and in an annotation that no schema knows.
+    site.apply(&gateway("outside", &[("tcp", 80)]).replace(
+        "gatewayClassName",
+        "addresses: [{type: IPAddress, value: 10.99.0.1}], gatewayClassName",
+    ));
+    site.condition("gateway", "outside", "Programmed", "False/AddressNotUsable");
+    site.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: typo, annotations: \
+         {metallb.io/loadBalancerIPs: 10.77.0.x}}\nspec: {type: LoadBalancer, loadBalancerClass: \
+         vipgate.dev/service, ports: [{port: 80}]}\n",
+    );
+    site.condition("service", "typo", "vipgate.dev/AddressAssigned", "False/InvalidAddress");
+
+    assert_eq!(statuses(), before, "what is right is as it was, and was not written again");
+}
+
+#[test]
+fn references_to_what_is_missing_or_not_granted_are_named_and_heal() {
+    let site = Site::new("references");
+    site.apply_pool();
+    let _controller = site.controller("one");
+    site.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
+    site.apply(&gateway("web", &[("tcp", 80)]));
+    let to = |name: &str, namespace: &str, port: u16| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {{name: web}}\n\
+             spec: {{parentRefs: [{{name: web}}], rules: [{{backendRefs: [{{name: {name}, \
+             namespace: {namespace}, port: {port}}}]}}]}}\n"
+        )
+    };
+    let resolved = |is: &str| route_says(&site, "web", "ResolvedRefs", is);
+    // A port, a Service, a grant: each missing in turn.
+    site.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: till, namespace: shop}\n\
+         spec: {ports: [{port: 80}]}\n",
+    );
+    site.apply(&to("missing", "default", 80));
+    resolved("False/BackendNotFound");
+    site.apply(&to("till", "shop", 80));
+    resolved("False/RefNotPermitted");
+    let grant = "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\n\
+         metadata: {name: web, namespace: shop}\nspec:\n  from: [{group: gateway.networking.k8s.io, \
+         kind: TCPRoute, namespace: default}]\n  to: [{group: '', kind: Service}]\n";
+    site.apply(grant);
+    resolved("True/ResolvedRefs");
+    site.apply(&to("till", "shop", 81));
+    resolved("False/BackendNotFound");
+    site.apply(&to("till", "shop", 80));
+    resolved("True/ResolvedRefs");
+    site.cluster.kubectl(["delete", "referencegrant", "web", "--namespace=shop"]).unwrap();
+    resolved("False/RefNotPermitted");
+
+    // A listener that is not there, and a Gateway that is not: of that we say nothing.
+    site.apply(&to("till", "shop", 80).replace("{name: web}]", "{name: web, sectionName: no}]"));
+    route_says(&site, "web", "Accepted", "False/NoMatchingParent");
+    site.apply(&to("till", "shop", 80).replace("[{name: web}]", "[{name: missing}]"));
+    eventually(SOON, || {
+        let route = site.get("tcproute", "web")?;
+        ensure!(route["status"]["parents"] == json!([]), "{}", route["status"]);
+        Ok(())
+    })
+    .unwrap();
+    // It comes.
+    site.apply(&gateway("missing", &[("tcp", 80)]));
+    route_says(&site, "web", "Accepted", "True/Accepted");
+}
