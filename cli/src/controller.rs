@@ -77,8 +77,8 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     let leading = candidate.leading();
     tracing::info!(identity, "vipgate {} controls", env!("CARGO_PKG_VERSION"));
     // On a task of its own: whatever it works out, the lease is renewed meanwhile.
-    let mut deciding = tokio::spawn(controller.run(events, leading));
-    let mut telling = tokio::spawn(messenger.run());
+    let mut deciding = tracker.spawn(controller.run(events, leading));
+    let mut telling = tracker.spawn(messenger.run());
     let code = tokio::select! {
         ended = &mut deciding => {
             tracing::error!(?ended, "the controller does not decide any more");
