@@ -74,7 +74,7 @@ fn claim(object: ObjectRef, ports: &[u16]) -> Claims {
     let ports = ports.iter().map(|port| PortUse { protocol: Transport::Tcp, port: *port });
     let claim = Claim {
         pool: "gone".to_owned(),
-        users: vec![VipUser { object, ports: ports.collect() }],
+        users: vec![VipUser { object, ports: ports.collect(), terms: None }],
         origin: Origin::Requested,
         published: true,
     };

@@ -36,7 +36,7 @@ mod tests {
     fn only_those_that_are_still_undecided_count_and_the_oldest_go() {
         let mut undecided = Undecided::default();
         let id = |slot| ConnectionId::new(slot, 0);
-        let even = |id: ConnectionId| id.slot % 2 == 0;
+        let even = |id: ConnectionId| id.slot.is_multiple_of(2);
         for slot in 0..20 {
             assert_eq!(undecided.push(id(slot), 10, even), []);
         }
