@@ -41,7 +41,7 @@ impl IpMode {
 
 /// Takes `ipMode` out of a status of a Service: what is written is what is kept.
 pub fn strip(status: &mut Value) {
-    let ingress = status["loadBalancer"]["ingress"].as_array_mut();
+    let ingress = status.pointer_mut("/loadBalancer/ingress").and_then(Value::as_array_mut);
     for address in ingress.into_iter().flatten().filter_map(Value::as_object_mut) {
         address.remove("ipMode");
     }
