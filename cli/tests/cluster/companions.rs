@@ -3,9 +3,9 @@
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use vipgate_lab::{Process, Program, eventually};
+use vipgate_lab::{Process, eventually};
 
-use crate::site::{SOON, Site, VIP};
+use crate::site::{NAMESPACE, SOON, Site, VIP};
 
 const WEB: &str = "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -92,13 +92,11 @@ fn a_gateway_is_seen_as_a_service() {
     class_is_kept(&site, false);
 }
 
-/// A controller with another kind of companion.
+/// A controller with this kind of companion, and the rights that the chart gives it then.
 fn controller(site: &Site, companion: &str) -> Process {
-    let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
-        .args(["controller", "--identity", companion, "--companion", companion, "--kubeconfig"])
-        .arg(site.cluster.kubeconfig())
-        .env("VIPGATE_LOG", "info,kube=warn");
-    site.controllers.spawn(program).unwrap()
+    let setting = format!("controller.companion={companion}");
+    let chart = site.cluster.install_chart(NAMESPACE, &[&setting]).unwrap();
+    site.controller_of(&chart, companion)
 }
 
 /// The companions that there are: kind, and the labels and annotations that matter.
