@@ -54,6 +54,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// For one that hangs. The CRDs of Gateway API, or hundreds of objects, take half a minute where twenty
 /// programs share a core; nothing is measured by it.
 const KUBECTL_TIMEOUT: Duration = Duration::from_secs(120);
+/// What kubectl asks an API server for, to hear whether it is ready.
+const READYZ: [&str; 2] = ["get", "--raw=/readyz"];
 
 /// A running cluster. It ends, and its data goes away, when it is dropped.
 #[derive(Debug)]
@@ -123,14 +125,18 @@ impl Cluster {
         let api_server = node.spawn(options::api_server(programs, &places))?;
         serving(&api_server)?;
         let kubeconfig = credentials.admin_kubeconfig(&places)?;
-        let controllers = credentials.controllers_kubeconfig(&places)?;
-        let controller_manager =
-            node.spawn(options::controller_manager(programs, &places, &controllers))?;
-        let proxy_kubeconfig = credentials.proxy_kubeconfig(&places)?;
         let kubectl = |arguments: Vec<String>| {
             let arguments = arguments.iter().map(String::as_str);
             kubectl_as(programs, directory.path(), &kubeconfig, arguments)
         };
+        // The controllers wait 10 s for it, and then end.
+        ready(&api_server, || {
+            node.run_within(KUBECTL_TIMEOUT, kubectl(READYZ.map(str::to_owned).to_vec()))
+        })?;
+        let controllers = credentials.controllers_kubeconfig(&places)?;
+        let controller_manager =
+            node.spawn(options::controller_manager(programs, &places, &controllers))?;
+        let proxy_kubeconfig = credentials.proxy_kubeconfig(&places)?;
         let api = Arc::new(Api::start(&node, kubectl, directory.path())?);
         let cluster = Self {
             api,
@@ -145,7 +151,6 @@ impl Cluster {
             node,
             directory,
         };
-        cluster.wait_ready()?;
         cluster.wait_for_controllers()?;
         Ok(cluster)
     }
@@ -312,12 +317,7 @@ impl Cluster {
     }
 
     fn wait_ready(&self) -> Result<()> {
-        eventually(START_TIMEOUT, || {
-            ensure!(!self.api_server.has_ended(), "it has ended");
-            self.kubectl(["get", "--raw=/readyz"])
-        })
-        .map(|_| ())
-        .with_context(|| format!("the API server is not ready\n{}", self.api_server.tail()))
+        ready(&self.api_server, || self.kubectl(READYZ))
     }
 
     /// The first thing they do in a new cluster, and the first that a pod waits for.
@@ -344,6 +344,16 @@ fn kubectl_as<'a>(
         // clusters.
         .env("KUBECACHEDIR", directory.join("kubectl-cache"))
         .env("KUBERC", "off")
+}
+
+/// Waits until it says that it is ready.
+fn ready(api_server: &Process, ask: impl Fn() -> Result<String>) -> Result<()> {
+    eventually(START_TIMEOUT, || {
+        ensure!(!api_server.has_ended(), "it has ended");
+        ask()
+    })
+    .map(|_| ())
+    .with_context(|| format!("the API server is not ready\n{}", api_server.tail()))
 }
 
 /// Listens with its certificate; not yet [ready](Cluster::wait_ready).
