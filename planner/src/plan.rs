@@ -106,12 +106,20 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Where a TCP listener sends connections.
-    pub fn target(&self) -> Option<&Arc<Target>> {
-        match &self.service {
-            Service::Tcp(target) => target.as_ref(),
-            Service::Http(_) | Service::Https(..) => None,
-        }
+    /// Where it sends connections, with the name that they ask for where that decides.
+    pub fn targets(&self) -> impl Iterator<Item = (Option<&str>, &Arc<Target>)> {
+        let (tcp, by_name) = match &self.service {
+            Service::Tcp(target) => (target.as_ref(), None),
+            Service::Http(by_name) | Service::Https(by_name, _) => (None, Some(by_name)),
+        };
+        let by_name = by_name.into_iter().flat_map(|by_name| &by_name.targets);
+        let by_name = by_name.map(|(name, target)| (name.as_deref(), target));
+        tcp.map(|target| (None, target)).into_iter().chain(by_name)
+    }
+
+    /// Whether it sends connections where this route says.
+    pub fn serves(&self, route: &ObjectRef) -> bool {
+        self.targets().any(|(_, target)| target.route == *route)
     }
 
     /// Whether it ends TLS and has nothing to end it with: handshakes are reset.

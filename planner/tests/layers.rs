@@ -95,7 +95,7 @@ fn endpoints_run_resolution_and_what_follows() {
     let slice = WORLD.rsplit("---").next().expect("the slice").replace("10.1.0.1", "10.1.0.2");
     let (runs, outcome) = ran(&mut planner, |planner| apply(planner, &slice));
     assert_eq!(runs, Runs { resolution: 1, assembly: 1, status: 1, ..Runs::default() });
-    let target = outcome.plan.listeners[0].target().expect("a target");
+    let (_, target) = outcome.plan.listeners[0].targets().next().expect("a target");
     assert_eq!(target.shares[0].endpoints[0].0, "10.1.0.2:8080".parse().expect("a socket address"));
     assert!(outcome.claims.is_none());
 }

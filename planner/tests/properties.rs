@@ -133,8 +133,8 @@ fn check(outcome: &Outcome, planner: &Planner, report: &NodeReport) {
         let gateway = ObjectRef::new(Kind::Gateway, listener.id.gateway.clone());
         assert!(claim.names(&gateway), "a listener on somebody else's address");
         assert!(plan.vips.contains_key(&listener.id.address), "a listener without its VIP");
-        assert_eq!(listener.target().is_some(), !listener.attached.is_empty());
-        if let Some(target) = listener.target() {
+        assert_eq!(listener.targets().next().is_none(), listener.attached.is_empty());
+        for (_, target) in listener.targets() {
             assert!(listener.attached.contains(&target.route));
             for share in &target.shares {
                 assert!(share.endpoints.is_sorted_by(|a, b| a < b), "endpoints: {share:?}");

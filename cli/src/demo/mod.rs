@@ -159,7 +159,7 @@ fn observe(stage: &Stage, ask: &Program) -> Result<Vec<IpAddr>> {
 
 /// Connects to a listener, and checks that what answers is an endpoint of its route.
 fn reach(stage: &Stage, vip: IpAddr, listener: &ListenerStatus) -> Result<()> {
-    let route = listener.route.as_ref().context("no route on the listener")?;
+    let route = listener.routes.first().context("no route on the listener")?;
     let mut answers = Vec::new();
     for _ in 0..CONNECTIONS {
         let greeting = client::greeting(&stage.client, (vip, listener.port).into())?;

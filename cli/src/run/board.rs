@@ -137,8 +137,7 @@ impl Situation {
             Some(ListenerState::Bound) => None,
             None => Some("being bound".to_owned()),
         };
-        let serving = listener.target().map(|target| &target.route);
-        let superseded = listener.attached.iter().filter(|route| Some(*route) != serving);
+        let superseded = listener.attached.iter().filter(|route| !listener.serves(route));
         ListenerStatus {
             name: listener.id.name.clone(),
             port: listener.bind.port(),
@@ -146,7 +145,10 @@ impl Situation {
             accepted: counted.accepted,
             open: counted.open,
             reset: counted.resets.values().sum(),
-            route: listener.target().map(|target| route(target, counters)),
+            routes: listener
+                .targets()
+                .map(|(name, target)| route(name, target, counters))
+                .collect(),
             superseded: superseded.map(ToString::to_string).collect(),
         }
     }
@@ -154,9 +156,9 @@ impl Situation {
     /// Backends of which no endpoint could be reached the last time it was tried: what the manifests
     /// and Kubernetes say of them is well, but connections to them are reset.
     fn unreachable(&self, counters: &Snapshot) -> BTreeSet<Problem> {
-        let targets = self.plan.listeners.iter().filter_map(|listener| listener.target());
+        let targets = self.plan.listeners.iter().flat_map(|listener| listener.targets());
         let shares = targets
-            .flat_map(|target| target.shares.iter().map(move |share| (&target.route, share)));
+            .flat_map(|(_, target)| target.shares.iter().map(move |share| (&target.route, share)));
         let dead = shares.filter_map(|(route, share)| {
             let mut why = Vec::new();
             for endpoint in &share.endpoints {
@@ -167,7 +169,7 @@ impl Situation {
             }
             (share.weight > 0 && !why.is_empty()).then(|| Problem {
                 place: None,
-                object: Some(format!("TCPRoute {route}")),
+                object: Some(route.to_string()),
                 message: format!(
                     "{} could not be reached, its part of the connections is reset ({}): does it \
                      run, and does a firewall let this node through?",
@@ -192,10 +194,11 @@ impl Situation {
     }
 }
 
-fn route(target: &Target, counters: &Snapshot) -> RouteStatus {
+fn route(name: Option<&str>, target: &Target, counters: &Snapshot) -> RouteStatus {
     let sum: u64 = target.shares.iter().map(|share| u64::from(share.weight)).sum();
     RouteStatus {
-        route: format!("TCPRoute {}", target.route),
+        route: target.route.to_string(),
+        hostname: name.map(str::to_owned),
         backends: target.shares.iter().map(|share| backend(share, sum, counters)).collect(),
     }
 }

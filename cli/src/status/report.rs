@@ -117,9 +117,10 @@ pub(crate) struct ListenerStatus {
     pub(crate) open: u64,
     /// Connections that did not end in an orderly way since the start, by whomever.
     pub(crate) reset: u64,
-    /// The route that new connections take.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) route: Option<RouteStatus>,
+    /// The routes that new connections take: one, or several by the name that a client asks for,
+    /// the most specific name first. Without any, connections are accepted and reset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) routes: Vec<RouteStatus>,
     /// Attached routes that an older one supersedes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) superseded: Vec<String>,
@@ -131,6 +132,9 @@ pub(crate) struct ListenerStatus {
 pub(crate) struct RouteStatus {
     /// `TCPRoute default/web`.
     pub(crate) route: String,
+    /// The name that takes a client there, exact or `*.` and a suffix; every name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hostname: Option<String>,
     /// Its backendRefs.
     pub(crate) backends: Vec<BackendStatus>,
 }

@@ -93,12 +93,17 @@ fn branch_of_listener(listener: &ListenerStatus, colour: bool) -> Branch {
         let _ = write!(text, ", {} reset", listener.reset);
     }
     let mut below = Vec::new();
-    match &listener.route {
-        Some(route) => below.push(Branch {
-            text: route.route.clone(),
+    for route in &listener.routes {
+        below.push(Branch {
+            text: match &route.hostname {
+                Some(name) => format!("{name}  {}", route.route),
+                None => route.route.clone(),
+            },
             below: route.backends.iter().map(|b| branch_of_backend(b, colour)).collect(),
-        }),
-        None => below.push(leaf("no route: connections are accepted and reset".to_owned())),
+        });
+    }
+    if listener.routes.is_empty() {
+        below.push(leaf("no route: connections are accepted and reset".to_owned()));
     }
     for route in &listener.superseded {
         below.push(leaf(format!("{route}  attached, but an older route has this listener")));

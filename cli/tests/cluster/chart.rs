@@ -94,8 +94,8 @@ fn what_shows_a_gateway_changes_with_a_setting() {
     shown_by(0, 1);
     drop(with_account);
     let with_service = upgraded("service", "three");
-    shown_by(1, 1);
+    shown_by(1, 0);
     drop(with_service);
     let _with_nothing = upgraded("none", "four");
-    shown_by(0, 1);
+    shown_by(0, 0);
 }

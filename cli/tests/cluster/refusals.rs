@@ -136,7 +136,7 @@ fn references_to_what_is_missing_or_not_granted_are_named_and_heal() {
     resolved("False/RefNotPermitted");
 
     // A listener that is not there, and a Gateway that is not: of that we say nothing.
-    site.apply(&to("till", "shop", 80).replace("{name: web}]", "{name: web, sectionName: no}]"));
+    site.apply(&to("till", "shop", 80).replace("{name: web}]", "{name: web, sectionName: none}]"));
     route_says(&site, "web", "Accepted", "False/NoMatchingParent");
     site.apply(&to("till", "shop", 80).replace("[{name: web}]", "[{name: missing}]"));
     eventually(SOON, || {

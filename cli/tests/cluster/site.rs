@@ -135,7 +135,8 @@ impl Site {
             .map(|gateway| {
                 let metadata = &gateway["metadata"];
                 json!({"kind": "Gateway", "namespace": metadata["namespace"],
-                    "name": metadata["name"], "generation": metadata["generation"]})
+                    "name": metadata["name"], "generation": metadata["generation"],
+                    "uid": metadata["uid"]})
             })
             .collect();
         let patch = json!({"status": {"vips": vips, "plan": plan}}).to_string();

@@ -97,9 +97,11 @@ fn a_speaker_serves_what_virtual_ips_say_and_nothing_else() {
     serves(&site);
     let shown = shows(&site, &serving);
     let plan = &shown["status"]["plan"];
+    let uid = &site.get("gateway", "web").unwrap()["metadata"]["uid"];
     assert_eq!(
         *plan,
-        json!([{"kind": "Gateway", "namespace": "default", "name": "web", "generation": 1}])
+        json!([{"kind": "Gateway", "namespace": "default", "name": "web", "generation": 1,
+            "uid": uid}])
     );
     assert_eq!(shown["status"]["members"], json!(["worker"]));
     assert_eq!(shown["status"].get("errors"), None, "{shown}");

@@ -121,5 +121,5 @@ impl Table {
 fn is_narrower(old: &Entry, new: &Entry) -> bool {
     !Arc::ptr_eq(&old.stats, &new.stats)
         || old.listener.attached.iter().any(|route| !new.keeps(route))
-        || old.listener.target().is_some_and(|target| !new.keeps(&target.route))
+        || old.listener.targets().any(|(_, target)| !new.keeps(&target.route))
 }

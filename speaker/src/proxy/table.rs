@@ -80,8 +80,7 @@ pub(super) struct Entry {
 impl Entry {
     /// Whether connections of this route go on.
     pub(super) fn keeps(&self, route: &ObjectRef) -> bool {
-        self.listener.attached.contains(route)
-            || self.listener.target().is_some_and(|target| target.route == *route)
+        self.listener.attached.contains(route) || self.listener.serves(route)
     }
 
     /// The names that it takes.

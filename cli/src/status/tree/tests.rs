@@ -18,7 +18,7 @@ fn listener(name: &str, port: u16) -> ListenerStatus {
         accepted: 7,
         open: 2,
         reset: 0,
-        route: None,
+        routes: Vec::new(),
         superseded: Vec::new(),
     }
 }
@@ -54,6 +54,7 @@ fn report(vips: Vec<VipStatus>) -> StatusReport {
 fn every_level_hangs_below_the_one_above() {
     let route = RouteStatus {
         route: "TCPRoute default/web".to_owned(),
+        hostname: None,
         backends: vec![
             BackendStatus {
                 backend: "Service default/web:80".to_owned(),
@@ -73,7 +74,7 @@ fn every_level_hangs_below_the_one_above() {
         ],
     };
     let served = ListenerStatus {
-        route: Some(route),
+        routes: vec![route],
         superseded: vec!["TCPRoute default/late".to_owned()],
         reset: 1,
         ..listener("web", 80)
@@ -98,6 +99,25 @@ fn every_level_hangs_below_the_one_above() {
          └─ ✗ tls :443  10.0.0.9:443: address in use\n   \
             └─ no route: connections are accepted and reset\n"
     );
+}
+
+#[test]
+fn routes_by_name_stand_below_their_listener() {
+    let route = |name: Option<&str>, route: &str| RouteStatus {
+        route: route.to_owned(),
+        hostname: name.map(str::to_owned),
+        backends: Vec::new(),
+    };
+    let listener = ListenerStatus {
+        routes: vec![
+            route(Some("shop.example"), "HTTPRoute default/shop"),
+            route(None, "HTTPRoute default/rest"),
+        ],
+        ..listener("https", 443)
+    };
+    let text = render(&report(vec![vip("10.0.0.9", vec![listener])]), false);
+    let below = "   ├─ shop.example  HTTPRoute default/shop\n   └─ HTTPRoute default/rest\n";
+    assert!(text.ends_with(below), "{text}");
 }
 
 #[test]

@@ -292,7 +292,8 @@ fn backends() -> [Case; 3] {
 /// What a VirtualIP of this address says.
 pub(super) fn claim(address: &str) -> Value {
     let ports = json!([{"protocol": "TCP", "port": 80}]);
-    let user = json!({"kind": "Gateway", "namespace": "default", "name": "web", "ports": ports});
+    let user = json!({"kind": "Gateway", "namespace": "default", "name": "web", "ports": ports,
+        "terms": "1a2b"});
     json!({"address": address, "pool": "lan", "origin": "Chosen", "users": [user]})
 }
 
