@@ -148,7 +148,9 @@ impl Cluster {
             }
             Edit::Publish => {
                 let addresses: Vec<_> = planner.claims().0.keys().copied().collect();
-                addresses.into_iter().for_each(|address| drop(planner.publish(address)));
+                for address in addresses {
+                    planner.publish(address);
+                }
             }
         }
     }
