@@ -149,7 +149,7 @@ impl Cluster {
             Edit::Publish => {
                 let addresses: Vec<_> = planner.claims().0.keys().copied().collect();
                 for address in addresses {
-                    let _ = planner.publish(address);
+                    planner.publish(address);
                 }
             }
         }

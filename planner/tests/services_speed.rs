@@ -1,10 +1,11 @@
 //! How long the planner of a controller takes for many Services: `docs/performance.md` has the figures.
+//! It is CPU time that counts: what a busy machine gives to others does not.
 
 #![allow(missing_docs, reason = "a test has no public items")]
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use vipgate_api::Age;
@@ -56,14 +57,24 @@ spec: {addresses: [10.3.0.0/16, 'fd03::/64'], avoidBuggyIPs: true}
     planner
 }
 
-/// The best of some attempts: on a busy machine a run may be slow for reasons of others.
-fn best(name: &str, limit: Duration, mut attempt: impl FnMut() -> Duration) {
-    let mut best = attempt();
-    for _ in 0..4 {
-        if best >= limit {
-            best = best.min(attempt());
-        }
-    }
+/// CPU time of this thread so far.
+fn cpu() -> Duration {
+    let stat =
+        std::fs::read_to_string("/proc/thread-self/schedstat").expect("a kernel that counts");
+    let spent = stat.split(' ').next().and_then(|spent| spent.parse().ok());
+    Duration::from_nanos(spent.expect("nanoseconds come first"))
+}
+
+/// Brings the planner up to date; the CPU time that it took.
+fn timed(planner: &mut Planner) -> Duration {
+    let start = cpu();
+    planner.run();
+    cpu() - start
+}
+
+/// The best of three.
+fn best(name: &str, limit: Duration, attempt: impl FnMut() -> Duration) {
+    let best = std::iter::repeat_with(attempt).take(3).min().unwrap_or_default();
     println!("{name}: {best:?}");
     assert!(best < limit, "{name} took {best:?}, which is not within {limit:?}");
 }
@@ -72,9 +83,7 @@ fn best(name: &str, limit: Duration, mut attempt: impl FnMut() -> Duration) {
 fn a_thousand_services_are_planned() {
     best("1,000 new Services, 3 pools", bound(Duration::from_millis(200)), || {
         let mut planner = planner(1000);
-        let start = Instant::now();
-        planner.run();
-        let took = start.elapsed();
+        let took = timed(&mut planner);
         assert_eq!(planner.claims().0.len(), 2000);
         took
     });
@@ -90,17 +99,13 @@ fn one_of_ten_thousand_services_is_edited() {
     best("1 of 10,000 Services edited", bound(Duration::from_millis(200)), || {
         port += 1;
         service(&mut planner, 5000, port);
-        let start = Instant::now();
-        planner.run();
-        start.elapsed()
+        timed(&mut planner)
     });
     // Nothing that concerns addresses: allocation does not even run.
     let runs = planner.runs().allocation;
     best("1 of 10,000 Services applied again", bound(Duration::from_millis(50)), || {
         service(&mut planner, 5000, port);
-        let start = Instant::now();
-        planner.run();
-        start.elapsed()
+        timed(&mut planner)
     });
     assert_eq!(planner.runs().allocation, runs);
     assert!(planner.claims().0.keys().eq(claims.0.keys()), "no address moved");

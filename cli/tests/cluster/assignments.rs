@@ -337,7 +337,7 @@ const PREFER: &str = "ipFamilyPolicy: PreferDualStack";
 /// available".
 #[test]
 fn a_service_that_prefers_two_families_gets_what_its_pool_has() {
-    let stage = Stage::new("prefers");
+    let stage = Stage::new("dualstack");
     let (v4, v6) = ("10.77.0.200", "'fd00:77::c8/125'");
     let dual = "10.77.0.210, 'fd00:77::d8/125'";
     stage.pool("a-ipv4", v4, "");
@@ -399,7 +399,8 @@ fn a_change_of_policy_or_pool_costs_no_address_that_is_in_use() {
     assert!(message.contains("has no IPv6 addresses"), "{message}");
     // A new one has both or nothing.
     stage.service("new", "", "ipFamilyPolicy: RequireDualStack");
-    stage.has("new", &[], "False/PoolExhausted");
+    let message = stage.has("new", &[], "False/PoolExhausted");
+    assert!(message.contains("has no IPv6 addresses"), "{message}");
     stage.patch("service", "svc", &json!({"spec": {"ipFamilyPolicy": "PreferDualStack"}}));
     stage.assigned("svc", &["10.77.0.200"]);
     stage.clear(&["svc", "new"]);

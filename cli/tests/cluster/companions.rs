@@ -131,7 +131,7 @@ fn the_kind_of_companion_can_be_changed_and_changed_back() {
     site.condition("gateway", "web", "Accepted", "True/ListenersNotValid");
     site.apply(&WEB.replace("labels: {team: red}", "labels: {team: blue}"));
     has(json!([["ServiceAccount", "blue", "web.example"]]));
-    site.apply(&WEB.replace("labels: {team: red}", "labels: {}"));
+    site.apply(&WEB.replace("    labels: {team: red}\n", ""));
     has(json!([["ServiceAccount", null, "web.example"]]));
     site.apply(WEB);
     has(json!([["ServiceAccount", "red", "web.example"]]));

@@ -226,13 +226,25 @@ impl<'a> Draft<'a> {
         let offers = |pool: &&Pool| pool.offers(address);
         if claim.published {
             let named = self.want.pool_names();
-            let pool = self.ground.pools.pool_of(address).unwrap_or(&claim.pool);
+            let pool = self.pool_of(address, claim);
             return named.is_empty() || named.contains(&pool) || self.usable.is_empty();
         }
         self.ground.families(self.want).contains(&Family::of(address))
             && self.usable.iter().any(offers)
             && !self.ground.foreign.contains_key(&address)
             && !self.ground.node_addresses.contains(&address)
+    }
+
+    /// The pool of an address that it has: the one that has the address today; but the one that it came
+    /// from while that is there and is named, and today's is not. (Another pool was made that has the
+    /// address too, and goes first: that is not this user's doing.)
+    fn pool_of<'b>(&'b self, address: IpAddr, claim: &'b Claim) -> &'b str {
+        let pools = self.ground.pools;
+        let today = pools.pool_of(address).unwrap_or(&claim.pool);
+        let named = self.want.pool_names();
+        let is_named = |pool: &str| named.contains(&pool);
+        let came_from = !is_named(today) && is_named(&claim.pool);
+        if came_from && pools.named(&claim.pool).is_some() { &claim.pool } else { today }
     }
 
     /// Which of the candidates to keep next: one of a family that is not covered, else any.
@@ -254,7 +266,7 @@ impl<'a> Draft<'a> {
     /// Keeps a claim, under the name that its pool has today; not if those who kept the address before
     /// it share it no more.
     fn hold(&mut self, address: IpAddr, claim: &Claim, origin: Origin, ledger: &mut Ledger<'a>) {
-        let pool = self.ground.pools.pool_of(address).unwrap_or(&claim.pool).to_owned();
+        let pool = self.pool_of(address, claim).to_owned();
         let published = claim.published;
         let claim = Claim { pool, users: vec![self.user()], origin, published };
         if ledger.enter(address, claim, self.want, true).is_err() {

@@ -181,6 +181,25 @@ fn the_annotation_moves_a_gateway_to_a_pool_that_it_may_use() {
     );
 }
 
+/// Found by `edits_harm_nobody_else` in `tests/services_life.rs`.
+#[test]
+fn a_new_pool_that_overlaps_moves_nobody_who_names_the_old_one() {
+    let before = Setup::new()
+        .pool("old", &["10.0.0.0/29"])
+        .pool("spare", &["10.0.1.0/29"])
+        .published("10.0.0.0", "old", "x", Origin::Chosen)
+        .want(naming(gateway("x"), "old,spare"));
+    let after = before.pool("new", &["10.0.0.0/30"]);
+    let allocation = after.run();
+    assert_eq!(assigned(&allocation, "x"), ["10.0.0.0"]);
+    assert_eq!(allocation.claims.0[&ip("10.0.0.0")].pool, "old");
+    assert_eq!(allocation.notes.len(), 1);
+    assert_eq!(after.then(after.wants.clone()).run(), allocation, "a fixed point");
+    // Naming another pool is its own wish.
+    let moved = Setup { wants: vec![naming(gateway("x"), "spare")], ..after }.run();
+    assert_eq!(assigned(&moved, "x"), ["10.0.1.0"]);
+}
+
 #[test]
 fn a_chosen_address_that_somebody_answers_for_is_replaced_by_the_next() {
     let setup = Setup::new()
