@@ -73,11 +73,6 @@ pub enum Timer {
     Drain,
 }
 
-impl Timer {
-    const ALL: [Timer; 5] =
-        [Timer::Retry, Timer::Hold, Timer::Keepalive, Timer::SendHold, Timer::Drain];
-}
-
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -124,6 +119,8 @@ pub enum Output {
     Set(Timer, Duration),
     /// Stop a timer.
     Clear(Timer),
+    /// Stop all timers.
+    ClearAll,
     /// Routes can be sent, all of them.
     Up(Session),
     /// All routes of this family are to be sent again.
@@ -414,7 +411,7 @@ impl Fsm {
     fn finish(&mut self, notification: Option<Notification>) -> Vec<Output> {
         let mut outputs = self.hang_up(notification);
         self.state = State::Idle;
-        outputs.extend([Output::Clear(Timer::Retry), Output::Down(Down::Stopped)]);
+        outputs.push(Output::Down(Down::Stopped));
         outputs
     }
 
@@ -430,12 +427,11 @@ impl Fsm {
     fn hang_up(&mut self, notification: Option<Notification>) -> Vec<Output> {
         self.session = None;
         let last = notification.map(|last| Output::Send(Control::Notification(last)));
-        let timers = Timer::ALL.into_iter().filter(|timer| *timer != Timer::Retry);
         let mut outputs: Vec<Output> = last.into_iter().collect();
         if self.state > State::Waiting {
             outputs.push(Output::Close);
         }
-        outputs.extend(timers.map(Output::Clear));
+        outputs.push(Output::ClearAll);
         outputs
     }
 }

@@ -245,6 +245,7 @@ impl PeerTask {
             Output::Clear(timer) => {
                 self.timers.remove(&timer);
             }
+            Output::ClearAll => self.timers.clear(),
             Output::Up(session) => {
                 tracing::info!(peer = %self.name, asn = session.peer_as, "BGP session established");
                 self.rib.up(&session.families, session.encoding(self.next_hops));
