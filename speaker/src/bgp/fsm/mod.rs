@@ -348,7 +348,11 @@ impl Fsm {
             (Timer::Retry, State::Waiting) => self.connect(),
             (Timer::Retry, State::Connect) => {
                 let limit = CONNECT_LIMIT.as_secs();
-                self.end(None, Down::Unreachable(format!("no answer within {limit} s")))
+                let why = format!(
+                    "no answer within {limit} s: check the address, firewalls, and password and \
+                     TTL security on both sides"
+                );
+                self.end(None, Down::Unreachable(why))
             }
             (Timer::Hold, State::OpenSent | State::OpenConfirm | State::Established) => {
                 let notification = Notification::hold_time_expired();
