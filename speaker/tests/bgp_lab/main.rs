@@ -7,6 +7,7 @@
 // clippy.toml allows it in tests, but does not see that what they share is a test too.
 #![allow(clippy::unwrap_used)]
 
+mod bfd;
 mod routers;
 mod sessions;
 mod site;

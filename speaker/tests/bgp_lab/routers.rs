@@ -170,6 +170,11 @@ impl<'a> Router<'a> {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// What its daemons have logged.
+    pub(crate) fn printed(&self) -> String {
+        self.daemons.iter().map(Process::tail).collect()
+    }
+
     /// All it knows about its peers, for messages.
     pub(crate) fn tell(&self) -> String {
         match self.make {
@@ -274,7 +279,7 @@ fn bfdd(setup: &Setup) -> String {
 fn bird(setup: &Setup) -> String {
     let mut text = String::from(
         "router id 10.9.0.1;\nprotocol device { scan time 1; }\n\
-         protocol kernel k4 { ipv4 { export all; }; merge paths on limit 16; }\n\
+         protocol kernel k4 { learn; ipv4 { export all; }; merge paths on limit 16; }\n\
          protocol kernel k6 { ipv6 { export all; }; merge paths on limit 16; }\n\
          protocol static s4 { ipv4; route 198.51.100.0/24 unreachable; }\n\
          protocol static s6 { ipv6; route 2001:db8:5::/64 unreachable; }\n",
@@ -304,7 +309,7 @@ fn bird(setup: &Setup) -> String {
         writeln!(
             text,
             "protocol bgp peer{number} {{ local {} as {}; neighbor {} as {}; passive yes; \
-             hold time 9; graceful restart {aware}; {options}\n\
+             hold time 9; error wait time 1, 2; graceful restart {aware}; {options}\n\
              ipv4 {{ import all; export {export}; extended next hop on; }};\n\
              ipv6 {{ import all; export {export}; }}; }}",
             peer.local, setup.asn, peer.address, peer.asn

@@ -108,6 +108,11 @@ impl Peering<'_> {
         .unwrap()
     }
 
+    /// Leaves the session to its fate: what the end of the handle would do is not done.
+    pub(crate) fn forget(self) {
+        std::mem::forget(self.peer);
+    }
+
     pub(crate) fn stop(&self, text: &str, gracefully: bool) -> Duration {
         let start = Instant::now();
         self.speaker.runtime.block_on(self.peer.stop(text, gracefully));
@@ -149,6 +154,7 @@ pub(crate) fn towards(address: &str) -> PeerConfig {
             drain_settle: Duration::from_millis(300),
         },
         seed: 1,
+        bfd: None,
     }
 }
 

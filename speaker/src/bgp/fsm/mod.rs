@@ -32,8 +32,9 @@ use std::time::Duration;
 use super::wire::{Cease, Control, Family, Message, Notification, Refresh, WireError};
 use backoff::Backoff;
 
-/// RFC 4271 section 8.2.2: before the OPEN is there, a large hold time.
-const OPEN_HOLD: Duration = Duration::from_secs(240);
+/// Until the peer's OPEN is there. RFC 4271 section 8.2.2 suggests four minutes; that is a long time
+/// to be told nothing when, say, TTLs do not fit.
+const OPEN_HOLD: Duration = Duration::from_secs(60);
 /// What a connection may take to be made.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// RFC 9687 section 4: the send hold time is twice the hold time, and not less than this.
@@ -355,8 +356,11 @@ impl Fsm {
                 self.end(None, Down::Unreachable(why))
             }
             (Timer::Hold, State::OpenSent | State::OpenConfirm | State::Established) => {
+                const SILENT: &str = "it took the connection and sends no OPEN: check TTL security \
+                                      on both sides, and whether BGP runs there";
+                let why = (self.state == State::OpenSent).then(|| SILENT.to_owned());
                 let notification = Notification::hold_time_expired();
-                self.end(Some(notification.clone()), Down::Ours(notification, None))
+                self.end(Some(notification.clone()), Down::Ours(notification, why))
             }
             (Timer::Hold | Timer::SendHold, State::Draining) => self.finish(None),
             (Timer::SendHold, State::Established) => self.end(None, Down::Stuck),

@@ -31,9 +31,10 @@ use tokio_util::task::TaskTracker;
 
 use super::fsm;
 use super::rib::Routes;
-use task::{Order, PeerTask};
+use crate::bfd::io as bfd;
+use task::{PeerTask, Stop};
 
-/// Orders that wait: the task takes them at once.
+/// Orders to stop that wait: the task takes them at once.
 const ORDERS: usize = 8;
 
 /// Settings of a peer.
@@ -47,6 +48,8 @@ pub struct PeerConfig {
     pub session: fsm::Config,
     /// Any number; another one for each peer and node.
     pub seed: u64,
+    /// The BFD session with the peer, if there is one: when it goes down, so does this one.
+    pub bfd: Option<watch::Receiver<bfd::Status>>,
 }
 
 /// A peer being spoken with. Dropping it ends the session at once, without notice to the people
@@ -54,7 +57,7 @@ pub struct PeerConfig {
 #[derive(Debug)]
 pub struct Peer {
     routes: watch::Sender<Arc<Routes>>,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Stop>,
     status: watch::Receiver<Status>,
 }
 
@@ -79,16 +82,10 @@ impl Peer {
         });
     }
 
-    /// BFD says that the peer cannot be reached: the session ends, and is tried again.
-    pub async fn bfd_down(&self) {
-        // Fails only when the task has ended, and the session with it.
-        let _ended = self.orders.send(Order::BfdDown).await;
-    }
-
     /// Ends the session: step by step if `gracefully`, at once if not or if asked a second time.
     /// The text is shown on the other side (RFC 9003). Returns when it has ended.
     pub async fn stop(&self, text: &str, gracefully: bool) {
-        let order = Order::Stop { text: text.to_owned(), gracefully };
+        let order = Stop { text: text.to_owned(), gracefully };
         let _ended = self.orders.send(order).await;
         self.orders.closed().await;
     }

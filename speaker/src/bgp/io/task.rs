@@ -13,15 +13,23 @@ use super::PeerConfig;
 use super::dial::{Dialed, Target, dial};
 use super::link::{Link, Read};
 use super::status::Status;
+use crate::bfd::io as bfd;
+use crate::bfd::wire::State as BfdState;
 use crate::bgp::fsm::{Down, Fsm, Input, Output, State, Timer};
 use crate::bgp::rib::{Rib, Routes};
 use crate::bgp::wire::{self, Message, NextHops};
 
-/// What a peer is told besides routes.
+/// The order to end.
 #[derive(Debug)]
-pub(super) enum Order {
-    BfdDown,
-    Stop { text: String, gracefully: bool },
+pub(super) struct Stop {
+    pub(super) text: String,
+    pub(super) gracefully: bool,
+}
+
+/// The BFD session with the peer.
+struct Watch {
+    status: watch::Receiver<bfd::Status>,
+    was_up: bool,
 }
 
 type Dialing = Pin<Box<dyn Future<Output = Result<Dialed, String>> + Send>>;
@@ -43,14 +51,16 @@ pub(super) struct PeerTask {
     next_hops: NextHops,
     timers: BTreeMap<Timer, Instant>,
     routes: watch::Receiver<Arc<Routes>>,
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Stop>,
+    bfd: Option<Watch>,
     reports: watch::Sender<Status>,
     stopped: bool,
 }
 
 /// What woke the task.
 enum Woken {
-    Order(Option<Order>),
+    Order(Option<Stop>),
+    Bfd(bool),
     Routes(bool),
     Timer,
     Dialed(Result<Dialed, String>),
@@ -61,7 +71,7 @@ impl PeerTask {
     pub(super) fn new(
         config: PeerConfig,
         routes: watch::Receiver<Arc<Routes>>,
-        orders: mpsc::Receiver<Order>,
+        orders: mpsc::Receiver<Stop>,
         reports: watch::Sender<Status>,
     ) -> PeerTask {
         PeerTask {
@@ -74,6 +84,7 @@ impl PeerTask {
             timers: BTreeMap::new(),
             routes,
             orders,
+            bfd: config.bfd.map(|status| Watch { status, was_up: false }),
             reports,
             stopped: false,
         }
@@ -87,8 +98,12 @@ impl PeerTask {
             self.pump();
             self.report();
             match self.wait().await {
-                Woken::Order(Some(Order::BfdDown)) => self.handle(Input::BfdDown),
-                Woken::Order(Some(Order::Stop { text, gracefully })) => {
+                Woken::Bfd(lost) => {
+                    if lost {
+                        self.handle(Input::BfdDown);
+                    }
+                }
+                Woken::Order(Some(Stop { text, gracefully })) => {
                     self.handle(Input::Stop { text, gracefully });
                     self.stopped |= self.fsm.state() == State::Idle;
                 }
@@ -110,6 +125,7 @@ impl PeerTask {
         tokio::select! {
             biased;
             order = self.orders.recv() => Woken::Order(order),
+            lost = bfd_changed(&mut self.bfd) => Woken::Bfd(lost),
             () = until(next) => Woken::Timer,
             changed = self.routes.changed() => Woken::Routes(changed.is_ok()),
             woken = self.line.wait() => woken,
@@ -304,6 +320,20 @@ impl Line {
             },
         }
     }
+}
+
+/// Waits for a change of the BFD session; whether it was up and has failed. One that is ended on
+/// purpose, by either side, says nothing about the path (RFC 5882 section 4.2).
+async fn bfd_changed(watch: &mut Option<Watch>) -> bool {
+    let Some(Watch { status, was_up }) = watch else { return pending().await };
+    if status.changed().await.is_err() {
+        *watch = None;
+        return false;
+    }
+    let now = *status.borrow_and_update();
+    let lost = *was_up && now.state == BfdState::Down && now.remote != BfdState::AdminDown;
+    *was_up = now.state == BfdState::Up;
+    lost
 }
 
 async fn until(at: Option<Instant>) {

@@ -1,0 +1,186 @@
+//! BFD with FRR's bfdd and BIRD's.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use vipgate_lab::eventually;
+use vipgate_speaker::bfd::fsm::Config;
+use vipgate_speaker::bfd::io::{Bfd, Session, Target};
+use vipgate_speaker::bfd::wire::State;
+use vipgate_speaker::bgp::io::PeerConfig;
+
+use crate::routers::{Make, Router, Setup};
+use crate::sessions::with_each_router;
+use crate::site::{SOON, Site, Speaker, VIP4, forwards, ip, towards};
+
+with_each_router!(
+    a_cut_ends_the_session_within_a_second,
+    a_cut_ends_the_session_within_half_a_second,
+    ipv6,
+    multihop,
+    no_flap_in_ten_seconds,
+    a_planned_end_of_bfd_harms_nothing,
+);
+
+fn profile(milliseconds: u64) -> Config {
+    let interval = Duration::from_millis(milliseconds);
+    Config { transmit_interval: interval, receive_interval: interval, ..Config::default() }
+}
+
+/// BFD on the node towards an address, and the BGP session that depends on it.
+fn watched(site: &Site, speaker: &Speaker, address: &str, config: Config) -> (Session, PeerConfig) {
+    let bfd = site.node.enter(|| Bfd::start().unwrap());
+    let mut peer = towards(address);
+    let multihop = peer.target.address.ip() == ip("10.255.0.1");
+    let target = Target {
+        peer: SocketAddr::new(ip(address), 0),
+        local: None,
+        device: None,
+        multihop: multihop.then_some(254),
+    };
+    let session = speaker.runtime.block_on(bfd.session(target, config)).unwrap();
+    std::mem::forget(bfd);
+    peer.bfd = Some(session.status());
+    (session, peer)
+}
+
+fn reaches(session: &Session, state: State) {
+    eventually(SOON, || {
+        let status = *session.status().borrow();
+        anyhow::ensure!(status.state == state, "{status:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn setup(milliseconds: u32) -> Setup {
+    let setup = Setup { bfd: true, ..Setup::new("10.9.0.1", "10.9.0.2") };
+    setup.with(|peer| peer.bfd = Some(milliseconds))
+}
+
+/// From the cut to our BGP session's end, and to the router's FIB.
+fn cut(make: Make, milliseconds: u32) -> (Duration, Duration) {
+    let site = Site::new();
+    let router = Router::start(make, &site.router, &setup(milliseconds));
+    let speaker = Speaker::on(&site.node);
+    let (session, peer) = watched(&site, &speaker, "10.9.0.1", profile(milliseconds.into()));
+    let peering = speaker.peer(peer);
+    peering.announce(&[VIP4]);
+    forwards(&router, VIP4, &["10.9.0.2"]);
+    reaches(&session, State::Up);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(session.status().borrow().ups, 1);
+
+    let start = Instant::now();
+    site.cable.cut_silently().unwrap();
+    let mut ours = None;
+    let mut theirs = None;
+    while ours.is_none() || theirs.is_none() {
+        if ours.is_none() && peering.status().last_error.is_some() {
+            ours = Some(start.elapsed());
+        }
+        if theirs.is_none() && router.next_hops(VIP4).is_empty() {
+            theirs = Some(start.elapsed());
+        }
+        assert!(start.elapsed() < SOON, "{ours:?} {theirs:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let error = peering.status().last_error.unwrap();
+    assert!(error.contains("BFD Down"), "{error}");
+    site.cable.restore().unwrap();
+    forwards(&router, VIP4, &["10.9.0.2"]);
+    reaches(&session, State::Up);
+    (ours.unwrap(), theirs.unwrap())
+}
+
+/// 3 × 300 ms: "≤ 1.1 s".
+fn a_cut_ends_the_session_within_a_second(make: Make) {
+    let (ours, theirs) = cut(make, 300);
+    println!("{make:?}: BFD 3 × 300 ms: our session ended after {ours:?}, the route after {theirs:?}");
+    assert!(ours < Duration::from_millis(1_100), "{ours:?}");
+}
+
+/// 3 × 100 ms: "≤ 500 ms".
+fn a_cut_ends_the_session_within_half_a_second(make: Make) {
+    let (ours, theirs) = cut(make, 100);
+    println!("{make:?}: BFD 3 × 100 ms: our session ended after {ours:?}, the route after {theirs:?}");
+    assert!(ours < Duration::from_millis(500), "{ours:?}");
+}
+
+fn ipv6(make: Make) {
+    let site = Site::new();
+    let setup = Setup { bfd: true, ..Setup::new("fd09::1", "fd09::2") };
+    let setup = setup.with(|peer| peer.bfd = Some(300));
+    let router = Router::start(make, &site.router, &setup);
+    let speaker = Speaker::on(&site.node);
+    let (session, peer) = watched(&site, &speaker, "fd09::1", profile(300));
+    let peering = speaker.peer(peer);
+    peering.announce(&[VIP4]);
+    forwards(&router, VIP4, &["10.9.0.2"]);
+    reaches(&session, State::Up);
+}
+
+/// RFC 5883: port 4784, from a loopback address two hops away.
+fn multihop(make: Make) {
+    let site = Site::new();
+    let far = site.lab.bridge("far").unwrap();
+    let middle = site.lab.node("middle").unwrap();
+    let beyond = site.lab.node("beyond").unwrap();
+    middle.join(&site.lan, "10.9.0.5/24").unwrap();
+    middle.join(&far, "10.8.0.5/24").unwrap();
+    middle.sysctl("net.ipv4.ip_forward", "1").unwrap();
+    beyond.join(&far, "10.8.0.1/24").unwrap();
+    beyond.run("ip", ["address", "add", "10.255.0.1/32", "dev", "lo"]).unwrap();
+    beyond.run("ip", ["route", "add", "10.9.0.0/24", "via", "10.8.0.5"]).unwrap();
+    middle.run("ip", ["route", "add", "10.255.0.1", "via", "10.8.0.1"]).unwrap();
+    site.node.default_route("10.9.0.5").unwrap();
+    let setup = Setup { bfd: true, ..Setup::new("10.255.0.1", "10.9.0.2") };
+    let setup = setup.with(|peer| {
+        peer.multihop = true;
+        peer.bfd = Some(300);
+    });
+    let router = Router::start(make, &beyond, &setup);
+    let speaker = Speaker::on(&site.node);
+    let (session, mut peer) = watched(&site, &speaker, "10.255.0.1", profile(300));
+    peer.session.multihop = true;
+    let peering = speaker.peer(peer);
+    peering.announce(&[VIP4]);
+    forwards(&router, VIP4, &["10.8.0.5"]);
+    reaches(&session, State::Up);
+}
+
+fn no_flap_in_ten_seconds(make: Make) {
+    let site = Site::new();
+    let _router = Router::start(make, &site.router, &setup(100));
+    let speaker = Speaker::on(&site.node);
+    let (session, peer) = watched(&site, &speaker, "10.9.0.1", profile(100));
+    // BIRD begins BFD with the BGP session.
+    let peering = speaker.peer(peer);
+    peering.established();
+    reaches(&session, State::Up);
+    let before = session.status().borrow().ups;
+    std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(session.status().borrow().ups, before);
+    assert_eq!(peering.status().established, 1);
+}
+
+/// AdminDown says nothing about the path (RFC 5882 section 4.2); other settings are polled.
+fn a_planned_end_of_bfd_harms_nothing(make: Make) {
+    let site = Site::new();
+    let router = Router::start(make, &site.router, &setup(300));
+    let speaker = Speaker::on(&site.node);
+    let (session, peer) = watched(&site, &speaker, "10.9.0.1", profile(300));
+    let peering = speaker.peer(peer);
+    peering.announce(&[VIP4]);
+    forwards(&router, VIP4, &["10.9.0.2"]);
+    reaches(&session, State::Up);
+    session.configure(profile(150));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(session.status().borrow().ups, 1);
+    session.admin_down();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(session.status().borrow().state, State::AdminDown);
+    assert_eq!(peering.status().last_error, None, "our own end of BFD is no error of the peer");
+    assert_eq!(peering.status().established, 1);
+    assert_eq!(router.next_hops(VIP4), ["10.9.0.2"]);
+}
