@@ -125,8 +125,7 @@ fn set(config: &mut Config, text: &str) {
             "families" => config.families = families(value),
             "extended" => config.extended_next_hop = true,
             "restart" => {
-                config.graceful_restart =
-                    Some(Restart { time: seconds(value), restarted: true });
+                config.graceful_restart = Some(Restart { time: seconds(value), restarted: true });
             }
             other => panic!("{other}"),
         }

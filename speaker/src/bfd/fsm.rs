@@ -307,7 +307,8 @@ impl Fsm {
 
     /// Section 6.8.7: up to a quarter less, and at least a tenth if one missed packet is enough.
     fn draw_percent(&mut self) -> u32 {
-        self.random = self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        self.random =
+            self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         let drawn = (self.random >> 33) as u32;
         if self.config.multiplier == 1 { 10 + drawn % 16 } else { drawn % 26 }
     }

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bfd;
+mod captures;
 mod routers;
 mod sessions;
 mod site;

@@ -172,7 +172,7 @@ impl<'a> Router<'a> {
 
     /// What its daemons have logged.
     pub(crate) fn printed(&self) -> String {
-        self.daemons.iter().map(Process::tail).collect()
+        self.daemons.iter().map(|one| one.output().stdout_text()).collect()
     }
 
     /// All it knows about its peers, for messages.
@@ -186,7 +186,9 @@ impl<'a> Router<'a> {
     /// What it knows about a prefix.
     pub(crate) fn route(&self, prefix: &str) -> String {
         match self.make {
-            Make::Frr if prefix.contains(':') => self.ask(&format!("show bgp ipv6 unicast {prefix}")),
+            Make::Frr if prefix.contains(':') => {
+                self.ask(&format!("show bgp ipv6 unicast {prefix}"))
+            }
             Make::Frr => self.ask(&format!("show bgp ipv4 unicast {prefix}")),
             Make::Bird => self.ask(&format!("show route all for {prefix}")),
         }
@@ -201,7 +203,8 @@ impl<'a> Router<'a> {
         let mut found = Vec::new();
         for route in routes.as_array().into_iter().flatten() {
             let one = [route];
-            let hops = route["nexthops"].as_array().map_or(one.to_vec(), |hops| hops.iter().collect());
+            let hops =
+                route["nexthops"].as_array().map_or(one.to_vec(), |hops| hops.iter().collect());
             for hop in hops {
                 let via = hop["gateway"].as_str().or_else(|| hop["via"]["host"].as_str());
                 found.extend(via.map(ToOwned::to_owned));
@@ -219,8 +222,8 @@ impl<'a> Router<'a> {
 
 fn frr(setup: &Setup) -> String {
     let mut text = format!(
-        "log stdout\nrouter bgp {}\n bgp router-id 10.9.0.1\n no bgp ebgp-requires-policy\n \
-         no bgp network import-check\n bgp bestpath as-path multipath-relax\n \
+        "log stdout informational\nrouter bgp {}\n bgp router-id 10.9.0.1\n no bgp ebgp-requires-policy\n \
+         bgp log-neighbor-changes\n no bgp network import-check\n bgp bestpath as-path multipath-relax\n \
          bgp graceful-restart stalepath-time 30\n",
         setup.asn
     );

@@ -323,9 +323,13 @@ fn a_planned_stop_is_told_in_words(make: Make) {
         let taken = stopping.join().unwrap();
         assert!((5..9).contains(&taken.as_secs()), "{taken:?}");
     });
-    let shown = match make {
-        Make::Frr => router.printed(),
-        Make::Bird => router.ask("show protocols all peer0"),
-    };
-    assert!(shown.contains("node drained"), "{shown}");
+    eventually(SOON, || {
+        let shown = match make {
+            Make::Frr => router.printed(),
+            Make::Bird => router.ask("show protocols all peer0"),
+        };
+        anyhow::ensure!(shown.contains("node drained"), "{shown}");
+        Ok(())
+    })
+    .unwrap();
 }

@@ -93,9 +93,8 @@ impl Peering<'_> {
 
     /// Waits for a last error that contains this.
     pub(crate) fn fails_with(&self, words: &str) -> String {
-        let has = |status: &Status| {
-            status.last_error.as_ref().is_some_and(|error| error.contains(words))
-        };
+        let has =
+            |status: &Status| status.last_error.as_ref().is_some_and(|error| error.contains(words));
         self.reaches(words, has).last_error.unwrap()
     }
 

@@ -139,12 +139,15 @@ fn silence_is_noticed_after_the_detection_time_and_not_before() {
     let cut = pair.elapsed();
     pair.open = [false, true];
     pair.run(MS * 2_000);
-    let (at, ..) = pair.log.iter().find(|(at, end, output)| {
-        *at > cut
-            && *end == 1
-            && *output == Output::Changed(State::Down, Diagnostic::DetectionTimeExpired)
-    })
-    .unwrap();
+    let (at, ..) = pair
+        .log
+        .iter()
+        .find(|(at, end, output)| {
+            *at > cut
+                && *end == 1
+                && *output == Output::Changed(State::Down, Diagnostic::DetectionTimeExpired)
+        })
+        .unwrap();
     let noticed = *at - cut;
     assert!((MS * 600..=MS * 902).contains(&noticed), "{noticed:?}");
     // The other end still hears, and hears that it is not heard.

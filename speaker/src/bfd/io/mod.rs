@@ -51,6 +51,8 @@ pub struct Status {
     pub since: Instant,
     /// How often it came up.
     pub ups: u64,
+    /// Why it last went down.
+    pub last_down: Option<Diagnostic>,
 }
 
 /// Why a session cannot be held.
@@ -115,7 +117,10 @@ impl Bfd {
             .map_err(BfdError::Thread)?;
         std::thread::Builder::new()
             .name("vipgate-bfd".to_owned())
-            .spawn(move || runtime.block_on(Task::new(asked, noticed).run()))
+            .spawn(move || {
+                prefer_this_thread();
+                runtime.block_on(Task::new(asked, noticed).run());
+            })
             .map_err(BfdError::Thread)?;
         Ok(Bfd { requests, dropped })
     }
@@ -131,6 +136,15 @@ impl Bfd {
         self.requests.send(request).await.map_err(|_| BfdError::Ended)?;
         let status = answered.await.map_err(|_| BfdError::Ended)??;
         Ok(Session { status, orders, dropped: Arc::clone(&self.dropped) })
+    }
+}
+
+/// Asks the kernel to run this thread before others. It needs CAP_SYS_NICE, which a speaker in a
+/// cluster does not have; sessions at 3 × 300 ms live without.
+fn prefer_this_thread() {
+    const NICE: i32 = -15;
+    if rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE).is_err() {
+        tracing::debug!("BFD runs with ordinary priority: CAP_SYS_NICE is missing");
     }
 }
 

@@ -115,6 +115,7 @@ impl Task {
             remote: fsm.remote_state(),
             since: now,
             ups: 0,
+            last_down: None,
         };
         let (status, watched) = watch::channel(status);
         let entry = Entry { target, fsm, ordered, applied, status, socket: None };
@@ -137,7 +138,8 @@ impl Task {
     /// The least TTL that a multihop session asks for holds for all of its family.
     fn relax_ttl(&mut self) {
         for ((ipv4, port), socket) in &self.sockets {
-            let wanted = self.sessions.values().filter(|entry| entry.target.port() == (*ipv4, *port));
+            let wanted =
+                self.sessions.values().filter(|entry| entry.target.port() == (*ipv4, *port));
             let least = wanted.filter_map(|entry| entry.target.multihop).min();
             if let Some(least) = least
                 && let Err(error) = socket::require_ttl(socket, *ipv4, least)
@@ -199,9 +201,8 @@ impl Task {
 
     /// By our number if they know it, and always by address.
     fn find(&mut self, packet: &Packet, from: SocketAddr, port: Port) -> Option<&mut Entry> {
-        let fits = |entry: &Entry| {
-            entry.target.port() == port && same_host(entry.target.peer, from)
-        };
+        let fits =
+            |entry: &Entry| entry.target.port() == port && same_host(entry.target.peer, from);
         match packet.your_discriminator {
             0 => self.sessions.values_mut().find(|entry| fits(entry)),
             ours => self.sessions.get_mut(&ours).filter(|entry| fits(entry)),
@@ -223,7 +224,9 @@ impl Entry {
                     let remote = self.fsm.remote_state();
                     self.status.send_modify(|status| {
                         let ups = status.ups + u64::from(state == State::Up);
-                        *status = Status { state, diagnostic, remote, since: now, ups };
+                        let went_down = (state == State::Down).then_some(diagnostic);
+                        let last_down = went_down.or(status.last_down);
+                        *status = Status { state, diagnostic, remote, since: now, ups, last_down };
                     });
                 }
             }

@@ -14,9 +14,8 @@ const UP: Packet = Packet {
 };
 
 /// Written by hand after the figure in section 4.1.
-const UP_BYTES: [u8; 24] = [
-    0x20, 0xe0, 3, 24, 1, 2, 3, 4, 5, 6, 7, 8, 0, 4, 0x93, 0xe0, 0, 1, 0x86, 0xa0, 0, 0, 0, 0,
-];
+const UP_BYTES: [u8; 24] =
+    [0x20, 0xe0, 3, 24, 1, 2, 3, 4, 5, 6, 7, 8, 0, 4, 0x93, 0xe0, 0, 1, 0x86, 0xa0, 0, 0, 0, 0];
 
 #[test]
 fn a_packet_is_written_and_read_as_the_rfc_says() {

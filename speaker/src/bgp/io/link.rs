@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::bgp::wire::LONGEST;
 
 /// Read at once; what is not yet a whole message after that is shorter than the longest one.
-const READ: usize = 16 * LONGEST;
+const READ: usize = 4 * LONGEST;
 
 /// A connection.
 pub(super) struct Link {
@@ -66,11 +66,8 @@ impl Link {
 
     /// Waits until there is something to read, or room to write if something waits for it.
     pub(super) async fn ready(&self) -> io::Result<()> {
-        let interest = if self.idle() {
-            Interest::READABLE
-        } else {
-            Interest::READABLE | Interest::WRITABLE
-        };
+        let interest =
+            if self.idle() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
         self.stream.ready(interest).await.map(drop)
     }
 

@@ -94,7 +94,6 @@ fn set<T>(socket: &Socket, level: libc::c_int, name: libc::c_int, value: &T) -> 
     // SAFETY: the descriptor is open as long as `socket` lives; the kernel reads `length` bytes
     // from `pointer`, which are those of `value`: an integer, or a struct of bytes and integers
     // without padding, as the option asks for.
-    let result =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, pointer, length) };
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, pointer, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -133,7 +133,7 @@ impl PeerTask {
     }
 
     fn take_routes(&mut self) {
-        let routes = Routes::clone(&self.routes.borrow_and_update());
+        let routes = Arc::clone(&self.routes.borrow_and_update());
         self.rib.set(routes);
     }
 

@@ -13,6 +13,7 @@ pub use routes::{Aggregation, Routes};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -21,7 +22,7 @@ use super::wire::{self, Encoding, Family, GRACEFUL_SHUTDOWN, Path, TooLong};
 /// What a peer should have and has.
 #[derive(Clone, Debug, Default)]
 pub struct Rib {
-    wanted: Routes,
+    wanted: Arc<Routes>,
     session: Option<Open>,
 }
 
@@ -40,6 +41,8 @@ struct Open {
     leaving: bool,
     /// Nothing is wanted any more.
     left: bool,
+    /// How many of the wanted ones this session cannot carry.
+    unsendable: usize,
     refused: Option<TooLong>,
 }
 
@@ -56,16 +59,17 @@ pub struct Counts {
 
 impl Rib {
     /// Replaces what the peer should have.
-    pub fn set(&mut self, wanted: Routes) {
+    pub fn set(&mut self, wanted: Arc<Routes>) {
         if let Some(open) = &mut self.session {
-            open.dirty.extend(self.wanted.prefixes().chain(wanted.prefixes()));
+            open.dirty.extend(self.wanted.differing(&wanted));
+            open.unsendable = open.count_unsendable(&wanted);
         }
         self.wanted = wanted;
     }
 
     /// A session begins: the peer has nothing.
     pub fn up(&mut self, families: &BTreeSet<Family>, encoding: Encoding) {
-        self.session = Some(Open {
+        let mut open = Open {
             encoding,
             families: families.clone(),
             sent: BTreeMap::new(),
@@ -73,8 +77,11 @@ impl Rib {
             unmarked: families.clone(),
             leaving: false,
             left: false,
+            unsendable: 0,
             refused: None,
-        });
+        };
+        open.unsendable = open.count_unsendable(&self.wanted);
+        self.session = Some(open);
     }
 
     /// The session is over.
@@ -123,10 +130,9 @@ impl Rib {
     /// How many prefixes are where.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let wanted = self.wanted.prefixes().count();
+        let wanted = self.wanted.len();
         let Some(open) = &self.session else { return Counts { wanted, ..Counts::default() } };
-        let sendable = self.wanted.prefixes().filter(|prefix| open.can_send(*prefix)).count();
-        Counts { sent: open.sent.len(), wanted, unsendable: wanted - sendable }
+        Counts { sent: open.sent.len(), wanted, unsendable: open.unsendable }
     }
 
     /// What does not fit into a message.
@@ -188,6 +194,10 @@ impl Open {
         // Peers of our AS are told without their having to know the community.
         last.local_pref = Some(0);
         Some(Cow::Owned(last))
+    }
+
+    fn count_unsendable(&self, wanted: &Routes) -> usize {
+        wanted.prefixes().filter(|prefix| !self.can_send(*prefix)).count()
     }
 
     fn can_send(&self, prefix: IpNet) -> bool {

@@ -58,6 +58,25 @@ impl Routes {
         self.0.get(prefix)
     }
 
+    /// How many prefixes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Prefixes that only one of the two has, or both with different paths.
+    pub(super) fn differing<'a>(&'a self, other: &'a Routes) -> impl Iterator<Item = IpNet> {
+        let changed = self.0.iter().filter(|(prefix, path)| other.get(prefix) != Some(*path));
+        let new = other.0.keys().filter(|prefix| !self.0.contains_key(*prefix));
+        changed.map(|(prefix, _)| prefix).chain(new).copied()
+    }
+
     /// All prefixes.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         self.0.keys().copied()

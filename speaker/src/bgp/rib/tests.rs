@@ -35,7 +35,7 @@ fn routes(list: &[(&str, u32)]) -> Routes {
 
 fn up(wanted: Routes) -> Rib {
     let mut rib = Rib::default();
-    rib.set(wanted);
+    rib.set(wanted.into());
     rib.up(&Family::ALL.into(), encoding());
     rib
 }
@@ -63,7 +63,7 @@ fn a_session_gets_everything_by_path_and_then_the_ends_of_rib() {
     assert_eq!(rib.counts(), Counts { sent: 3, wanted: 3, unsendable: 0 });
     // And all of it again, after the loss of the session.
     rib.down();
-    rib.set(routes(&[("192.0.2.1/32", 1)]));
+    rib.set(routes(&[("192.0.2.1/32", 1)]).into());
     rib.up(&Family::ALL.into(), encoding());
     assert_eq!(seen(&rib.drain()), [&[(1, 0, None)][..], &ENDS].concat());
 }
@@ -77,17 +77,17 @@ fn an_empty_table_is_complete_too() {
 fn only_what_changed_is_sent_and_only_the_newest() {
     let mut rib = up(routes(&[("192.0.2.1/32", 1), ("2001:db8::1/128", 1)]));
     rib.drain();
-    rib.set(routes(&[("192.0.2.1/32", 1), ("2001:db8::1/128", 1)]));
+    rib.set(routes(&[("192.0.2.1/32", 1), ("2001:db8::1/128", 1)]).into());
     assert_eq!(rib.drain(), Vec::<Vec<u8>>::new());
     for tag in 2..100 {
-        rib.set(routes(&[("192.0.2.1/32", tag), ("2001:db8::1/128", 1)]));
+        rib.set(routes(&[("192.0.2.1/32", tag), ("2001:db8::1/128", 1)]).into());
     }
     assert_eq!(seen(&rib.drain()), [(1, 0, None)]);
     // Gone and back while the peer was slow: nothing to say.
-    rib.set(routes(&[("2001:db8::1/128", 1)]));
-    rib.set(routes(&[("192.0.2.1/32", 99), ("2001:db8::1/128", 1)]));
+    rib.set(routes(&[("2001:db8::1/128", 1)]).into());
+    rib.set(routes(&[("192.0.2.1/32", 99), ("2001:db8::1/128", 1)]).into());
     assert_eq!(rib.drain(), Vec::<Vec<u8>>::new());
-    rib.set(Routes::default());
+    rib.set(Arc::default());
     assert_eq!(seen(&rib.drain()), [(0, 1, None), (0, 1, None)]);
     assert_eq!(rib.counts(), Counts::default());
 }
@@ -96,7 +96,7 @@ fn only_what_changed_is_sent_and_only_the_newest() {
 fn a_refresh_sends_one_family_again_and_still_withdraws_what_is_gone() {
     let mut rib = up(routes(&[("192.0.2.1/32", 1), ("192.0.2.2/32", 1), ("2001:db8::1/128", 1)]));
     rib.drain();
-    rib.set(routes(&[("192.0.2.1/32", 1), ("2001:db8::1/128", 1)]));
+    rib.set(routes(&[("192.0.2.1/32", 1), ("2001:db8::1/128", 1)]).into());
     rib.resend(Family::Ipv4);
     assert_eq!(seen(&rib.drain()), [(1, 0, None), (0, 1, None)]);
     assert_eq!(rib.counts().sent, 2);
@@ -114,14 +114,14 @@ fn leaving_marks_every_route_then_withdraws_it() {
     rib.withdraw();
     assert_eq!(seen(&rib.drain()), [(0, 1, None), (0, 1, None)]);
     // What comes now comes too late.
-    rib.set(routes(&[("192.0.2.9/32", 1)]));
+    rib.set(routes(&[("192.0.2.9/32", 1)]).into());
     assert_eq!(rib.drain(), Vec::<Vec<u8>>::new());
 }
 
 #[test]
 fn what_a_session_cannot_carry_is_counted_and_the_rest_goes() {
     let mut rib = Rib::default();
-    rib.set(routes(&[("192.0.2.1/32", 1), ("2001:db8::1/128", 1)]));
+    rib.set(routes(&[("192.0.2.1/32", 1), ("2001:db8::1/128", 1)]).into());
     rib.up(&BTreeSet::from([Family::Ipv4]), encoding());
     assert_eq!(seen(&rib.drain()), [(1, 0, None), ENDS[0]]);
     assert_eq!(rib.counts(), Counts { sent: 1, wanted: 2, unsendable: 1 });
@@ -139,7 +139,7 @@ fn a_path_that_fits_no_message_takes_its_prefix_back_and_harms_no_other() {
     let mut wanted = routes(&[("192.0.2.2/32", 3)]);
     let all = (0..1_100).map(Community).collect();
     wanted.add(net("192.0.2.1/32"), &Path { communities: all, ..Path::default() });
-    rib.set(wanted);
+    rib.set(wanted.into());
     assert_eq!(seen(&rib.drain()), [(1, 0, None), (0, 1, None)]);
     assert_eq!(rib.refused(), Some(TooLong { communities: 1_100 }));
     assert_eq!(rib.counts().sent, 1);

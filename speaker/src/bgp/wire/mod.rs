@@ -18,9 +18,9 @@ mod update;
 
 pub use error::WireError;
 pub use frame::{Frame, HEADER, Kind, LONGEST, frame};
-pub use notification::{Cease, Notification};
 pub(super) use notification::code::{FSM as FSM_ERROR, OPEN as OPEN_ERROR};
 pub(super) use notification::open as open_error;
+pub use notification::{Cease, Notification};
 pub use open::{Capabilities, GracefulRestart, Open};
 pub use received::{Defect, Received};
 pub use refresh::Refresh;

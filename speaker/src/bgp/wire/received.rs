@@ -94,8 +94,7 @@ impl Received {
         } else {
             take_u16(bytes).map(usize::from)
         };
-        let value =
-            length.and_then(|length| take(bytes, length)).ok_or(Defect::AttributeLength)?;
+        let value = length.and_then(|length| take(bytes, length)).ok_or(Defect::AttributeLength)?;
         if !seen.first(kind) {
             return Err(Defect::Duplicate);
         }

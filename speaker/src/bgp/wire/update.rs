@@ -10,12 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use thiserror::Error;
+use zettabgp::message::update::BgpUpdateMessage;
 use zettabgp::prelude::{
     BgpAddr, BgpAddrV4, BgpAddrV6, BgpAddrs, BgpAttrItem, BgpAttrOrigin, BgpAttrUnknown,
     BgpCommunity, BgpCommunityList, BgpLocalpref, BgpMPUpdates, BgpMPWithdraws, BgpMessage,
     BgpNextHop, BgpOrigin, BgpSessionParams, BgpTransportMode,
 };
-use zettabgp::message::update::BgpUpdateMessage;
 
 use super::frame::{self, HEADER, Kind, LONGEST};
 use super::{AS_TRANS, Family};
@@ -169,8 +169,7 @@ pub fn announce(
     prefixes: &[IpNet],
 ) -> Result<Vec<Vec<u8>>, TooLong> {
     let Some(next_hop) = encoding.next_hop(family) else { return Ok(Vec::new()) };
-    let too_long =
-        TooLong { communities: path.communities.len() + path.large_communities.len() };
+    let too_long = TooLong { communities: path.communities.len() + path.large_communities.len() };
     // 20 bytes each at most, and what is no community takes less than 100.
     if too_long.communities > LONGEST / 4 {
         return Err(too_long);

@@ -134,14 +134,20 @@ fn frame_error(header: &str) -> Option<WireError> {
 fn a_cease_carries_its_text_and_shows_it() {
     let drained = Notification::cease(Cease::AdministrativeShutdown, "node drained");
     let bytes = Control::Notification(drained.clone()).encode();
-    assert_eq!(text(&bytes), text(&hex(&format!("{MARKER} 0022 03 06 02 0c 6e6f646520647261696e6564"))));
+    assert_eq!(
+        text(&bytes),
+        text(&hex(&format!("{MARKER} 0022 03 06 02 0c 6e6f646520647261696e6564")))
+    );
     assert_eq!(read(&bytes), Ok(Message::Notification(drained.clone())));
     assert_eq!(drained.to_string(), "Cease / Administrative Shutdown: \"node drained\"");
 
     let long = Notification::cease(Cease::AdministrativeReset, &"ö".repeat(200));
     assert_eq!(long.text(), Some("ö".repeat(64)));
     let without = Notification::cease(Cease::BfdDown, "text");
-    assert_eq!((without.data.as_slice(), without.to_string().as_str()), (&[][..], "Cease / BFD Down"));
+    assert_eq!(
+        (without.data.as_slice(), without.to_string().as_str()),
+        (&[][..], "Cease / BFD Down")
+    );
 }
 
 #[test]
@@ -156,7 +162,10 @@ fn a_notification_is_shown_in_words_whatever_it_holds() {
     // A text that is cut, not text at all, or tries to move the cursor.
     assert_eq!(shown(6, 2, &[200, b'a']), "Cease / Administrative Shutdown");
     assert_eq!(shown(6, 2, &[2, 0xff, 0xff]), "Cease / Administrative Shutdown");
-    assert_eq!(shown(6, 2, &[3, 0x1b, b'[', b'K']), "Cease / Administrative Shutdown: \"\\u{1b}[K\"");
+    assert_eq!(
+        shown(6, 2, &[3, 0x1b, b'[', b'K']),
+        "Cease / Administrative Shutdown: \"\\u{1b}[K\""
+    );
     assert_eq!(shown(6, 2, &[]), "Cease / Administrative Shutdown");
 }
 

@@ -70,8 +70,9 @@ fn ipv4_prefixes_go_the_old_way() {
 #[test]
 fn ipv6_prefixes_go_in_mp_reach_which_comes_first() {
     let bare = Path::default();
-    let sent =
-        only(announce(&external(), &bare, Family::Ipv6, &nets(&["2001:db8:ffff::10/128"])).unwrap());
+    let sent = only(
+        announce(&external(), &bare, Family::Ipv6, &nets(&["2001:db8:ffff::10/128"])).unwrap(),
+    );
     let expected = update(
         "0000 0037
          90 0e 0026 0002 01 10 fd090000000000000000000000000002 00
@@ -124,7 +125,10 @@ fn a_peer_with_two_byte_as_numbers_gets_ours_in_as4_path() {
 
 #[test]
 fn withdrawals_and_ends_of_rib() {
-    assert_eq!(only(withdraw(Family::Ipv4, &nets(&["192.0.2.10/32"]))), update("0005 20c000020a 0000"));
+    assert_eq!(
+        only(withdraw(Family::Ipv4, &nets(&["192.0.2.10/32"]))),
+        update("0005 20c000020a 0000")
+    );
     assert_eq!(
         only(withdraw(Family::Ipv6, &nets(&["2001:db8::/32"]))),
         update("0000 000c 90 0f 0008 0002 01 20 20010db8")

@@ -6,12 +6,12 @@
 use std::process::{Command, ExitStatus};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use zettabgp::message::open::BgpOpenMessage;
+use zettabgp::message::update::BgpUpdateMessage;
 use zettabgp::prelude::{
     BgpASpath, BgpAddrs, BgpAttrItem, BgpLargeCommunity, BgpLargeCommunityList, BgpMessage,
     BgpNotificationMessage, BgpSessionParams, BgpTransportMode,
 };
-use zettabgp::message::open::BgpOpenMessage;
-use zettabgp::message::update::BgpUpdateMessage;
 use zettabgp::{BgpCapability, prelude::BgpAddrV4};
 
 use super::{hex, text};
@@ -87,12 +87,12 @@ fn decode(body: &str) {
 #[test]
 fn short_attributes_panic() {
     for body in [
-        "0000 0001 00",               // the header of an attribute is cut
-        "0000 0005 c0 08 02 00 00",   // half a community
-        "0000 0006 c0 20 03 00 00 00", // a quarter of a large community
-        "0000 0005 80 0e 02 00 01",   // MP_REACH without SAFI
+        "0000 0001 00",                     // the header of an attribute is cut
+        "0000 0005 c0 08 02 00 00",         // half a community
+        "0000 0006 c0 20 03 00 00 00",      // a quarter of a large community
+        "0000 0005 80 0e 02 00 01",         // MP_REACH without SAFI
         "0000 0008 80 0e 05 0002 01 10 00", // the next hop is cut
-        "0000 0004 80 0f 01 00",      // MP_UNREACH without AFI
+        "0000 0004 80 0f 01 00",            // MP_UNREACH without AFI
     ] {
         assert!(panics(|| decode(body)), "{body}");
     }
