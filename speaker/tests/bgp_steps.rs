@@ -4,6 +4,9 @@
 //! about it, `=` is the state after that. `BLESS=1` writes the latter two anew. One file and not
 //! one per step: a session is read from top to bottom.
 
+// clippy.toml allows it in tests, but does not see that what they share is a test too.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;

@@ -158,7 +158,7 @@ pub(crate) fn towards(address: &str) -> PeerConfig {
 }
 
 /// Waits until the router forwards to exactly these next hops.
-pub(crate) fn forwards(router: &Router, prefix: &str, next_hops: &[&str]) {
+pub(crate) fn forwards(router: &Router<'_>, prefix: &str, next_hops: &[&str]) {
     eventually(SOON, || {
         let found = router.next_hops(prefix);
         anyhow::ensure!(found == next_hops, "{prefix} goes to {found:?}\n{}", router.tell());

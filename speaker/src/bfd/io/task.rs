@@ -1,6 +1,7 @@
 //! The task that has all sessions and sockets.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -126,11 +127,10 @@ impl Task {
 
     fn listen(&mut self, target: &Target) -> Result<(), BfdError> {
         let (ipv4, port) = target.port();
-        if !self.sockets.contains_key(&(ipv4, port)) {
+        if let Place::Vacant(place) = self.sockets.entry((ipv4, port)) {
             let least = target.multihop.unwrap_or(u8::MAX);
             let opened = socket::receiving(ipv4, port, least);
-            let socket = opened.map_err(|source| BfdError::Receive { port, source })?;
-            self.sockets.insert((ipv4, port), socket);
+            place.insert(opened.map_err(|source| BfdError::Receive { port, source })?);
         }
         Ok(())
     }

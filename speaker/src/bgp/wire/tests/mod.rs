@@ -9,10 +9,8 @@ use super::{Frame, Message, WireError, decode, frame};
 
 /// Bytes from hexadecimal digits; blanks are for the eye.
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text
-        .chars()
-        .filter_map(|c| (!c.is_whitespace()).then(|| c.to_digit(16).unwrap()))
-        .collect();
+    let digits: Vec<u32> =
+        text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).unwrap()).collect();
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
 
