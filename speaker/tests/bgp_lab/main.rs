@@ -9,6 +9,7 @@
 
 mod bfd;
 mod captures;
+mod ecmp;
 mod routers;
 mod sessions;
 mod site;
