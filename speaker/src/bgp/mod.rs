@@ -25,4 +25,5 @@
 pub mod fsm;
 pub mod io;
 pub mod rib;
+pub mod unnumbered;
 pub mod wire;

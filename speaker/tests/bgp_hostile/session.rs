@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 use vipgate_lab::patience;
 use vipgate_speaker::bgp::fsm::{Config, PeerAs, State};
-use vipgate_speaker::bgp::io::{Peer, PeerConfig, Target};
+use vipgate_speaker::bgp::io::{Address, Peer, PeerConfig, Target};
 use vipgate_speaker::bgp::rib::Routes;
 use vipgate_speaker::bgp::wire::{Capabilities, Control, Family, Kind, Open, Path, frame};
 
@@ -22,7 +22,13 @@ const TIME: Duration = Duration::from_secs(8);
 fn config(address: SocketAddr) -> PeerConfig {
     PeerConfig {
         name: address.to_string(),
-        target: Target { address, source: None, device: None, password: None, ttl_security: false },
+        target: Target {
+            address: Address::At(address),
+            source: None,
+            device: None,
+            password: None,
+            ttl_security: false,
+        },
         session: Config {
             asn: 65001,
             router_id: Ipv4Addr::new(10, 9, 0, 2),

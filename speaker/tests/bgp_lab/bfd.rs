@@ -31,7 +31,7 @@ fn profile(milliseconds: u64) -> Config {
 fn watched(site: &Site, speaker: &Speaker, address: &str, config: Config) -> (Session, PeerConfig) {
     let bfd = site.node.enter(|| Bfd::start().unwrap());
     let mut peer = towards(address);
-    let multihop = peer.target.address.ip() == ip("10.255.0.1");
+    let multihop = address == "10.255.0.1";
     let target = Target {
         peer: SocketAddr::new(ip(address), 0),
         local: None,

@@ -38,6 +38,8 @@ pub(crate) struct PeerSetup {
     /// Sends with TTL 255 and asks for it.
     pub(crate) ttl_security: bool,
     pub(crate) graceful_restart: bool,
+    /// BIRD only: it does not offer AS numbers of four bytes.
+    pub(crate) two_byte_as: bool,
     /// Transmit interval, in milliseconds, times three.
     pub(crate) bfd: Option<u32>,
     /// Announces a route of its own.
@@ -66,6 +68,7 @@ impl PeerSetup {
             multihop: false,
             ttl_security: false,
             graceful_restart: false,
+            two_byte_as: false,
             bfd: None,
             announces: false,
         }
@@ -233,8 +236,12 @@ fn frr(setup: &Setup) -> String {
             None => (peer.address.as_str(), None),
         };
         let mut line = |rest: &str| writeln!(text, " neighbor {address} {rest}").unwrap();
-        line(&format!("remote-as {}", peer.asn));
-        line("passive");
+        if address.starts_with("eth") {
+            line("interface remote-as external");
+        } else {
+            line(&format!("remote-as {}", peer.asn));
+            line("passive");
+        }
         line("timers 3 9");
         line("capability extended-nexthop");
         if let Some(interface) = interface {
@@ -307,6 +314,9 @@ fn bird(setup: &Setup) -> String {
         }
         if peer.bfd.is_some() {
             options.push_str("bfd on; ");
+        }
+        if peer.two_byte_as {
+            options.push_str("enable as4 off; ");
         }
         let aware = if peer.graceful_restart { "on" } else { "off" };
         writeln!(

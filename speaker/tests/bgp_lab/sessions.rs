@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use vipgate_lab::eventually;
 use vipgate_speaker::bgp::fsm::{PeerAs, Restart};
+use vipgate_speaker::bgp::io::Address;
 use vipgate_speaker::bgp::wire::{Community, LargeCommunity, Path};
 
 use crate::routers::{Make, Router, Setup};
@@ -101,7 +102,7 @@ fn a_link_local_session(make: Make) {
     let shown = site.node.run("ip", ["-j", "link", "show", "dev", "eth0"]).unwrap();
     let parsed: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let index = parsed[0]["ifindex"].as_u64().unwrap().try_into().unwrap();
-    if let std::net::SocketAddr::V6(address) = &mut config.target.address {
+    if let Address::At(std::net::SocketAddr::V6(address)) = &mut config.target.address {
         address.set_scope_id(index);
     }
     config.target.device = Some("eth0".to_owned());
@@ -332,4 +333,48 @@ fn a_planned_stop_is_told_in_words(make: Make) {
         Ok(())
     })
     .unwrap();
+}
+
+/// RFC 6793: a router that reads AS numbers of two bytes sees AS_TRANS, and is passed the truth.
+#[test]
+fn two_byte_as_with_bird() {
+    let site = Site::new();
+    let setup = Setup::new("10.9.0.1", "10.9.0.2").with(|peer| {
+        peer.asn = 23456;
+        peer.two_byte_as = true;
+    });
+    let router = Router::start(Make::Bird, &site.router, &setup);
+    let speaker = Speaker::on(&site.node);
+    let mut config = towards("10.9.0.1");
+    config.session.asn = 4_200_000_001;
+    let peering = speaker.peer(config);
+    peering.announce(&[VIP4]);
+    forwards(&router, VIP4, &["10.9.0.2"]);
+    let route = router.route(VIP4);
+    assert!(route.contains("BGP.as_path: 23456"), "{route}");
+    assert!(!peering.status().session.unwrap().as4);
+}
+
+/// "unnumbered": neither side is told an address, and the node has no IPv4 one there. FRR alone has
+/// it. BIRD's nearest is a range of link-local neighbours, which we cannot find without its RAs.
+#[test]
+fn unnumbered_with_frr() {
+    let site = Site::new();
+    site.node.run("ip", ["address", "flush", "dev", "eth0", "scope", "global"]).unwrap();
+    for (machine, address) in [(&site.router, "fe80::9:1/64"), (&site.node, "fe80::9:2/64")] {
+        machine.run("ip", ["address", "add", address, "dev", "eth0", "nodad"]).unwrap();
+    }
+    let router = Router::start(Make::Frr, &site.router, &Setup::new("", "eth0"));
+    let speaker = Speaker::on(&site.node);
+    let discovery = speaker.discover("eth0");
+    let mut config = towards("10.9.0.1");
+    config.target.address = Address::Found { neighbour: discovery.found(), port: 179 };
+    config.session.peer_as = PeerAs::External;
+    let peering = speaker.peer(config);
+    peering.announce(&[VIP4, VIP6]);
+    peering.established();
+    forwards(&router, VIP4, &["fe80::9:2"]);
+    forwards(&router, VIP6, &["fe80::9:2"]);
+    let found = discovery.found().borrow().map(|place| place.ip().to_string());
+    assert_eq!(found.as_deref(), Some("fe80::9:1"));
 }

@@ -8,8 +8,9 @@ use tokio::runtime::Runtime;
 use tokio_util::task::TaskTracker;
 use vipgate_lab::{Bridge, Lab, Link, Node, eventually};
 use vipgate_speaker::bgp::fsm::{self, PeerAs, State};
-use vipgate_speaker::bgp::io::{Peer, PeerConfig, Status, Target};
+use vipgate_speaker::bgp::io::{Address, Peer, PeerConfig, Status, Target};
 use vipgate_speaker::bgp::rib::Routes;
+use vipgate_speaker::bgp::unnumbered::Discovery;
 use vipgate_speaker::bgp::wire::{Family, Path};
 
 use crate::routers::Router;
@@ -56,6 +57,14 @@ impl Speaker {
             builder.worker_threads(1).enable_all().build().unwrap()
         });
         Speaker { runtime, tracker: TaskTracker::new() }
+    }
+
+    pub(crate) fn discover(&self, interface: &str) -> Discovery {
+        let interface = interface.to_owned();
+        let tracker = self.tracker.clone();
+        // The socket is to be opened inside the node, where its worker is.
+        let started = self.runtime.spawn(async move { Discovery::start(&interface, &tracker) });
+        self.runtime.block_on(started).unwrap().unwrap()
     }
 
     pub(crate) fn peer(&self, config: PeerConfig) -> Peering<'_> {
@@ -132,7 +141,7 @@ pub(crate) fn towards(address: &str) -> PeerConfig {
     PeerConfig {
         name: "router".to_owned(),
         target: Target {
-            address: SocketAddr::new(ip(address), 179),
+            address: Address::At(SocketAddr::new(ip(address), 179)),
             source: None,
             device: None,
             password: None,

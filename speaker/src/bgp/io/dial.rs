@@ -1,19 +1,21 @@
 //! Making the connection to a peer.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use socket2::SockAddr;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 use super::next_hops::{self, Surroundings};
 use super::socket;
+use crate::bgp::unnumbered;
 
 /// Where a peer is, and how to get there.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Target {
-    /// Its address and port; for a link-local address with the index of the interface.
-    pub address: SocketAddr,
+    /// Its address and port.
+    pub address: Address,
     /// Our address; the kernel's choice when not given.
     pub source: Option<IpAddr>,
     /// Leave by this interface only.
@@ -22,6 +24,35 @@ pub struct Target {
     pub password: Option<Vec<u8>>,
     /// Refuse what crossed a router (RFC 5082). The peer must send TTL 255.
     pub ttl_security: bool,
+}
+
+/// The address of a peer.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// This one; if link-local, with the index of the interface.
+    At(SocketAddr),
+    /// That of the router on a link, once it is found (`unnumbered`).
+    Found {
+        /// Where it is.
+        neighbour: watch::Receiver<Option<SocketAddrV6>>,
+        /// The port it listens on.
+        port: u16,
+    },
+}
+
+impl Address {
+    /// Waits for the router, if it has not been heard yet.
+    async fn find(&mut self) -> Result<SocketAddr, String> {
+        match self {
+            Address::At(address) => Ok(*address),
+            Address::Found { neighbour, port } => {
+                let found = neighbour.wait_for(Option::is_some).await;
+                let gone = |_| "nobody looks for the router on the link any more".to_owned();
+                let place = found.map_err(gone)?.expect("it was waited for");
+                Ok(unnumbered::with_port(place, *port))
+            }
+        }
+    }
 }
 
 /// Without the password.
@@ -44,20 +75,20 @@ pub(super) struct Dialed {
 }
 
 /// Connects. Why it failed is said in words.
-pub(super) async fn dial(target: Target) -> Result<Dialed, String> {
-    let socket = prepare(&target)?;
-    let connected = socket.connect(target.address).await;
-    let stream = connected.map_err(|error| connecting(&error, target.address))?;
+pub(super) async fn dial(mut target: Target) -> Result<Dialed, String> {
+    let peer = target.address.find().await?;
+    let socket = prepare(&target, peer)?;
+    let connected = socket.connect(peer).await;
+    let stream = connected.map_err(|error| connecting(&error, peer))?;
     let local = stream.local_addr().map_err(|error| error.to_string())?;
-    let surroundings = next_hops::look_around(local.ip(), target.address.ip())
+    let surroundings = next_hops::look_around(local.ip(), peer.ip())
         .await
         .map_err(|error| format!("the addresses of this node cannot be listed: {error}"))?;
     Ok(Dialed { stream, surroundings })
 }
 
-fn prepare(target: &Target) -> Result<TcpSocket, String> {
+fn prepare(target: &Target, peer: SocketAddr) -> Result<TcpSocket, String> {
     let words = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-    let peer = target.address;
     let socket = socket::open(peer).map_err(words("no socket"))?;
     if let Some(device) = &target.device {
         let bound = socket.bind_device(Some(device.as_bytes()));

@@ -21,7 +21,7 @@ mod socket;
 mod status;
 mod task;
 
-pub use dial::Target;
+pub use dial::{Address, Target};
 pub use status::{Received, Status};
 
 use std::sync::Arc;
