@@ -335,12 +335,13 @@ fn a_planned_stop_is_told_in_words(make: Make) {
     .unwrap();
 }
 
-/// RFC 6793: a router that reads AS numbers of two bytes sees AS_TRANS, and is passed the truth.
+/// RFC 6793: the router does not offer AS numbers of four bytes, so it is sent AS_TRANS, and beside
+/// it AS4_PATH, from which it makes the path again.
 #[test]
 fn two_byte_as_with_bird() {
     let site = Site::new();
     let setup = Setup::new("10.9.0.1", "10.9.0.2").with(|peer| {
-        peer.asn = 23456;
+        peer.asn = 4_200_000_001;
         peer.two_byte_as = true;
     });
     let router = Router::start(Make::Bird, &site.router, &setup);
@@ -351,7 +352,7 @@ fn two_byte_as_with_bird() {
     peering.announce(&[VIP4]);
     forwards(&router, VIP4, &["10.9.0.2"]);
     let route = router.route(VIP4);
-    assert!(route.contains("BGP.as_path: 23456"), "{route}");
+    assert!(route.contains("BGP.as_path: 4200000001"), "{route}");
     assert!(!peering.status().session.unwrap().as4);
 }
 
