@@ -38,8 +38,8 @@ pub(crate) struct PeerSetup {
     /// Sends with TTL 255 and asks for it.
     pub(crate) ttl_security: bool,
     pub(crate) graceful_restart: bool,
-    /// BIRD only: it does not offer AS numbers of four bytes.
-    pub(crate) two_byte_as: bool,
+    /// FRR only: as before RFC 5492.
+    pub(crate) without_capabilities: bool,
     /// Transmit interval, in milliseconds, times three.
     pub(crate) bfd: Option<u32>,
     /// Announces a route of its own.
@@ -68,7 +68,7 @@ impl PeerSetup {
             multihop: false,
             ttl_security: false,
             graceful_restart: false,
-            two_byte_as: false,
+            without_capabilities: false,
             bfd: None,
             announces: false,
         }
@@ -243,7 +243,11 @@ fn frr(setup: &Setup) -> String {
             line("passive");
         }
         line("timers 3 9");
-        line("capability extended-nexthop");
+        if peer.without_capabilities {
+            line("dont-capability-negotiate");
+        } else {
+            line("capability extended-nexthop");
+        }
         if let Some(interface) = interface {
             line(&format!("interface {interface}"));
         }
@@ -314,9 +318,6 @@ fn bird(setup: &Setup) -> String {
         }
         if peer.bfd.is_some() {
             options.push_str("bfd on; ");
-        }
-        if peer.two_byte_as {
-            options.push_str("enable as4 off; ");
         }
         let aware = if peer.graceful_restart { "on" } else { "off" };
         writeln!(
