@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use vipgate_speaker::bgp::fsm::{PeerAs, State};
+use vipgate_speaker::bgp::io::Address;
 
 use crate::routers::{Make, Router, Setup};
 use crate::sessions::with_each_router;
@@ -26,6 +27,16 @@ fn nobody_listens() {
     speaker.peer(config.clone()).fails_with("sourceAddress 10.99.0.1 cannot be used");
     config.target.device = Some("eth7".to_owned());
     speaker.peer(config).fails_with("cannot use interface eth7");
+}
+
+#[test]
+fn no_router_on_the_link() {
+    let site = Site::new();
+    let speaker = Speaker::on(&site.node);
+    let discovery = speaker.discover("eth0");
+    let mut config = towards("10.9.0.1");
+    config.target.address = Address::Found { neighbour: discovery.found(), port: 179 };
+    speaker.peer(config).fails_with("no router advertisement has come");
 }
 
 fn the_peer_restarts(make: Make) {

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
 use socket2::SockAddr;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::next_hops::{self, Surroundings};
 use super::socket;
@@ -25,6 +27,13 @@ pub struct Target {
     /// Refuse what crossed a router (RFC 5082). The peer must send TTL 255.
     pub ttl_security: bool,
 }
+
+/// A router says something every 10 s at least, but the attempt to connect ends then; the search
+/// goes on in between.
+const LISTEN: Duration = Duration::from_secs(9);
+const SILENT: &str = "no router advertisement has come: check the cable, and that the router has \
+                      this link as an unnumbered neighbour";
+const UNSOUGHT: &str = "nobody looks for the router on the link any more";
 
 /// The address of a peer.
 #[derive(Clone, Debug)]
@@ -46,10 +55,9 @@ impl Address {
         match self {
             Address::At(address) => Ok(*address),
             Address::Found { neighbour, port } => {
-                let found = neighbour.wait_for(Option::is_some).await;
-                let gone = |_| "nobody looks for the router on the link any more".to_owned();
-                let place = found.map_err(gone)?.expect("it was waited for");
-                Ok(unnumbered::with_port(place, *port))
+                let found = timeout(LISTEN, neighbour.wait_for(Option::is_some)).await;
+                let place = found.map_err(|_| SILENT)?.map_err(|_| UNSOUGHT)?;
+                Ok(unnumbered::with_port(place.expect("it was waited for"), *port))
             }
         }
     }
