@@ -2,7 +2,7 @@
 //!
 //! What always holds:
 //! * our packets have their turn before those that came;
-//! * a packet counts for a session only if it comes from its peer's address, and of a single hop
+//! * a packet is read only if it comes from the address of a peer, and of a single hop
 //!   session only with TTL 255, which the kernel checks (RFC 5881 section 5);
 //! * a session whose handle is dropped says AdminDown and is forgotten.
 

@@ -191,6 +191,9 @@ impl Task {
         for _ in 0..BUDGET {
             let Some(socket) = self.sockets.get(&port) else { return };
             let Ok((length, from)) = socket.try_recv_from(&mut datagram) else { return };
+            if !self.sessions.values().any(|entry| entry.is_from(from, port)) {
+                continue;
+            }
             let Ok(packet) = Packet::decode(&datagram[..length]) else { continue };
             let now = Instant::now();
             if let Some(entry) = self.find(&packet, from, port) {
@@ -201,8 +204,7 @@ impl Task {
 
     /// By our number if they know it, and always by address.
     fn find(&mut self, packet: &Packet, from: SocketAddr, port: Port) -> Option<&mut Entry> {
-        let fits =
-            |entry: &Entry| entry.target.port() == port && same_host(entry.target.peer, from);
+        let fits = |entry: &Entry| entry.is_from(from, port);
         match packet.your_discriminator {
             0 => self.sessions.values_mut().find(|entry| fits(entry)),
             ours => self.sessions.get_mut(&ours).filter(|entry| fits(entry)),
@@ -211,6 +213,10 @@ impl Task {
 }
 
 impl Entry {
+    fn is_from(&self, from: SocketAddr, port: Port) -> bool {
+        self.target.port() == port && same_host(self.target.peer, from)
+    }
+
     fn is_with(&self, target: &Target) -> bool {
         self.target.port() == target.port() && same_host(self.target.peer, target.peer)
     }
