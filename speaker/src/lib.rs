@@ -1,6 +1,7 @@
 //! Makes a plan true on this node: addresses, announcements, forwarding.
 
 pub mod arp;
+pub mod group;
 pub mod host;
 pub mod node;
 pub mod proxy;
