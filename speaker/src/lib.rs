@@ -1,6 +1,8 @@
 //! Makes a plan true on this node: addresses, announcements, forwarding.
 
 pub mod arp;
+pub mod bfd;
+pub mod bgp;
 pub mod group;
 pub mod host;
 pub mod node;

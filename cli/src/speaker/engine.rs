@@ -142,6 +142,10 @@ impl Engine {
                 self.node.name
             )
         });
+        match &text {
+            Some(text) => tracing::warn!("{text}"),
+            None => tracing::info!("this process is the only speaker of the node again"),
+        }
         self.troubles.note(Subject::Rival, text);
     }
 

@@ -82,7 +82,7 @@ fn invalid_objects_that_no_rule_catches_are_named_and_the_others_served() {
          - {name: tls, protocol: HTTPS, port: 443, tls: {certificateRefs: [{name: garbage}]}}\n",
     );
     listeners(&site, &["True/ResolvedRefs", "False/InvalidCertificateRef"]);
-    site.condition("gateway", "mixed", "Accepted", "True/ListenersNotValid");
+    site.condition("gateway", "mixed", "Accepted", "True/Accepted");
     // An address that no pool has, in a field and in an annotation that no schema knows.
     site.apply(&gateway("outside", &[("tcp", 80)]).replace(
         "gatewayClassName",

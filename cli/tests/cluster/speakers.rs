@@ -251,7 +251,8 @@ fn two_processes_of_one_node_name_each_other_and_do_not_fight() {
     eventually(SOON, || {
         ensure!(instance()? != of_second, "it is still the second one's");
         let report = site.status()?;
-        ensure!(report["problems"] == json!([]), "{report}");
+        let problems = report["problems"].to_string();
+        ensure!(!problems.contains("another process"), "{report}");
         Ok(())
     })
     .unwrap();

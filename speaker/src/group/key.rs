@@ -53,13 +53,26 @@ pub struct Keyring(Vec<GroupKey>);
 pub enum KeyError {
     /// It cannot be read.
     #[error("{}: {error}; make one with: vipgate keygen > FILE, mode 0600, the same on every host", path.display())]
-    Read { path: PathBuf, error: io::Error },
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// Others may read it.
     #[error("{}: mode {mode:04o} lets others read the key: chmod 600", path.display())]
-    Mode { path: PathBuf, mode: u32 },
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A line that is no key.
     #[error("line {line} of the key file is no key: 32 bytes in base64, as vipgate keygen prints")]
-    Line { line: usize },
+    Line {
+        /// From 1.
+        line: usize,
+    },
     /// None, or too many.
     #[error("the key file has {0} keys: give one, or two during a rotation")]
     Count(usize),

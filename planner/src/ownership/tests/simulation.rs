@@ -119,6 +119,7 @@ fn schedules(seeds: std::ops::Range<u64>) {
 }
 
 #[test]
+#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn a_hundred_schedules_of_faults() {
     schedules(0..100);
 }

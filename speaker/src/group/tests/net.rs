@@ -114,10 +114,6 @@ impl Net {
         }
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
-        self.now - self.start
-    }
-
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         self.run_until(end, |_| false);

@@ -1,0 +1,17 @@
+//! BGP with routers as they are: FRR and BIRD from Debian, in network namespaces.
+//!
+//! Needs root (FRR changes to its own user), the routers (scripts/install-test-tools.sh) and the
+//! lab. Everything is looked for where it counts: in the forwarding table of the router. Names in
+//! quotes are those of MetalLB's tests.
+
+// clippy.toml allows it in tests, but does not see that what they share is a test too.
+#![allow(clippy::unwrap_used)]
+
+mod bfd;
+mod captures;
+mod ecmp;
+mod routers;
+mod sessions;
+mod site;
+mod timing;
+mod troubles;
