@@ -292,6 +292,8 @@ fn pools_are_chosen_by_namespace_label_and_priority() {
             // For somebody else, so not for these.
             stage.service("stranger", "namespace: other", "");
             stage.has("other/stranger", &[], "False/PoolNotAllowed");
+            let stranger = ["delete", "service", "stranger", "--namespace=other"];
+            stage.site.cluster.kubectl(stranger).unwrap();
         }
         let expected = [high, low, last];
         let names = ["svc-1", "svc-2", "svc-3"];

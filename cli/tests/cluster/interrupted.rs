@@ -10,7 +10,7 @@ use vipgate_lab::{Program, eventually};
 
 use crate::site::{CLASS, SOON, Site, gateway, pool, said};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 const MANY: usize = 300;
 
 fn many(site: &Site) {

@@ -37,6 +37,8 @@ pub(super) struct Draft<'a> {
     reclaimed: BTreeSet<Family>,
     /// Whether a Service that takes all of its families or none got none.
     lacks_all: bool,
+    /// Whether a Service has none of the addresses that it names, because it cannot have all.
+    lacks_named: bool,
     problems: Vec<AddressProblem>,
     notes: Vec<Note>,
 }
@@ -55,6 +57,7 @@ impl<'a> Draft<'a> {
             chosen: BTreeSet::new(),
             reclaimed: BTreeSet::new(),
             lacks_all: false,
+            lacks_named: false,
             problems,
             notes: Vec::new(),
         }
@@ -123,11 +126,10 @@ impl<'a> Draft<'a> {
         let wanted: Vec<_> =
             self.asked.requests().filter(|address| !self.requested.contains(address)).collect();
         if matches!(&self.asked, Asked::Families(_)) {
-            // A Service has all that it names or nothing.
-            let mut problems: Vec<_> =
-                wanted.iter().filter_map(|address| self.refused(*address, ledger).err()).collect();
-            if !problems.is_empty() {
-                return self.problems.append(&mut problems);
+            // A Service has all that it names or nothing. What keeps it from them is said at the end.
+            self.lacks_named = wanted.iter().any(|a| self.refused(*a, ledger).is_err());
+            if self.lacks_named {
+                return;
             }
         }
         for address in wanted {
@@ -187,6 +189,12 @@ impl<'a> Draft<'a> {
                 }
             }
         }
+        if self.lacks_named {
+            let wanted = self.asked.requests().filter(|a| !self.requested.contains(a));
+            let problems: Vec<_> =
+                wanted.filter_map(|address| self.refused(address, ledger).err()).collect();
+            self.problems.extend(problems);
+        }
         for problem in &mut self.problems {
             if let AddressProblem::InUse { address, .. } = *problem
                 && let Some(excluded) = ledger.excluded(address, self.want)
@@ -225,26 +233,19 @@ impl<'a> Draft<'a> {
     fn may_stay_chosen(&self, address: IpAddr, claim: &Claim) -> bool {
         let offers = |pool: &&Pool| pool.offers(address);
         if claim.published {
+            // Both the pool that has it today and the one that it came from: another pool may have been
+            // made that has the address too.
             let named = self.want.pool_names();
-            let pool = self.pool_of(address, claim);
-            return named.is_empty() || named.contains(&pool) || self.usable.is_empty();
+            let today = self.ground.pools.pool_of(address);
+            return named.is_empty()
+                || named.contains(&claim.pool.as_str())
+                || today.is_some_and(|pool| named.contains(&pool))
+                || self.usable.is_empty();
         }
         self.ground.families(self.want).contains(&Family::of(address))
             && self.usable.iter().any(offers)
             && !self.ground.foreign.contains_key(&address)
             && !self.ground.node_addresses.contains(&address)
-    }
-
-    /// The pool of an address that it has: the one that has the address today; but the one that it came
-    /// from while that is there and is named, and today's is not. (Another pool was made that has the
-    /// address too, and goes first: that is not this user's doing.)
-    fn pool_of<'b>(&'b self, address: IpAddr, claim: &'b Claim) -> &'b str {
-        let pools = self.ground.pools;
-        let today = pools.pool_of(address).unwrap_or(&claim.pool);
-        let named = self.want.pool_names();
-        let is_named = |pool: &str| named.contains(&pool);
-        let came_from = !is_named(today) && is_named(&claim.pool);
-        if came_from && pools.named(&claim.pool).is_some() { &claim.pool } else { today }
     }
 
     /// Which of the candidates to keep next: one of a family that is not covered, else any.
@@ -263,10 +264,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Keeps a claim, under the name that its pool has today; not if those who kept the address before
+    /// Keeps a claim; not if those who kept the address before
     /// it share it no more.
     fn hold(&mut self, address: IpAddr, claim: &Claim, origin: Origin, ledger: &mut Ledger<'a>) {
-        let pool = self.pool_of(address, claim).to_owned();
+        let pool = claim.pool.clone();
         let published = claim.published;
         let claim = Claim { pool, users: vec![self.user()], origin, published };
         if ledger.enter(address, claim, self.want, true).is_err() {

@@ -124,8 +124,23 @@ impl<'a> Ledger<'a> {
         *lowest
     }
 
-    /// The claims.
-    pub(super) fn finish(self) -> Claims {
+    /// The claims, each under the pool that gives its address out today, if one does. It stays with the
+    /// pool that it came from while one of its users names that, and not today's: that another pool was
+    /// made which has the address too is not their doing. (A pool that only keeps the address back has
+    /// no say: it might be one that reclaims.)
+    pub(super) fn finish(mut self) -> Claims {
+        for (address, claim) in &mut self.claims {
+            let home = self.ground.pools.home(*address).filter(|pool| pool.offers(*address));
+            let Some(today) = home.filter(|pool| pool.name != claim.pool) else { continue };
+            let insists = |want: &&Want| {
+                let named = want.pool_names();
+                named.contains(&claim.pool.as_str()) && !named.contains(&today.name.as_str())
+            };
+            let mut users = claim.users.iter().filter_map(|user| self.wants.get(&user.object));
+            if !users.any(insists) {
+                claim.pool.clone_from(&today.name);
+            }
+        }
         Claims(self.claims)
     }
 }

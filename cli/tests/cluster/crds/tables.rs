@@ -62,7 +62,7 @@ const TABLES: [(&str, &[(&str, &str)]); 10] = [
             ("ORIGIN", "Chosen"),
             (
                 "USERS",
-                r#"[{"kind":"Gateway","name":"web","namespace":"default","ports":[{"port":80,"protocol":"TCP"}]}]"#,
+                r#"[{"kind":"Gateway","name":"web","namespace":"default","ports":[{"port":80,"protocol":"TCP"}],"terms":"1a2b"}]"#,
             ),
         ],
     ),

@@ -189,6 +189,9 @@ fn a_new_pool_that_overlaps_moves_nobody_who_names_the_old_one() {
         .pool("spare", &["10.0.1.0/29"])
         .published("10.0.0.0", "old", "x", Origin::Chosen)
         .want(naming(gateway("x"), "old,spare"));
+    // All that the old one has: then it is not used any more.
+    let covered = before.clone().pool("new", &["10.0.0.0/28"]);
+    assert_eq!(assigned(&covered.run(), "x"), ["10.0.0.0"]);
     let after = before.pool("new", &["10.0.0.0/30"]);
     let allocation = after.run();
     assert_eq!(assigned(&allocation, "x"), ["10.0.0.0"]);
@@ -198,6 +201,22 @@ fn a_new_pool_that_overlaps_moves_nobody_who_names_the_old_one() {
     // Naming another pool is its own wish.
     let moved = Setup { wants: vec![naming(gateway("x"), "spare")], ..after }.run();
     assert_eq!(assigned(&moved, "x"), ["10.0.1.0"]);
+}
+
+/// Found by `edits_harm_nobody_else` too: a deleted pool takes nothing back, and no other pool does so
+/// in its place.
+#[test]
+fn a_pool_that_keeps_an_address_back_does_not_reclaim_what_another_gave_out() {
+    let before = Setup::new()
+        .pool_with("reclaims", &["10.0.0.0/30"], |spec| {
+            spec.reclaim = true;
+            spec.avoid_buggy_ips = true;
+        })
+        .published("10.0.0.0", "deleted", "x", Origin::Chosen)
+        .want(gateway("x"));
+    let allocation = before.run();
+    assert_eq!(assigned(&allocation, "x"), ["10.0.0.0"]);
+    assert_eq!(before.then(before.wants.clone()).run(), allocation, "a fixed point");
 }
 
 #[test]

@@ -437,6 +437,21 @@ fn named_addresses_are_given_as_named_or_not_at_all() {
     }
 }
 
+/// Found by `edits_harm_nobody_else` in `tests/services_life.rs`: a younger Service gets one of the names
+/// while the older one cannot have them all. What is said of the older one must not wait for the next run.
+#[test]
+fn what_keeps_a_service_from_its_names_is_said_at_once() {
+    let setup = dual()
+        .want(with_names(service("older", &[V4, V6]), &["10.0.0.0", "fd09::"]))
+        .want(service("younger", &[V4]));
+    let allocation = setup.run();
+    assert_eq!(assigned_to_service(&allocation, "younger"), ["10.0.0.0"]);
+    let problems = problems_of_service(&allocation, "older");
+    assert!(problems[0].starts_with("10.0.0.0 belongs to Service default/younger"), "{problems:?}");
+    assert!(problems[1].starts_with("fd09:: is in no IPAddressPool"), "{problems:?}");
+    assert_eq!(setup.then(setup.wants.clone()).run(), allocation, "a fixed point");
+}
+
 #[test]
 fn texts_speak_of_services_and_of_what_they_wrote() {
     let shop = ServiceAllocation { namespaces: strings(&["shop"]), ..Default::default() };
