@@ -127,7 +127,7 @@ impl<'a> Ledger<'a> {
     /// The claims, each under the pool that gives its address out today, if one does. It stays with the
     /// pool that it came from while one of its users names that, and not today's: that another pool was
     /// made which has the address too is not their doing. (A pool that only keeps the address back has
-    /// no say: it might be one that reclaims.)
+    /// no say: it might be one that reclaims.) A claim of which no user is known stays as it is.
     pub(super) fn finish(mut self) -> Claims {
         for (address, claim) in &mut self.claims {
             let home = self.ground.pools.home(*address).filter(|pool| pool.offers(*address));
@@ -137,7 +137,8 @@ impl<'a> Ledger<'a> {
                 named.contains(&claim.pool.as_str()) && !named.contains(&today.name.as_str())
             };
             let mut users = claim.users.iter().filter_map(|user| self.wants.get(&user.object));
-            if !users.any(insists) {
+            let is_known = users.clone().next().is_some();
+            if is_known && !users.any(insists) {
                 claim.pool.clone_from(&today.name);
             }
         }
