@@ -286,16 +286,14 @@ impl Sessions {
             return Err(Reject::Stale);
         }
         let peer = self.peers.entry(from).or_default();
-        match &mut peer.current {
-            Some(current) if current.session == header.session => {
+        if let Some(current) = &mut peer.current {
+            if current.session == header.session {
                 if !current.window.admit(header.counter) {
                     return Err(Reject::Replayed);
                 }
-            }
-            Some(_) if peer.heard.is_some_and(|heard| now < heard + SILENT) => {
+            } else if peer.heard.is_some_and(|heard| now < heard + SILENT) {
                 return Err(Reject::Stale);
             }
-            _ => {}
         }
         peer.cookie = Some(cookie);
         for (stamp, channel, payload) in std::mem::take(&mut peer.waiting) {

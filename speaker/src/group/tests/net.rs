@@ -28,12 +28,15 @@ pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+/// On its way: when it lands, its number, from, to, and what it is.
+type Flying = Reverse<(Instant, u64, SocketAddr, SocketAddr, Vec<u8>)>;
+
 /// Members, and the datagrams between them.
 pub(super) struct Net {
     pub(super) start: Instant,
     pub(super) now: Instant,
     pub(super) members: BTreeMap<SocketAddr, Core>,
-    flying: BinaryHeap<Reverse<(Instant, u64, SocketAddr, SocketAddr, Vec<u8>)>>,
+    flying: BinaryHeap<Flying>,
     number: u64,
     pub(super) rng: SmallRng,
     /// Share of datagrams that are lost.
