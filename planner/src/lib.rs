@@ -22,6 +22,7 @@ pub mod environment;
 mod hostname;
 mod layer;
 pub mod node;
+pub mod ownership;
 pub mod plan;
 pub mod planner;
 mod refusal;

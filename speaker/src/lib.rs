@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod bfd;
 pub mod bgp;
+pub mod group;
 pub mod host;
 pub mod node;
 pub mod proxy;

@@ -1,0 +1,355 @@
+//! One member's part in the ownership of all VIPs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::election::{Candidate, choose, score};
+use super::{Entries, Entry, Hold, Offer, View};
+
+/// How long the former owner may take to let go in a planned move, before it is served all the same.
+pub const LET_GO_WITHIN: Duration = Duration::from_millis(250);
+/// How long a preferred member must have been able before it takes a VIP back.
+pub const STEADY: Duration = Duration::from_secs(30);
+/// How long the rest of the group may be silent at our start, before VIPs are taken without it.
+pub const PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long the others may take to see a VIP that is new, before it is taken without them.
+pub const GATHER: Duration = Duration::from_millis(300);
+/// How long after our start a VIP that we had before is kept for us to be able to serve it again.
+pub const RESUME_WITHIN: Duration = Duration::from_secs(1);
+/// How long a member that lives may keep us waiting for what it says.
+pub const UNHEARD: Duration = Duration::from_secs(2);
+/// How long a hold must be undisputed before most of the group to count as solid.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Where a VIP is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Possession {
+    /// Here. `first`: nobody in the group had it before, as far as is known, so the wire must be asked.
+    Here {
+        /// Whether the address was never held.
+        first: bool,
+    },
+    /// With another member.
+    There(String),
+    /// With nobody yet; the text says what is waited for.
+    Nowhere(&'static str),
+}
+
+/// What follows from a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ownership {
+    /// Each VIP that is offered here or held anywhere.
+    pub vips: BTreeMap<IpAddr, Possession>,
+}
+
+/// What a member remembers.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    me: String,
+    entries: Entries,
+    /// The largest epoch that was ever seen of a VIP.
+    epochs: BTreeMap<IpAddr, u64>,
+    /// Since when a VIP is held without dispute by us.
+    undisputed: BTreeMap<IpAddr, Duration>,
+    /// Since when a VIP is taken and the former owner has not let go.
+    taking: BTreeMap<IpAddr, Duration>,
+    /// Since when we are preferred to the owner.
+    preferred: BTreeMap<IpAddr, Duration>,
+    /// Since when a VIP is offered here.
+    offered: BTreeMap<IpAddr, Duration>,
+    /// VIPs that we were the first to hold.
+    first: BTreeSet<IpAddr>,
+    /// Whether the group, or the end of the patience, was seen.
+    joined: bool,
+    started: Duration,
+    /// Since when members that live are not known completely.
+    unheard: Option<Duration>,
+    due: Option<Duration>,
+}
+
+/// Ranks holds of one VIP: the largest wins, everywhere.
+type Rank = (bool, u64, u64);
+
+fn rank(vip: IpAddr, name: &str, hold: Hold) -> Rank {
+    (hold.solid, hold.epoch, score(vip, name))
+}
+
+impl Keeper {
+    /// A member that starts now and holds nothing.
+    pub fn new(me: &str, now: Duration) -> Self {
+        Self {
+            me: me.to_owned(),
+            entries: Entries::new(),
+            epochs: BTreeMap::new(),
+            undisputed: BTreeMap::new(),
+            taking: BTreeMap::new(),
+            preferred: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            first: BTreeSet::new(),
+            joined: false,
+            started: now,
+            unheard: None,
+            due: None,
+        }
+    }
+
+    /// A member that starts again and had these VIPs before. They are still its own if nobody took
+    /// them meanwhile, and if it can serve them within [`RESUME_WITHIN`].
+    pub fn resume(me: &str, now: Duration, former: &BTreeMap<IpAddr, u64>) -> Self {
+        let mut keeper = Self::new(me, now);
+        for (vip, epoch) in former {
+            // Whoever took it since has a later epoch, and must not lose it to us.
+            let hold = Hold { epoch: *epoch, solid: false, serving: false };
+            keeper.entries.insert(*vip, Entry { offer: None, hold: Some(hold) });
+            keeper.epochs.insert(*vip, *epoch);
+        }
+        keeper
+    }
+
+    /// What we say of ourselves.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// When the next step is due, if nothing happens before.
+    pub fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Looks at everything anew.
+    pub fn step(
+        &mut self,
+        now: Duration,
+        offers: &BTreeMap<IpAddr, Offer>,
+        view: &View,
+    ) -> Ownership {
+        self.due = None;
+        let waits = self.waits(now, view);
+        let solid = 2 * (view.others.len() + 1) > view.expected;
+        let mut vips: BTreeSet<IpAddr> = offers.keys().copied().collect();
+        vips.extend(self.entries.keys());
+        vips.extend(view.others.values().flat_map(|peer| peer.entries.keys()));
+        let mut ownership = Ownership::default();
+        for vip in vips {
+            let offer = offers.get(&vip).copied();
+            let possession = self.decide(vip, now, offer, view, waits, solid);
+            if let Some(possession) = possession {
+                ownership.vips.insert(vip, possession);
+            }
+        }
+        ownership
+    }
+
+    /// Why nothing may be taken yet.
+    fn waits(&mut self, now: Duration, view: &View) -> Option<&'static str> {
+        // One that is heard does not do: what those have that are found later would look free.
+        self.joined |= view.others.len() + 1 >= view.expected || now >= self.started + PATIENCE;
+        if !self.joined {
+            self.wake(self.started + PATIENCE);
+            return Some("the other members of the group were not heard yet");
+        }
+        if view.others.values().all(|peer| peer.complete) {
+            self.unheard = None;
+            return None;
+        }
+        let since = *self.unheard.get_or_insert(now);
+        if now >= since + UNHEARD {
+            return None;
+        }
+        self.wake(since + UNHEARD);
+        Some("a member of the group has not said yet what it holds")
+    }
+
+    /// One VIP.
+    fn decide(
+        &mut self,
+        vip: IpAddr,
+        now: Duration,
+        offer: Option<Offer>,
+        view: &View,
+        waits: Option<&'static str>,
+        solid: bool,
+    ) -> Option<Possession> {
+        let of = |name: &str| view.others.get(name).and_then(|peer| peer.entries.get(&vip));
+        let holds: Vec<(&str, Hold)> = view
+            .others
+            .iter()
+            .filter_map(|(name, peer)| Some((name.as_str(), peer.entries.get(&vip)?.hold?)))
+            .collect();
+        let epoch = self.epochs.entry(vip).or_default();
+        *epoch = holds.iter().map(|(_, hold)| hold.epoch).fold(*epoch, u64::max);
+        let best = holds.iter().copied().max_by_key(|(name, hold)| rank(vip, name, *hold));
+
+        let mut hold = self.entries.get(&vip).and_then(|entry| entry.hold);
+        if let Some(ours) = hold {
+            let beaten = best
+                .is_some_and(|(name, theirs)| rank(vip, name, theirs) > rank(vip, &self.me, ours));
+            // Nothing is held that could not be served, or not soon after a start.
+            let resumes = !ours.serving && now < self.started + RESUME_WITHIN;
+            if beaten || (offer.is_none() && !resumes) {
+                hold = None;
+            } else if offer.is_none() {
+                self.wake(self.started + RESUME_WITHIN);
+            }
+        }
+        match offer {
+            Some(_) => drop(self.offered.entry(vip).or_insert(now)),
+            None => drop(self.offered.remove(&vip)),
+        }
+        let known = offer.is_some() || !holds.is_empty() || hold.is_some();
+        match (&mut hold, offer) {
+            (Some(ours), Some(_)) => {
+                self.preferred.remove(&vip);
+                let disputed = best.is_some();
+                self.serve(vip, now, ours, disputed);
+                if !disputed {
+                    self.settle(vip, now, ours, solid);
+                }
+            }
+            (None, Some(offer)) if waits.is_none() => {
+                let me = self.me.clone();
+                let candidates = view
+                    .others
+                    .iter()
+                    .filter_map(|(name, peer)| {
+                        Some(Candidate { name, offer: peer.entries.get(&vip)?.offer? })
+                    })
+                    .chain([Candidate { name: &me, offer }]);
+                let take = match best {
+                    None if self.gathers(vip, now, view) => false,
+                    None => choose(vip, candidates).is_some_and(|best| best.name == me),
+                    Some((owner, _)) => {
+                        let theirs = of(owner).and_then(|entry| entry.offer);
+                        let others = candidates.filter(|candidate| candidate.name != owner);
+                        let ours = choose(vip, others).is_some_and(|best| best.name == me);
+                        ours && self.may_take(vip, now, offer, theirs)
+                    }
+                };
+                if take {
+                    // Taken from a solid hold, it must outrank it. Otherwise it is not: when the group
+                    // falls apart, members are found to be gone one after the other, and for a moment
+                    // a small part believes to be most of it.
+                    let solid = best.is_some_and(|(_, theirs)| theirs.solid);
+                    hold = Some(self.take(vip, now, best.is_none(), solid));
+                }
+            }
+            _ => drop(self.preferred.remove(&vip)),
+        }
+        self.remember(vip, Entry { offer, hold });
+        if !known {
+            return None;
+        }
+        Some(match (hold, best) {
+            (Some(hold), _) if hold.serving => {
+                Possession::Here { first: self.first.contains(&vip) }
+            }
+            (Some(_), _) => Possession::Nowhere("the former owner lets go"),
+            (None, Some((name, _))) => Possession::There(name.to_owned()),
+            (None, None) => Possession::Nowhere(waits.unwrap_or("a member is about to take it")),
+        })
+    }
+
+    /// Whether a VIP that nobody ever had should wait for others to offer it too, so that it does not
+    /// fall to whoever read of it first.
+    fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View) -> bool {
+        if self.epochs.get(&vip).is_some_and(|epoch| *epoch > 0)
+            || view.others.values().all(|peer| peer.entries.contains_key(&vip))
+        {
+            return false;
+        }
+        let since = self.offered.get(&vip).copied().unwrap_or(now);
+        // Others that start with us have nothing to offer yet.
+        let starting = view.others.values().any(|peer| peer.entries.is_empty());
+        let started = if starting { self.started + PATIENCE } else { self.started };
+        let until = started.max(since + GATHER);
+        self.wake(until);
+        now < until
+    }
+
+    /// Whether we may take a VIP from its owner.
+    fn may_take(&mut self, vip: IpAddr, now: Duration, ours: Offer, theirs: Option<Offer>) -> bool {
+        let Some(theirs) = theirs else {
+            // It holds what it cannot serve, and is about to say so; to be quicker gains nothing.
+            self.preferred.remove(&vip);
+            return false;
+        };
+        if ours.leaving {
+            return false;
+        }
+        if theirs.leaving {
+            return true;
+        }
+        if !ours.preempt || ours.weight <= theirs.weight {
+            self.preferred.remove(&vip);
+            return false;
+        }
+        let since = *self.preferred.entry(vip).or_insert(now);
+        self.wake(since + STEADY);
+        now >= since + STEADY
+    }
+
+    /// A new hold. One that nobody has is served at once.
+    fn take(&mut self, vip: IpAddr, now: Duration, free: bool, solid: bool) -> Hold {
+        let epoch = self.epochs.entry(vip).or_default();
+        if *epoch == 0 {
+            self.first.insert(vip);
+        }
+        *epoch += 1;
+        let hold = Hold { epoch: *epoch, solid, serving: free };
+        self.preferred.remove(&vip);
+        self.undisputed.insert(vip, now);
+        if !free {
+            self.taking.insert(vip, now);
+            self.wake(now + LET_GO_WITHIN);
+        }
+        hold
+    }
+
+    /// A hold that is not served yet: when the former owner let go, or took too long.
+    fn serve(&mut self, vip: IpAddr, now: Duration, hold: &mut Hold, disputed: bool) {
+        if hold.serving {
+            return;
+        }
+        let since = self.taking.get(&vip).copied().unwrap_or(now);
+        if disputed && now < since + LET_GO_WITHIN {
+            return self.wake(since + LET_GO_WITHIN);
+        }
+        self.taking.remove(&vip);
+        hold.serving = true;
+    }
+
+    /// A hold that was taken in a part of the group becomes solid once the group is there again.
+    fn settle(&mut self, vip: IpAddr, now: Duration, hold: &mut Hold, solid: bool) {
+        if hold.solid {
+            return;
+        }
+        if !solid {
+            self.undisputed.insert(vip, now);
+            return;
+        }
+        let since = *self.undisputed.entry(vip).or_insert(now);
+        if now >= since + SETTLED {
+            hold.solid = true;
+        } else {
+            self.wake(since + SETTLED);
+        }
+    }
+
+    fn remember(&mut self, vip: IpAddr, entry: Entry) {
+        if entry.hold.is_none() {
+            self.undisputed.remove(&vip);
+            self.taking.remove(&vip);
+            self.first.remove(&vip);
+        }
+        if entry == Entry::default() {
+            self.entries.remove(&vip);
+        } else {
+            self.entries.insert(vip, entry);
+        }
+    }
+
+    fn wake(&mut self, at: Duration) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}

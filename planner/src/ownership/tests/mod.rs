@@ -1,0 +1,4 @@
+mod choice;
+mod moves;
+mod simulation;
+mod world;

@@ -1,0 +1,306 @@
+//! One member of the group, without socket, clock and task: inputs to outputs.
+//!
+//! Joins `session` (who may talk), `swim` (who is alive) and `store` (what each says).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::counters::Counts;
+use super::key::Keyring;
+use super::session::{Datagrams, Received, Sessions};
+use super::store::{Message, Store};
+use super::swim::{Effect, MemberId, Swim};
+use super::wire::{Channel, MAX_PAYLOAD, Stamp};
+
+/// How often a summary goes to one member.
+const SUMMARY_EVERY: Duration = Duration::from_millis(500);
+/// How often a member's record is asked for, at most.
+const ASK_AGAIN: Duration = Duration::from_millis(15);
+
+/// What a member is told at its start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Name of the group; members of another one are not heard.
+    pub group: String,
+    /// Keys of the group.
+    pub keys: Keyring,
+    /// Where the others reach this member.
+    pub address: SocketAddr,
+    /// Larger than in every life before.
+    pub epoch: u64,
+    /// Addresses of other members; one that is there is enough.
+    pub seeds: BTreeSet<SocketAddr>,
+}
+
+/// What happens to a member.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A datagram came.
+    Datagram(SocketAddr, Vec<u8>),
+    /// It is time ([`Core::due`]).
+    Tick,
+    /// We say something of ourselves, or take it back.
+    Say(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// The keys were changed.
+    Keys(Keyring),
+    /// The members to look for were changed.
+    Seeds(BTreeSet<SocketAddr>),
+    /// We go.
+    Leave,
+}
+
+/// What a member does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Sends.
+    Send(SocketAddr, Vec<u8>),
+    /// Others came or went, or one says something else: [`Core::view`].
+    Changed,
+}
+
+/// What a member knows of another one that is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether its record is known as far as it was heard to go.
+    pub complete: bool,
+}
+
+/// A member.
+#[derive(Debug)]
+pub struct Core {
+    me: SocketAddr,
+    sessions: Sessions,
+    swim: Swim,
+    store: Store,
+    /// The largest stamps that came with datagrams of their own.
+    heard: BTreeMap<SocketAddr, Stamp>,
+    asked: BTreeMap<SocketAddr, Instant>,
+    summary: Instant,
+    counts: Counts,
+    rng: SmallRng,
+}
+
+impl Core {
+    /// A member that starts now.
+    pub fn new(now: Instant, setup: &Setup, mut rng: SmallRng) -> Self {
+        let mut fork = || SmallRng::seed_from_u64(rng.random());
+        let longest = NonZeroUsize::new(MAX_PAYLOAD).expect("not zero");
+        let me = MemberId::new(setup.address, setup.epoch);
+        Self {
+            me: setup.address,
+            sessions: Sessions::new(&setup.group, &setup.keys, fork()),
+            swim: Swim::new(now, me, setup.seeds.iter().copied(), longest, fork()),
+            store: Store::new(setup.address, setup.epoch),
+            heard: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            summary: now + SUMMARY_EVERY,
+            counts: Counts::default(),
+            rng: fork(),
+        }
+    }
+
+    /// When the next tick is due.
+    pub fn due(&self) -> Instant {
+        self.swim.due().min(self.summary)
+    }
+
+    /// Where this member is reached.
+    pub fn address(&self) -> SocketAddr {
+        self.me
+    }
+
+    /// Members that are alive, without this one.
+    pub fn alive(&self) -> &BTreeSet<SocketAddr> {
+        self.swim.alive()
+    }
+
+    /// Whether a live member's record is known as far as it was heard to go.
+    pub fn standing(&self, member: SocketAddr) -> Standing {
+        let heard = self.heard.get(&member).copied().unwrap_or_default();
+        Standing { complete: self.store.stamp_of(member).is_some_and(|known| known >= heard) }
+    }
+
+    /// What a member says of itself; also of one that is gone, as long as it is remembered.
+    pub fn says(&self, member: SocketAddr) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.store.entries(member)
+    }
+
+    /// Members that should be there.
+    pub fn seeds(&self) -> &BTreeSet<SocketAddr> {
+        self.swim.seeds()
+    }
+
+    /// Datagrams in and out, and what was refused.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Takes in what happens.
+    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            Input::Datagram(from, datagram) => self.datagram(now, from, &datagram, &mut out),
+            Input::Tick => {
+                let effects = self.swim.tick(now);
+                self.follow(now, effects, &mut out);
+                if now >= self.summary {
+                    self.summary = now + SUMMARY_EVERY;
+                    self.summarise(now, &mut out);
+                }
+            }
+            Input::Say(entries) => {
+                for (key, value) in entries {
+                    self.store.set(&key, value);
+                }
+                self.push(now, &mut out);
+            }
+            Input::Keys(keys) => self.sessions.set_keys(&keys),
+            Input::Seeds(seeds) => self.swim.set_seeds(seeds),
+            Input::Leave => {
+                let effects = self.swim.leave(now);
+                self.follow(now, effects, &mut out);
+            }
+        }
+        out
+    }
+
+    fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
+        self.counts.received += 1;
+        let mut datagrams = Vec::new();
+        let received = self.sessions.receive(now, from, bytes, &mut datagrams);
+        self.emit(datagrams, out);
+        match received {
+            Ok(Some(received)) => self.payload(now, from, received, out),
+            Ok(None) => {}
+            Err(reject) => *self.counts.refused.entry(reject).or_default() += 1,
+        }
+    }
+
+    fn payload(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        received: Received,
+        out: &mut Vec<Output>,
+    ) {
+        let heard = self.heard.entry(from).or_default();
+        *heard = received.stamp.max(*heard);
+        match received.channel {
+            Channel::Swim => {
+                let effects = self.swim.receive(now, &received.payload);
+                self.follow(now, effects, out);
+            }
+            Channel::State => match Message::from_bytes(&received.payload) {
+                Ok(message) => {
+                    let (answers, changed) = self.store.receive(message);
+                    for answer in answers {
+                        self.send_state(now, from, &answer, out);
+                    }
+                    if changed {
+                        out.push(Output::Changed);
+                    }
+                }
+                Err(_) => self.counts.malformed += 1,
+            },
+        }
+        self.ask(now, from, out);
+    }
+
+    /// Asks a live member for what it has and we do not.
+    fn ask(&mut self, now: Instant, member: SocketAddr, out: &mut Vec<Output>) {
+        if !self.swim.alive().contains(&member)
+            || self.asked.get(&member).is_some_and(|asked| now < *asked + ASK_AGAIN)
+        {
+            return;
+        }
+        let heard = self.heard.get(&member).copied().unwrap_or_default();
+        if let Some(wanted) = self.store.behind(member, heard) {
+            self.asked.insert(member, now);
+            self.send_state(now, member, &wanted, out);
+        }
+    }
+
+    fn follow(&mut self, now: Instant, effects: Vec<Effect>, out: &mut Vec<Output>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(to, payload) => self.send(now, to, Channel::Swim, payload, out),
+                Effect::Up(member) => {
+                    for message in self.store.whole() {
+                        self.send_state(now, member, &message, out);
+                    }
+                    out.push(Output::Changed);
+                }
+                Effect::Down(member) => {
+                    self.heard.remove(&member);
+                    self.asked.remove(&member);
+                    self.store.forget(self.swim.alive());
+                    out.push(Output::Changed);
+                }
+                Effect::Renewed(epoch) => {
+                    self.store.renew(epoch);
+                    self.push(now, out);
+                }
+            }
+        }
+    }
+
+    /// Sends what is new of ours to everybody.
+    fn push(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let messages = self.store.push();
+        let alive: Vec<SocketAddr> = self.swim.alive().iter().copied().collect();
+        for message in &messages {
+            for member in &alive {
+                self.send_state(now, *member, message, out);
+            }
+        }
+    }
+
+    fn summarise(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut alive: Vec<SocketAddr> = self.swim.alive().iter().copied().collect();
+        if alive.is_empty() {
+            return;
+        }
+        let to = alive.swap_remove(self.rng.random_range(0..alive.len()));
+        let rng = &mut self.rng;
+        let summary = self.store.summary(|others| others.shuffle(rng));
+        self.send_state(now, to, &summary, out);
+    }
+
+    fn send_state(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        message: &Message,
+        out: &mut Vec<Output>,
+    ) {
+        let payload = message.to_bytes();
+        debug_assert!(payload.len() <= MAX_PAYLOAD, "{} bytes", payload.len());
+        self.send(now, to, Channel::State, payload, out);
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        channel: Channel,
+        payload: Vec<u8>,
+        out: &mut Vec<Output>,
+    ) {
+        let mut datagrams = Vec::new();
+        self.sessions.send(now, to, self.store.stamp(), channel, payload, &mut datagrams);
+        self.emit(datagrams, out);
+    }
+
+    fn emit(&mut self, datagrams: Datagrams, out: &mut Vec<Output>) {
+        for (to, datagram) in datagrams {
+            self.counts.sent += 1;
+            out.push(Output::Send(to, datagram));
+        }
+    }
+}

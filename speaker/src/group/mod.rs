@@ -1,0 +1,35 @@
+//! The speakers as a group: who is alive, what each says of itself, and so who owns which VIP.
+//!
+//! ```text
+//!   UDP ──> io (thread vipgate-group) ──> core ──┬─ session   handshake, seal, replays (wire, replay, key)
+//!    ▲                                     │     ├─ swim      who is alive (foca)
+//!    └────────────── Send ─────────────────┤     └─ store     what each says of itself
+//!                                          │
+//!                                       Changed ──> keeping ──> planner::ownership ──> what is served here
+//!                                                      ▲                  │
+//!   node (what could be served here) ── offers ────────┘                  └──> entries of our own, said to all
+//! ```
+//!
+//! `core` and everything below it are plain state machines: no socket, no clock, no task; so the tests
+//! run hours of a group in seconds. `io` owns the socket, on a thread of its own, so that no
+//! load elsewhere in the process delays a heartbeat.
+//!
+//! Guarantees: a datagram without the seal of the group is never answered and changes nothing; none is longer than
+//! [`wire::MAX_DATAGRAM`]; a member that is gone is known to be gone by all within 800 ms. Caveat: any
+//! member can say anything about any member: a group trusts its hosts.
+
+mod codec;
+pub mod core;
+mod counters;
+pub mod key;
+mod replay;
+pub mod session;
+pub mod store;
+pub mod swim;
+pub mod wire;
+
+pub use counters::Counts;
+pub use key::{GroupKey, KeyError, Keyring};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Who is alive, in simulated time.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::net::{Net, address, ms, ring};
+
+/// Kills one member of `count` and measures until all others know.
+fn detection(seed: u64, count: u8) -> Duration {
+    let mut net = Net::settled(seed, count);
+    let pause = net.rng.random_range(0..200_000);
+    net.run(Duration::from_micros(pause));
+    net.kill(1);
+    let dead = net.now;
+    let known = net.run_until(dead + ms(3_000), |net| {
+        net.members.values().all(|member| !member.alive().contains(&address(1)))
+    });
+    assert!(known, "seed {seed}: not known after 3 s");
+    for number in 2..=count {
+        assert_eq!(net.alive(number).len(), usize::from(count) - 2, "only the dead one is gone");
+    }
+    net.now - dead
+}
+
+fn worst(count: u8, seeds: u64) -> Duration {
+    let mut times: Vec<Duration> = (0..seeds).map(|seed| detection(seed, count)).collect();
+    times.sort_unstable();
+    let half = times[times.len() / 2];
+    let worst = *times.last().unwrap();
+    eprintln!("{count} members, {seeds} deaths: p50 {half:?}, worst {worst:?}");
+    worst
+}
+
+#[test]
+fn a_death_is_known_to_three_within_800_ms() {
+    assert!(worst(3, 60) <= ms(800));
+}
+
+#[test]
+fn a_death_is_known_to_ten_within_800_ms() {
+    assert!(worst(10, 12) <= ms(800));
+}
+
+#[test]
+fn a_death_is_known_to_a_hundred_within_800_ms() {
+    assert!(worst(100, 1) <= ms(800));
+}
+
+/// `count` members for that long, each datagram lost with this probability.
+fn lossy(count: u8, loss: f64, time: Duration) -> Net {
+    let mut net = Net::settled(7, count);
+    net.loss = loss;
+    net.run(time);
+    net
+}
+
+#[test]
+fn nobody_dies_of_a_loss_of_a_fifth() {
+    let net = lossy(3, 0.2, Duration::from_secs(60));
+    assert_eq!(net.changes, [], "came or went");
+}
+
+#[test]
+#[ignore = "half an hour of simulated time; make lab"]
+fn nobody_dies_of_a_loss_of_a_fifth_in_half_an_hour() {
+    for count in [3, 5] {
+        let net = lossy(count, 0.2, Duration::from_secs(1_800));
+        assert_eq!(net.changes, [], "{count} members: came or went");
+    }
+}
+
+#[test]
+fn with_no_way_back_a_member_is_dead_in_spite_of_its_own_datagrams() {
+    // Negative control of the two above: the loss that does kill.
+    let mut net = Net::settled(8, 3);
+    for other in [2, 3] {
+        net.cut.insert((address(other), address(1)));
+        net.cut.insert((address(1), address(other)));
+    }
+    net.run(ms(800));
+    assert!(!net.alive(2).contains(&address(1)) && !net.alive(3).contains(&address(1)));
+}
+
+#[test]
+fn two_halves_find_each_other_again() {
+    for seed in 0..8 {
+        let mut net = Net::settled(seed, 5);
+        net.cut_off(&[1, 2]);
+        net.run(ms(5_000));
+        assert_eq!(net.alive(1).len(), 1);
+        assert_eq!(net.alive(3).len(), 2);
+        net.cut.clear();
+        let healed = net.now;
+        let whole = net.run_until(healed + ms(5_000), |net| {
+            net.members.values().all(|member| member.alive().len() == 4)
+        });
+        let took = net.now - healed;
+        assert!(whole && took <= ms(1_000), "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
+fn a_node_cut_off_alone_comes_back() {
+    for seed in 0..8 {
+        let mut net = Net::settled(seed, 3);
+        net.cut_off(&[1]);
+        net.run(ms(5_000));
+        assert_eq!(net.alive(1).len(), 0);
+        net.cut.clear();
+        let healed = net.now;
+        let whole = net.run_until(healed + ms(5_000), |net| {
+            net.members.values().all(|member| member.alive().len() == 2)
+        });
+        let took = net.now - healed;
+        assert!(whole && took <= ms(1_000), "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
+fn two_that_cannot_hear_each_other_stay_members_through_a_third() {
+    let mut net = Net::settled(3, 4);
+    net.cut.insert((address(1), address(2)));
+    net.cut.insert((address(2), address(1)));
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.changes, []);
+}
+
+#[test]
+fn a_restarted_node_is_back_at_once_and_was_not_missed() {
+    let mut net = Net::settled(4, 3);
+    net.kill(1);
+    net.run(ms(100));
+    net.start(1, 2, 3, &ring(&[1]));
+    let whole = net.run_until(net.now + ms(600), |net| {
+        net.members.values().all(|member| member.alive().len() == 2)
+    });
+    assert!(whole);
+    net.run(ms(3_000));
+    let lost: Vec<_> = net
+        .changes
+        .iter()
+        .filter(|(_, who, alive)| *who != address(1) && alive.len() < 2)
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[test]
+fn a_node_whose_clock_went_back_is_back_too() {
+    let mut net = Net::new(5);
+    for number in 1..=3 {
+        net.start(number, 1_800_000_000_000, 3, &ring(&[1]));
+    }
+    net.run(ms(3_000));
+    net.kill(1);
+    net.run(ms(2_000));
+    net.start(1, 1, 3, &ring(&[1]));
+    let began = net.now;
+    let whole = net.run_until(began + ms(30_000), |net| {
+        net.members.values().all(|member| member.alive().len() == 2)
+    });
+    let took = net.now - began;
+    assert!(whole && took < ms(20_000), "{took:?}");
+}
+
+#[test]
+fn a_stalled_node_kills_nobody_when_it_goes_on() {
+    for seed in 0..10 {
+        let mut net = Net::settled(seed, 3);
+        let until = net.now + ms(300);
+        net.stalled.insert(address(1), until);
+        net.run(ms(3_000));
+        assert_eq!(net.changes, [], "seed {seed}");
+    }
+}
+
+#[test]
+fn one_that_leaves_is_gone_at_once() {
+    let mut net = Net::settled(6, 3);
+    net.input(address(1), crate::group::core::Input::Leave);
+    let left = net.now;
+    let gone = net.run_until(left + ms(100), |net| {
+        [2, 3].iter().all(|other| !net.alive(*other).contains(&address(1)))
+    });
+    assert!(gone);
+}
+
+#[test]
+fn idle_traffic_is_small() {
+    let mut net = Net::settled(9, 10);
+    net.tape = Some(Vec::new());
+    net.run(Duration::from_secs(5));
+    let tape = net.tape.take().unwrap();
+    let each = tape.len() as f64 / 10.0 / 5.0;
+    let bytes: usize = tape.iter().map(|(_, _, datagram)| datagram.len()).sum();
+    eprintln!("{each:.0} datagrams/s and {} bytes/s sent by each of 10", bytes / 50);
+    assert!(each < 80.0, "{each} datagrams/s from each");
+}

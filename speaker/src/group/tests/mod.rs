@@ -1,0 +1,5 @@
+mod datagrams;
+mod keys;
+mod membership;
+mod net;
+mod records;
