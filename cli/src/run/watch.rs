@@ -75,7 +75,8 @@ pub(super) struct Changes {
     heard: Option<Instant>,
     interests: Interests,
     watched: BTreeMap<PathBuf, Watch>,
-    /// Files that were empty when they were last read.
+    /// Files that were empty in the last reading that counted. One more is doubted: a file is empty
+    /// some time before the kernel tells that it was truncated (on ext4 the journal is between the two).
     empty: BTreeSet<String>,
 }
 
@@ -154,12 +155,14 @@ impl Changes {
             let has_new_places = self.heard.is_some();
             // Not forgotten before it is certain that this reading counts.
             self.heard = Some(since);
+            let empty = empty_files(&listing);
             let is_disturbed = has_new_places
                 || self.hear()
                 || self.interests.half_written()
-                || (self.has_emptied(&listing) && timeout(HELD, self.change()).await.is_ok());
+                || (!empty.is_subset(&self.empty) && timeout(HELD, self.change()).await.is_ok());
             if !is_disturbed {
                 self.heard = None;
+                self.empty = empty;
                 return (listing, watched);
             }
             if since.elapsed() >= AT_LAST {
@@ -168,15 +171,6 @@ impl Changes {
                 return (listing, watched);
             }
         }
-    }
-
-    /// Whether a file is empty that was not. A file is empty some time before the kernel tells that it
-    /// was truncated: on ext4 the journal is between the two.
-    fn has_emptied(&mut self, read: &Listing) -> bool {
-        let is_empty = |file: &&File| file.content.as_ref().is_ok_and(Vec::is_empty);
-        let empty = read.files.iter().filter(is_empty).map(|file| file.path.clone()).collect();
-        let before = std::mem::replace(&mut self.empty, empty);
-        !self.empty.is_subset(&before)
     }
 
     /// Waits until something changed and writing has settled; says since when there are changes.
@@ -284,6 +278,11 @@ fn take_in(queue: &OwnedFd, watched: &BTreeMap<PathBuf, Watch>, interests: &mut 
             counts |= interests.take_in(event.events(), path);
         }
     }
+}
+
+fn empty_files(read: &Listing) -> BTreeSet<String> {
+    let is_empty = |file: &&File| file.content.as_ref().is_ok_and(Vec::is_empty);
+    read.files.iter().filter(is_empty).map(|file| file.path.clone()).collect()
 }
 
 impl Interests {

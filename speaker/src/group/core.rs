@@ -60,7 +60,7 @@ pub enum Input {
 pub enum Output {
     /// Sends.
     Send(SocketAddr, Vec<u8>),
-    /// Others came or went, or one says something else: [`Core::view`].
+    /// Others came or went, or one says something else.
     Changed,
 }
 
