@@ -19,7 +19,7 @@ use vipgate_api::manifest::{
 };
 
 /// Processor seconds that one case may take in a debug build.
-const SECONDS: f64 = 4.0;
+const SECONDS: f64 = 2.0;
 /// Address space of the child, in KiB.
 const MEMORY_KIB: usize = 300_000;
 
