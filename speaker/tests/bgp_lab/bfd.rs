@@ -235,8 +235,8 @@ fn forged_packets_do_not_count() {
 
 /// "3 × 100 ms worst ≤ 500 ms of ≥ 50".
 #[test]
-#[ignore = "five minutes: the long set"]
-fn fifty_cuts() {
+#[ignore = "five minutes: make lab"]
+fn long_fifty_cuts() {
     let site = Site::new();
     let router = Router::start(Make::Bird, &site.router, &setup(100));
     let speaker = Speaker::on(&site.node);
@@ -267,8 +267,8 @@ fn fifty_cuts() {
 
 /// "BFD 3 × 100 ms 0 flaps in 10 minutes".
 #[test]
-#[ignore = "ten minutes: the long set"]
-fn no_flap_in_ten_minutes() {
+#[ignore = "ten minutes: make lab"]
+fn long_no_flap_in_ten_minutes() {
     let site = Site::new();
     let _router = Router::start(Make::Bird, &site.router, &setup(100));
     let speaker = Speaker::on(&site.node);

@@ -30,7 +30,6 @@ fn moved(before: &BTreeMap<IpAddr, usize>, after: &BTreeMap<IpAddr, usize>) -> u
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn members_that_start_together_share_the_vips() {
     for seed in 0..20 {
         let world = settled(seed, 3);
@@ -41,7 +40,6 @@ fn members_that_start_together_share_the_vips() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn a_new_vip_falls_to_whom_the_hash_says_and_not_to_whom_reads_of_it_first() {
     for seed in 0..20 {
         let mut world = settled(seed, 3);
@@ -59,7 +57,6 @@ fn a_new_vip_falls_to_whom_the_hash_says_and_not_to_whom_reads_of_it_first() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn a_crash_moves_only_what_the_dead_one_had_and_its_return_moves_nothing() {
     for seed in 0..20 {
         let mut world = settled(seed, 4);
@@ -86,7 +83,6 @@ fn a_crash_moves_only_what_the_dead_one_had_and_its_return_moves_nothing() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn a_restart_within_half_a_second_keeps_everything() {
     for seed in 0..20 {
         let mut world = settled(seed, 3);
@@ -100,7 +96,6 @@ fn a_restart_within_half_a_second_keeps_everything() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn a_late_restart_takes_nothing_back() {
     for seed in 0..20 {
         // Of two, the one that is left is never most of the group.
@@ -117,7 +112,6 @@ fn a_late_restart_takes_nothing_back() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn after_a_partition_those_who_were_the_most_keep_what_they_have() {
     for seed in 0..20 {
         let mut world = settled(seed, 5);
@@ -146,7 +140,6 @@ fn after_a_partition_those_who_were_the_most_keep_what_they_have() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn two_halves_of_two_keep_what_each_had_before() {
     for seed in 0..20 {
         let mut world = settled(seed, 2);
@@ -160,7 +153,6 @@ fn two_halves_of_two_keep_what_each_had_before() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn one_that_leaves_hands_over_with_a_gap_of_a_round_trip() {
     for seed in 0..20 {
         let mut world = settled(seed, 3);
@@ -186,7 +178,6 @@ fn one_that_leaves_hands_over_with_a_gap_of_a_round_trip() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn one_whose_link_fails_loses_its_vips_at_once() {
     let mut world = settled(3, 3);
     world.nodes[1].offers.clear();
@@ -195,7 +186,6 @@ fn one_whose_link_fails_loses_its_vips_at_once() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn a_preferred_member_takes_back_only_when_asked_to_and_after_half_a_minute() {
     for preempt in [false, true] {
         let mut world = settled(5, 3);
@@ -212,7 +202,6 @@ fn a_preferred_member_takes_back_only_when_asked_to_and_after_half_a_minute() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
 fn one_alone_serves_all_when_the_patience_is_over() {
     let mut world = World::new(1, 3, VIPS);
     world.crash(1);

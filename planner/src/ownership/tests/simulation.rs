@@ -119,13 +119,12 @@ fn schedules(seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build, and was not seen to its end yet (docs/ownership.md)"]
-fn a_hundred_schedules_of_faults() {
-    schedules(0..100);
+fn twenty_schedules_of_faults() {
+    schedules(0..20);
 }
 
 #[test]
-#[ignore = "minutes; make lab"]
-fn a_hundred_thousand_schedules_of_faults() {
-    schedules(0..100_000);
+#[ignore = "takes minutes: make lab"]
+fn long_a_hundred_schedules_of_faults() {
+    schedules(0..100);
 }
