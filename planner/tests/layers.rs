@@ -293,7 +293,7 @@ fn statuses_carry_the_generation_in_every_condition() {
             "addresses": [{"type": "IPAddress", "value": "10.0.0.100"}],
             "conditions": [
                 {"type": "Accepted", "status": "True", "reason": "Accepted",
-                 "message": "every listener is valid", "observedGeneration": 3},
+                 "message": "every listener is accepted", "observedGeneration": 3},
                 {"type": "Programmed", "status": "False", "reason": "Invalid",
                  "message": "no listener could be bound: listener tcp: in use",
                  "observedGeneration": 3},

@@ -105,10 +105,10 @@ impl View<'_> {
         match self.refused() {
             Some(refusal) => refusal.condition(kind),
             None if bad.is_empty() => {
-                Condition::holds(kind, Reason::Accepted, "every listener is valid")
+                Condition::holds(kind, Reason::Accepted, "every listener is accepted")
             }
             None => {
-                let message = format!("not served: {bad}; the other listeners are valid");
+                let message = format!("not served: {bad}; the other listeners are accepted");
                 Condition::holds(kind, Reason::ListenersNotValid, message)
             }
         }

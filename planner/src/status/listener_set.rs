@@ -64,9 +64,9 @@ fn accepted(view: &View<'_>, key: &ObjectKey) -> Condition {
     let kind = ConditionType::Accepted;
     let bad = list(view, key);
     if bad.is_empty() {
-        return Condition::holds(kind, Reason::Accepted, "every listener is valid");
+        return Condition::holds(kind, Reason::Accepted, "every listener is accepted");
     }
-    let message = format!("not served: {bad}; the other listeners are valid");
+    let message = format!("not served: {bad}; the other listeners are accepted");
     Condition::holds(kind, Reason::ListenersNotValid, message)
 }
 
