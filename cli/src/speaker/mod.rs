@@ -73,8 +73,11 @@ pub(crate) fn run(args: &SpeakerArgs) -> Result<ExitCode> {
 async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let client = cluster::connect(args.cluster.kubeconfig.as_deref()).await?;
-    let mut config =
-        Config { proxy: proxy::Config::default(), announce_every: args.announce_interval };
+    let mut config = Config {
+        proxy: proxy::Config::default(),
+        announce_every: args.announce_interval,
+        group: None,
+    };
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;
     }
