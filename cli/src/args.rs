@@ -168,6 +168,17 @@ pub(crate) struct SpeakerArgs {
     /// Name of the Node that this runs on.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub(crate) node: String,
+    /// Where the speakers of other nodes reach this one, by UDP [default port: 7947].
+    #[arg(long, value_name = "IP[:PORT]", env = "VIPGATE_GROUP_ADDRESS", value_parser = parse_member)]
+    pub(crate) group_address: SocketAddr,
+    /// File that remembers which VIPs this node has, for a quick restart to move nothing.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VIPGATE_STATE",
+        default_value = "/run/vipgate/state.json"
+    )]
+    pub(crate) state: PathBuf,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
     /// Forwarding threads [default: one per CPU].

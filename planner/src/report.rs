@@ -95,8 +95,14 @@ impl NodeReport {
         Self { vips, listeners, contested, sources, truncated: status.truncated }
     }
 
-    /// The status of a Speaker that says the same. `members` and `errors` are taken as they are.
-    pub fn to_speaker(&self, members: Vec<String>, errors: Vec<String>) -> SpeakerStatus {
+    /// The status of a Speaker that says the same. What it says of the group and of errors is taken
+    /// as it is.
+    pub fn to_speaker(
+        &self,
+        group_address: Option<String>,
+        members: Vec<String>,
+        errors: Vec<String>,
+    ) -> SpeakerStatus {
         let plan = self.sources.iter().map(|(object, source)| PlannedObject {
             object: object.clone(),
             generation: source.generation,
@@ -137,6 +143,7 @@ impl NodeReport {
                 .collect(),
             plan: plan.collect(),
             failed_listeners: failed.collect(),
+            group_address,
             members,
             errors,
             truncated: self.truncated,

@@ -48,6 +48,10 @@ pub struct SpeakerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub failed_listeners: Vec<FailedListener>,
+    /// Where the other speakers of the group reach this one: IP address and UDP port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 60))]
+    pub group_address: Option<String>,
     /// Names of the speakers that this one sees, itself included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]

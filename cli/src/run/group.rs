@@ -15,7 +15,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -28,6 +27,9 @@ use crate::args::GroupArgs;
 
 /// Where members are reached when nothing else is said.
 pub(crate) const PORT: u16 = 7947;
+
+/// The group of a cluster's speakers; each cluster has a key of its own.
+const CLUSTER: &str = "cluster";
 
 const CLAIM: u8 = b'c';
 const LEADS: u8 = b'l';
@@ -45,10 +47,28 @@ pub(crate) fn join(
         Some(address) => address,
         None => own_address(&seeds)?,
     };
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let epoch = u64::try_from(started.as_millis()).unwrap_or(u64::MAX);
-    let setup = Setup { group: args.group_name.clone(), keys, address, epoch, seeds };
+    let setup = Setup { group: args.group_name.clone(), keys, address, epoch: epoch(), seeds };
     Ok(Some(Arc::new(Group::start(setup, name, former)?)))
+}
+
+/// Joins the group of a cluster's speakers. The others come later ([`Group::set_seeds`]).
+pub(crate) fn join_cluster(
+    address: SocketAddr,
+    node: &str,
+    keys: Keyring,
+    former: &BTreeMap<IpAddr, u64>,
+) -> Result<Arc<Group>> {
+    let group = CLUSTER.to_owned();
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds: BTreeSet::new() };
+    Ok(Arc::new(Group::start(setup, node, former)?))
+}
+
+/// Larger than in every life before, as long as the clock does not go back; then it takes seconds
+/// until the others believe it.
+fn epoch() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let (seconds, nanoseconds) = (now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned());
+    seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000)
 }
 
 /// The peer that is this host, so that all hosts can be given one list; else the address by which

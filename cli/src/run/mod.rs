@@ -14,7 +14,7 @@ pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod paths;
 pub(crate) mod source;
-mod state;
+pub(crate) mod state;
 mod watch;
 
 use std::process::ExitCode;
@@ -68,7 +68,7 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let mut config = Config {
         proxy: proxy::Config::default(),
         announce_every: args.announce_interval,
-        group: group.clone(),
+        grouped: group.is_some(),
     };
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;
@@ -84,6 +84,7 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
 
     let reporter = Arc::clone(&board);
     if let Some(group) = &group {
+        speaker.join(Arc::clone(group));
         tracing::info!(group = args.group.group_name, address = %group.address(),
             "one of a group of hosts");
     }

@@ -1,4 +1,5 @@
-//! Whether a VIP is this node's to serve, as the group says; without a group every VIP is.
+//! Whether a VIP is this node's to serve, as the group says; without a group every VIP is, and while
+//! one is still to be joined none is.
 //!
 //! Says of every VIP that could be served here that it could (an offer), and reads from the standing
 //! of the group what is so. The rule itself is `vipgate_planner::ownership`.
@@ -19,9 +20,16 @@ use crate::group::{Group, Notes, Standing};
 const MACS: &[u8] = b"m";
 
 /// The way to the group.
-pub(super) struct Gate(Option<Membership>);
+pub(super) enum Gate {
+    /// There is none.
+    Open,
+    /// There will be one.
+    Awaited(watch::Receiver<Option<Arc<Group>>>),
+    /// There is one.
+    Member(Membership),
+}
 
-struct Membership {
+pub(super) struct Membership {
     group: Arc<Group>,
     standings: watch::Receiver<Arc<Standing>>,
     standing: Arc<Standing>,
@@ -38,32 +46,54 @@ pub(super) enum Turn {
 }
 
 impl Gate {
-    pub(super) fn new(group: Option<Arc<Group>>) -> Self {
-        Self(group.map(|group| {
-            let mut standings = group.standings();
-            let standing = Arc::clone(&standings.borrow_and_update());
-            Membership { group, standings, standing, failed: BTreeMap::new() }
-        }))
+    pub(super) fn new(grouped: bool, group: watch::Receiver<Option<Arc<Group>>>) -> Self {
+        if grouped { Self::Awaited(group) } else { Self::Open }
+    }
+
+    fn membership(&self) -> Option<&Membership> {
+        match self {
+            Self::Member(membership) => Some(membership),
+            Self::Open | Self::Awaited(_) => None,
+        }
     }
 
     /// Waits until the group says something new, and takes it in; for ever without a group.
     pub(super) async fn changed(&mut self) {
-        let Some(Membership { standings, standing, .. }) = &mut self.0 else {
-            return std::future::pending().await;
-        };
-        match standings.changed().await {
-            Ok(()) => *standing = Arc::clone(&standings.borrow_and_update()),
-            // It has left, and this node is about to end.
-            Err(_) => std::future::pending().await,
+        match self {
+            Self::Open => std::future::pending().await,
+            Self::Awaited(group) => {
+                // The sender outlives the node.
+                let Ok(joined) = group.wait_for(Option::is_some).await.map(|group| group.clone())
+                else {
+                    return std::future::pending().await;
+                };
+                if let Some(group) = joined {
+                    let mut standings = group.standings();
+                    let standing = Arc::clone(&standings.borrow_and_update());
+                    let failed = BTreeMap::new();
+                    *self = Self::Member(Membership { group, standings, standing, failed });
+                }
+            }
+            Self::Member(Membership { standings, standing, .. }) => match standings.changed().await
+            {
+                Ok(()) => *standing = Arc::clone(&standings.borrow_and_update()),
+                // It has left, and this node is about to end.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
     /// Whose a VIP is.
     pub(super) fn turn(&self, vip: IpAddr) -> Turn {
-        let Some(Membership { standing, .. }) = &self.0 else { return Turn::Ours { ask: true } };
-        if vip.is_loopback() {
-            return Turn::Ours { ask: false };
-        }
+        let standing = match self {
+            _ if vip.is_loopback() => return Turn::Ours { ask: false },
+            Self::Open => return Turn::Ours { ask: true },
+            Self::Awaited(_) => {
+                let why = "this node has not joined the group yet";
+                return Turn::Others(VipState::Waiting(why.to_owned()));
+            }
+            Self::Member(membership) => &membership.standing,
+        };
         Turn::Others(match standing.ownership.vips.get(&vip) {
             Some(Possession::Here { first }) => return Turn::Ours { ask: *first },
             Some(Possession::There { owner, announced }) => {
@@ -77,7 +107,7 @@ impl Gate {
 
     /// Tells the group what could be served here, which is what the last round found.
     pub(super) fn offer(&mut self, plan: &Plan, report: &NodeReport, leaving: bool, now: Instant) {
-        let Some(Membership { group, failed, .. }) = &mut self.0 else { return };
+        let Self::Member(Membership { group, failed, .. }) = self else { return };
         let mut bound: BTreeMap<IpAddr, u16> = BTreeMap::new();
         for (id, state) in &report.listeners {
             if state.listens() {
@@ -104,7 +134,7 @@ impl Gate {
     /// Tells the group by which Ethernet addresses this host is seen, for it not to be taken for a
     /// stranger.
     pub(super) fn introduce(&self, links: &[Link]) {
-        let Some(Membership { group, .. }) = &self.0 else { return };
+        let Some(Membership { group, .. }) = self.membership() else { return };
         let macs: Vec<u8> =
             links.iter().filter_map(|link| link.mac).flat_map(|mac| mac.0).collect();
         group.note(MACS, Some(macs));
@@ -116,7 +146,8 @@ impl Gate {
             let (macs, _) = notes.get(MACS).map_or(&[][..], Vec::as_slice).as_chunks::<6>();
             macs.iter().map(|mac| MacAddr(*mac)).collect::<Vec<_>>()
         };
-        let others = self.0.iter().flat_map(|membership| membership.standing.others.values());
+        let others =
+            self.membership().into_iter().flat_map(|member| member.standing.others.values());
         others.flat_map(|other| of(&other.notes)).collect()
     }
 }

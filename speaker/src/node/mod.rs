@@ -54,8 +54,9 @@ pub struct Config {
     pub proxy: proxy::Config,
     /// How often VIPs are announced again.
     pub announce_every: Duration,
-    /// The group of hosts that share the VIPs; none: all of them are this host's.
-    pub group: Option<Arc<Group>>,
+    /// Whether there is a group of hosts that share the VIPs: none is served before it was joined
+    /// ([`Speaker::join`]). Without one all of them are this host's.
+    pub grouped: bool,
 }
 
 /// Why a speaker cannot start.
@@ -77,7 +78,7 @@ pub struct Speaker {
     links: watch::Receiver<Vec<Link>>,
     proxy: Arc<Proxy>,
     phases: watch::Sender<Phase>,
-    group: Option<Arc<Group>>,
+    group: watch::Sender<Option<Arc<Group>>>,
     tracker: TaskTracker,
 }
 
@@ -104,12 +105,13 @@ impl Speaker {
         let (plans, plan_source) = watch::channel(Arc::new(Plan::default()));
         let (report_sink, reports) = watch::channel(NodeReport::default());
         let (phases, phase_source) = watch::channel(Phase::Serving);
+        let group = watch::Sender::new(None);
         let stopped = CancellationToken::new();
         let (arp, conflicts) =
             ArpSpeaker::new(tracker.clone(), stopped.clone(), config.announce_every);
         let executor = Executor {
             arp: Arc::new(arp),
-            gate: Gate::new(config.group.clone()),
+            gate: Gate::new(config.grouped, group.subscribe()),
             leaving: false,
             conflicts,
             contests: Contests::default(),
@@ -126,7 +128,12 @@ impl Speaker {
             reports: report_sink,
         };
         tracker.spawn(executor.run(plan_source, phase_source));
-        Ok(Self { plans, reports, links, proxy, phases, group: config.group, tracker })
+        Ok(Self { plans, reports, links, proxy, phases, group, tracker })
+    }
+
+    /// Joins the group, which from now on says what is served here.
+    pub fn join(&self, group: Arc<Group>) {
+        self.group.send_replace(Some(group));
     }
 
     /// Replaces the plan.
@@ -158,7 +165,8 @@ impl Speaker {
     /// Ends in order: the group takes over what it can; then listeners close, connections go on until they end or the deadline passes
     /// (then they are reset), and VIPs are kept reachable until then; docs/decisions/0004.
     pub async fn drain(&self, deadline: Duration) {
-        if let Some(group) = &self.group {
+        let group = self.group.borrow().clone();
+        if let Some(group) = &group {
             let _ = self.phases.send(Phase::Leaving);
             let mut standings = group.standings();
             let gone =
@@ -176,7 +184,7 @@ impl Speaker {
             tracing::error!(%error, "draining failed; connections were reset");
         }
         let _ = self.phases.send(Phase::Ended);
-        if let Some(group) = self.group.clone() {
+        if let Some(group) = group {
             let left = self.tracker.spawn_blocking(move || group.leave());
             if let Err(error) = left.await {
                 tracing::error!(%error, "the group was not told that this host goes");
@@ -261,6 +269,7 @@ impl Executor {
 
     /// What members of the group say on the wire is no conflict, nor was it before they were known.
     fn follow_members(&mut self) {
+        self.gate.introduce(&self.links.borrow());
         let macs = self.gate.macs();
         self.contests.forget(&macs);
         self.arp.set_friends(macs);
