@@ -63,7 +63,8 @@ impl Shared {
         self.table.load_full()
     }
 
-    /// Whether another connection would leave too few files to the rest of the process.
+    /// Whether another connection would leave too few files to the rest of the process. Workers look
+    /// without waiting for each other, so all of them may take a last one; the limit has room for that.
     pub(super) fn is_full(&self) -> bool {
         self.open.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed)
     }

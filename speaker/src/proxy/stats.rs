@@ -178,7 +178,8 @@ pub struct Snapshot {
     pub endpoints: BTreeMap<Endpoint, EndpointHealth>,
     /// Connections that are open now.
     pub open: usize,
-    /// How many connections may be open (`RLIMIT_NOFILE`, less what the rest needs).
+    /// How many connections may be open (`RLIMIT_NOFILE`, less what the rest needs), give or take
+    /// one for each worker.
     pub limit: usize,
     /// How often a worker stopped accepting for a moment: the limit was reached, or no file or
     /// memory was left.
