@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
+
+use crate::run::group::PORT;
 
 /// Gives Gateways an address that works: allocates virtual IPs, announces them, and forwards TCP.
 #[derive(Debug, Parser)]
@@ -30,6 +33,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Check a directory of manifests without serving it; exit code 1 on errors.
     Lint(LintArgs),
+    /// Print a new key for a group of hosts, for `vipgate run --group-key`.
+    Keygen,
     /// Show vipgate at work: a client, a node and servers in network namespaces of their own.
     Demo(DemoArgs),
 }
@@ -46,6 +51,8 @@ pub(crate) struct RunArgs {
     pub(crate) state: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
+    #[command(flatten)]
+    pub(crate) group: GroupArgs,
     /// Name of this host in status and logs [default: the host name].
     #[arg(long, value_name = "NAME", env = "VIPGATE_NODE")]
     pub(crate) node: Option<String>,
@@ -61,6 +68,26 @@ pub(crate) struct RunArgs {
     /// After SIGTERM, how long connections may go on before they are reset, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     pub(crate) drain_timeout: Duration,
+}
+
+/// The hosts that share the VIPs.
+#[derive(Clone, Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Several hosts with the same manifests")]
+pub(crate) struct GroupArgs {
+    /// Another host of the group; may be repeated. All hosts can be given the same list: each finds
+    /// itself in it. The port is 7947 (UDP) unless said.
+    #[arg(long = "peer", value_name = "IP[:PORT]", value_parser = parse_member, requires = "group_key")]
+    pub(crate) peers: Vec<SocketAddr>,
+    /// File with the key of the group, the same on every host (`vipgate keygen`), mode 0600.
+    #[arg(long, value_name = "FILE", env = "VIPGATE_GROUP_KEY", requires = "peers")]
+    pub(crate) group_key: Option<PathBuf>,
+    /// Where the others reach this host [default: the peer that is this host, else the address by
+    /// which it reaches the first].
+    #[arg(long, value_name = "IP[:PORT]", value_parser = parse_member, requires = "group_key")]
+    pub(crate) group_address: Option<SocketAddr>,
+    /// Name of the group; hosts of another one with the same key are strangers.
+    #[arg(long, value_name = "NAME", default_value = "vipgate", requires = "group_key")]
+    pub(crate) group_name: String,
 }
 
 /// Where the API server is.
@@ -141,6 +168,17 @@ pub(crate) struct SpeakerArgs {
     /// Name of the Node that this runs on.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub(crate) node: String,
+    /// Where the speakers of other nodes reach this one, by UDP [default port: 7947].
+    #[arg(long, value_name = "IP[:PORT]", env = "VIPGATE_GROUP_ADDRESS", value_parser = parse_member)]
+    pub(crate) group_address: SocketAddr,
+    /// File that remembers which VIPs this node has, for a quick restart to move nothing.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VIPGATE_STATE",
+        default_value = "/run/vipgate/state.json"
+    )]
+    pub(crate) state: PathBuf,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
     /// Forwarding threads [default: one per CPU].
@@ -210,6 +248,17 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE, for example rack=a1".to_owned()),
+    }
+}
+
+fn parse_member(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse::<SocketAddr>();
+    let member = with_port.or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, PORT)));
+    match member {
+        Ok(member) if member.port() != 0 && !member.ip().is_unspecified() => Ok(member),
+        _ => Err("write an IP address, with a port if it is not 7947: 192.0.2.11 or \
+                  192.0.2.11:7000 or [2001:db8::11]:7000"
+            .to_owned()),
     }
 }
 

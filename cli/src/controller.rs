@@ -11,7 +11,8 @@ use vipgate_api::Kind;
 use vipgate_controller::companion::GATEWAY_NAME;
 use vipgate_controller::controller::{Controller, Settings};
 use vipgate_controller::leader::Candidate;
-use vipgate_controller::{cluster, watch};
+use vipgate_controller::{cluster, group_key, watch};
+use vipgate_speaker::group::GroupKey;
 
 use crate::args::ControllerArgs;
 use crate::logging;
@@ -65,6 +66,12 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
         ..watch::Scope::default()
     };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
+    let key = GroupKey::random()?.to_text();
+    let (namespace, at) = (args.cluster.namespace.clone(), client.clone());
+    let cancelled = stopped.clone();
+    tracker.spawn(async move {
+        cancelled.run_until_cancelled(group_key::ensure(at, &namespace, &key)).await
+    });
     let mut candidate =
         Candidate::new(client.clone(), &args.cluster.namespace, &instance_name(&identity));
     let settings = Settings {

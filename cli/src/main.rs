@@ -4,6 +4,7 @@ mod args;
 mod controller;
 mod crds;
 mod demo;
+mod keygen;
 mod lint;
 mod logging;
 mod run;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Crds => crds::run(),
         Command::Status(status) => status::run(&status),
         Command::Lint(lint) => lint::run(&lint),
+        Command::Keygen => keygen::run(),
         Command::Demo(demo) => demo::run(&demo),
     };
     outcome.unwrap_or_else(|error| {

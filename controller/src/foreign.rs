@@ -37,8 +37,13 @@ impl Findings {
                     let finding = Finding { mac: *mac, until: now + HOLDS, asked: true };
                     self.0.insert(*address, finding);
                 }
-                VipState::Serving(_) => drop(self.0.remove(address)),
-                VipState::Probing | VipState::Failed(_) => {}
+                VipState::Serving(_) | VipState::Standby { announced: true, .. } => {
+                    self.0.remove(address);
+                }
+                VipState::Probing
+                | VipState::Standby { announced: false, .. }
+                | VipState::Waiting(_)
+                | VipState::Failed(_) => {}
             }
         }
     }

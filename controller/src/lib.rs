@@ -21,6 +21,7 @@ pub mod discovery;
 pub mod events;
 pub mod fights;
 pub mod foreign;
+pub mod group_key;
 mod hash;
 pub mod index;
 pub mod ip_mode;

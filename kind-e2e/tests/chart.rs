@@ -15,7 +15,7 @@ fn helm_finds_nothing_wrong_with_it() -> Result<()> {
     for companion in ["service", "service-account", "none"] {
         lint_chart(&[&format!("controller.companion={companion}")])?;
     }
-    lint_chart(&["gatewayClass.name=", "speaker.tolerationSeconds=null", "image.tag=v9"])
+    lint_chart(&["gatewayClass.name=", "image.tag=v9"])
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn a_wrong_value_is_refused_with_its_name() -> Result<()> {
     for (setting, named) in [
         ("controller.companion=services", "companion"),
         ("controller.replicas=0", "replicas"),
-        ("speaker.tolerationSeconds=soon", "tolerationSeconds"),
+        ("speaker.tolerations=soon", "tolerations"),
         ("speaker.replicas=2", "replicas"),
         ("speakers.log=debug", "speakers"),
     ] {
@@ -55,19 +55,12 @@ fn everything_is_where_it_is_installed() -> Result<()> {
 }
 
 #[test]
-fn the_speaker_leaves_a_lost_node_when_it_is_told_to() -> Result<()> {
-    let seconds = |settings: &[&str]| -> Result<Vec<String>> {
-        let lines = lines(settings)?.into_iter();
-        Ok(lines.filter(|line| line.starts_with("tolerationSeconds")).collect())
-    };
-    // Of the two taints that a node gets which is not ready or cannot be reached.
-    assert_eq!(seconds(&[])?, vec!["tolerationSeconds: 30"; 2]);
-    assert_eq!(seconds(&["speaker.tolerationSeconds=0"])?, vec!["tolerationSeconds: 0"; 2]);
-    assert!(seconds(&["speaker.tolerationSeconds=null"])?.is_empty());
-    let lines = lines(&["speaker.tolerationSeconds=null", "speaker.tolerations=null"])?;
-    for taint in ["not-ready", "unreachable"] {
-        assert!(lines.contains(&format!("- key: node.kubernetes.io/{taint}")), "{lines:#?}");
-    }
+fn there_is_a_speaker_on_every_node_but_for_those_that_are_left_out() -> Result<()> {
+    assert!(lines(&[])?.contains(&"kind: DaemonSet".to_owned()));
+    let limited = lines(&["speaker.nodeSelector.role=edge"])?;
+    assert!(limited.contains(&"role: edge".to_owned()), "{limited:#?}");
+    let untolerant = lines(&["speaker.tolerations=null"])?;
+    assert!(!untolerant.contains(&"tolerations:".to_owned()), "{untolerant:#?}");
     Ok(())
 }
 

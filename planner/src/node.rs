@@ -106,6 +106,15 @@ pub enum VipState {
     Conflict(MacAddr),
     /// On the host, and announced on these interfaces (none for a loopback VIP).
     Serving(Vec<String>),
+    /// Another member of the group has it, and this node would take it over.
+    Standby {
+        /// The name of that member.
+        owner: String,
+        /// Whether it says that it announces it.
+        announced: bool,
+    },
+    /// No member of the group has it yet; the text says what is waited for.
+    Waiting(String),
     /// Could not be put on the host or announced; the text says what to check.
     Failed(String),
 }

@@ -60,6 +60,8 @@ pub struct Planner {
     /// Addresses of other hosts of the cluster, which are never given out.
     reserved: BTreeSet<IpAddr>,
     release: bool,
+    /// Whether the claims are another's, and are only followed.
+    follows: bool,
     classless: Classless,
     environment: Environment,
 
@@ -236,6 +238,14 @@ impl Planner {
         }
     }
 
+    /// Says whether the claims are somebody else's to give: addresses that are in none of them wait.
+    pub fn set_follows(&mut self, follows: bool) {
+        if follows != self.follows {
+            self.follows = follows;
+            self.allocation.touch();
+        }
+    }
+
     /// Remembers that an address was probed and found free, so that it may be published; says
     /// whether that is new. From then on it is not changed any more.
     pub fn publish(&mut self, address: IpAddr) -> bool {
@@ -390,7 +400,12 @@ impl Planner {
             // The claims that end are gone already; those of a Gateway that is refused for now
             // are not among the wants, and stay.
             let wants = wants(admission, services, &self.classless, &claims);
-            allocation::allocate(pools, wants, &claims, &self.foreign, &node, false)
+            let allocation =
+                allocation::allocate(pools, wants, &claims, &self.foreign, &node, false);
+            match self.follows {
+                true => allocation::confine(allocation, &self.claims),
+                false => allocation,
+            }
         });
         self.claims.clone_from(&self.allocation.value().claims);
         if changed {

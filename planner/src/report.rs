@@ -95,8 +95,14 @@ impl NodeReport {
         Self { vips, listeners, contested, sources, truncated: status.truncated }
     }
 
-    /// The status of a Speaker that says the same. `members` and `errors` are taken as they are.
-    pub fn to_speaker(&self, members: Vec<String>, errors: Vec<String>) -> SpeakerStatus {
+    /// The status of a Speaker that says the same. What it says of the group and of errors is taken
+    /// as it is.
+    pub fn to_speaker(
+        &self,
+        group_address: Option<String>,
+        members: Vec<String>,
+        errors: Vec<String>,
+    ) -> SpeakerStatus {
         let plan = self.sources.iter().map(|(object, source)| PlannedObject {
             object: object.clone(),
             generation: source.generation,
@@ -122,12 +128,14 @@ impl NodeReport {
                 message,
             })
         });
-        let is_served = |state: &&VipState| matches!(state, VipState::Serving(_));
-        let serving = self.vips.values().filter(is_served).count();
+        let count = |what: fn(&VipState) -> bool| self.vips.values().filter(|s| what(s)).count();
+        let serving = count(|state| matches!(state, VipState::Serving(_)));
+        let standby = count(|state| matches!(state, VipState::Standby { .. }));
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         SpeakerStatus {
             serving: number(serving),
-            not_serving: number(self.vips.len() - serving),
+            standby: number(standby),
+            not_serving: number(self.vips.len() - serving - standby),
             vips: self
                 .vips
                 .iter()
@@ -135,6 +143,7 @@ impl NodeReport {
                 .collect(),
             plan: plan.collect(),
             failed_listeners: failed.collect(),
+            group_address,
             members,
             errors,
             truncated: self.truncated,
@@ -146,6 +155,7 @@ impl NodeReport {
             address,
             state: SpeakerVipState::Probing,
             interfaces: Vec::new(),
+            owner: None,
             conflict_mac: self.contested.get(&address).map(ToString::to_string),
             message: None,
         };
@@ -158,6 +168,14 @@ impl NodeReport {
             VipState::Serving(links) => {
                 vip.state = SpeakerVipState::Serving;
                 vip.interfaces.clone_from(links);
+            }
+            VipState::Standby { owner, .. } => {
+                vip.state = SpeakerVipState::Standby;
+                vip.owner = Some(owner.clone());
+            }
+            VipState::Waiting(why) => {
+                vip.state = SpeakerVipState::Waiting;
+                vip.message = Some(why.clone());
             }
             VipState::Failed(why) => {
                 vip.state = SpeakerVipState::Failed;
@@ -186,6 +204,12 @@ fn state_of(vip: &SpeakerVip) -> VipState {
             Some(mac) => VipState::Conflict(mac),
             None => VipState::Failed("another host has the address".to_owned()),
         },
+        // Whether the owner announces it, that one's own Speaker says.
+        SpeakerVipState::Standby => {
+            let owner = vip.owner.clone().unwrap_or_default();
+            VipState::Standby { owner, announced: false }
+        }
+        SpeakerVipState::Waiting => VipState::Waiting(vip.message.clone().unwrap_or_default()),
         SpeakerVipState::Failed => VipState::Failed(vip.message.clone().unwrap_or_default()),
     }
 }

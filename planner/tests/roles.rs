@@ -183,7 +183,7 @@ fn what_a_speaker_serves_is_what_the_controller_calls_programmed() {
 
     let report = NodeReport { sources: served.sources.clone(), ..support::all_well(&served) };
     let programmed = |controller: &mut Planner, report: &NodeReport| {
-        let status = report.to_speaker(vec!["n1".to_owned()], Vec::new());
+        let status = report.to_speaker(None, vec!["n1".to_owned()], Vec::new());
         let plan = controller.run().plan;
         let read = NodeReport::from_speaker(&status, &plan);
         controller.set_reports([("n1".to_owned(), read)].into());

@@ -48,8 +48,11 @@ fn plan(certificates: Vec<Arc<Certificate>>) -> Arc<Plan> {
 
 #[tokio::test]
 async fn a_listener_waits_for_its_certificate_and_its_address_does_not() {
-    let config =
-        Config { proxy: proxy::Config::default(), announce_every: Duration::from_secs(30) };
+    let config = Config {
+        proxy: proxy::Config::default(),
+        announce_every: Duration::from_secs(30),
+        grouped: false,
+    };
     let speaker = Speaker::start(config).await.unwrap();
     let mut reports = speaker.reports();
     for (certificates, state) in [

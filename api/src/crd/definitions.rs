@@ -200,6 +200,12 @@ fn speaker() -> Definition {
                 "VIPs that are on the node and announced.",
             ),
             Column::new(
+                "Standby",
+                "integer",
+                ".status.standby",
+                "VIPs that another speaker serves, and this one would take over.",
+            ),
+            Column::new(
                 "Not Serving",
                 "integer",
                 ".status.notServing",

@@ -27,7 +27,11 @@ pub struct SpeakerStatus {
     #[serde(default)]
     #[schemars(range(max = i32::MAX))]
     pub serving: u32,
-    /// How many VIPs of the plan are not: `vips` says why.
+    /// How many VIPs another member of the group serves, and this node would take over.
+    #[serde(default)]
+    #[schemars(range(max = i32::MAX))]
+    pub standby: u32,
+    /// How many VIPs of the plan are neither: `vips` says why.
     #[serde(default)]
     #[schemars(range(max = i32::MAX))]
     pub not_serving: u32,
@@ -44,6 +48,10 @@ pub struct SpeakerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub failed_listeners: Vec<FailedListener>,
+    /// Where the other speakers of the group reach this one: IP address and UDP port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 60))]
+    pub group_address: Option<String>,
     /// Names of the speakers that this one sees, itself included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
@@ -71,10 +79,14 @@ pub struct SpeakerVip {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub interfaces: Vec<String>,
+    /// Standby: the speaker that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub owner: Option<String>,
     /// Conflict, or serving and defended: the MAC of the other host that claims it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_mac: Option<String>,
-    /// Failed: why, and what to check.
+    /// Failed or waiting: why, and what to check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -88,6 +100,10 @@ pub enum SpeakerVipState {
     Conflict,
     /// On the host and announced.
     Serving,
+    /// Another speaker has it, and this node would take it over.
+    Standby,
+    /// No speaker has it yet.
+    Waiting,
     /// Could not be put on the host or announced.
     Failed,
 }

@@ -33,10 +33,15 @@ pub(super) fn nobody_has(client: &Node, vip: IpAddr) -> Result<()> {
 
 /// Connects and reads the line that the server says first.
 pub(super) fn greeting(client: &Node, to: SocketAddr) -> Result<String> {
+    greeting_within(client, to, PATIENCE)
+}
+
+/// The same, by somebody of less patience.
+pub(super) fn greeting_within(client: &Node, to: SocketAddr, within: Duration) -> Result<String> {
     let stream = client
-        .enter(|| TcpStream::connect_timeout(&to, PATIENCE))
+        .enter(|| TcpStream::connect_timeout(&to, within))
         .with_context(|| format!("no connection to {to}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(within * 5))?;
     let mut line = String::new();
     BufReader::new(stream)
         .read_line(&mut line)

@@ -6,10 +6,13 @@
 //!   servers ─┘                            servers has every endpoint of the example
 //! ```
 //!
+//! After them, three nodes share one example's VIPs, and the one that has a VIP is killed.
+//!
 //! What is printed was observed from the client: its kernel's answer to "who has the VIP", and
 //! the greeting of the server that a connection to the VIP reached.
 
 mod client;
+mod failover;
 mod servers;
 
 use std::fs;
@@ -44,10 +47,14 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
             failed.push(name_of(example));
         }
     }
-    if !failed.is_empty() {
-        bail!("{} of {} examples failed: {}", failed.len(), examples.len(), failed.join(", "));
+    if let Err(error) = failover::show(&examples[0]) {
+        println!("  ✗ {error:#}");
+        failed.push("fail-over".to_owned());
     }
-    println!("\n{} of {} examples work.", examples.len(), examples.len());
+    if !failed.is_empty() {
+        bail!("{} of {} examples failed: {}", failed.len(), examples.len() + 1, failed.join(", "));
+    }
+    println!("\n{} of {} examples work, and fail-over.", examples.len(), examples.len());
     Ok(ExitCode::SUCCESS)
 }
 

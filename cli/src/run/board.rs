@@ -89,6 +89,11 @@ pub(crate) fn describe(state: Option<&VipState>) -> String {
         VipState::Conflict(mac) => format!("in use by {mac}"),
         VipState::Serving(links) if links.is_empty() => "served on loopback".to_owned(),
         VipState::Serving(links) => format!("announced on {}", links.join(", ")),
+        VipState::Standby { owner, announced: true } => format!("announced by {owner}"),
+        VipState::Standby { owner, announced: false } => {
+            format!("about to be announced by {owner}")
+        }
+        VipState::Waiting(why) => format!("waiting: {why}"),
         VipState::Failed(why) => format!("not served: {why}"),
     }
 }
@@ -109,7 +114,10 @@ impl Situation {
         VipStatus {
             address,
             state: describe(state),
-            healthy: matches!(state, Some(VipState::Serving(_))),
+            healthy: matches!(
+                state,
+                Some(VipState::Serving(_) | VipState::Standby { announced: true, .. })
+            ),
             gateway: claim.map(users).unwrap_or_default(),
             pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
             listeners: listeners.iter().map(|l| self.listener(l, counters)).collect(),

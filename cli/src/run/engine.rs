@@ -8,13 +8,15 @@ use tokio::time::sleep;
 use vipgate_api::ObjectRef;
 use vipgate_api::manifest::Update;
 use vipgate_controller::foreign::Findings;
-use vipgate_planner::{Claims, Link, Node, NodeReport, Planner, Statuses, VipState};
+use vipgate_planner::{Link, Node, NodeReport, Planner, Statuses, VipState};
+use vipgate_speaker::group::{Group, Standing};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Shown, Situation};
+use super::group::{Clerk, Lead};
 use super::journal::Journal;
 use super::source::Source;
-use super::state::StateFile;
+use super::state::{State, StateFile};
 use crate::status::report::Problem;
 
 /// How long after a failure the claims are saved again.
@@ -26,32 +28,51 @@ pub(super) struct Engine {
     planner: Planner,
     node: Node,
     findings: Findings,
-    state: StateFile,
-    /// Why the claims could not be written the last time.
-    unsaved: Option<(Claims, String)>,
+    file: StateFile,
+    /// What the file has.
+    saved: State,
+    /// Why it could not be written the last time.
+    unsaved: Option<String>,
+    group: Option<Membership>,
     speaker: Arc<Speaker>,
     journal: Journal,
     board: Arc<Board>,
 }
 
+/// The group, where there is one.
+struct Membership {
+    group: Arc<Group>,
+    standings: watch::Receiver<Arc<Standing>>,
+    clerk: Clerk,
+}
+
 impl Engine {
     pub(super) fn new(
         source: Source,
-        state: StateFile,
-        claims: Claims,
+        (file, saved): (StateFile, State),
         node: Node,
+        group: Option<Arc<Group>>,
         speaker: Arc<Speaker>,
         board: Arc<Board>,
     ) -> Self {
         let mut planner = Planner::new();
-        planner.set_claims(claims);
+        planner.set_claims(saved.claims.clone());
+        // Until it is clear who gives out addresses.
+        planner.set_follows(group.is_some());
+        let group = group.map(|group| Membership {
+            standings: group.standings(),
+            group,
+            clerk: Clerk::default(),
+        });
         Self {
             source,
             planner,
             node,
             findings: Findings::default(),
-            state,
+            file,
+            saved,
             unsaved: None,
+            group,
             speaker,
             journal: Journal::default(),
             board,
@@ -80,6 +101,7 @@ impl Engine {
                     let report = reports.borrow_and_update().clone();
                     self.learn(report);
                 }
+                () = regrouped(&mut self.group) => {}
                 () = until(self.findings.due()) => self.forget(),
                 () = sleep(SAVE_AGAIN), if self.unsaved.is_some() => {}
             }
@@ -108,7 +130,7 @@ impl Engine {
     fn learn(&mut self, report: NodeReport) {
         self.findings.learn(&report, Instant::now());
         for (address, state) in &report.vips {
-            if matches!(state, VipState::Serving(_)) {
+            if matches!(state, VipState::Serving(_) | VipState::Standby { announced: true, .. }) {
                 self.planner.publish(*address);
             }
         }
@@ -121,10 +143,25 @@ impl Engine {
         self.planner.set_foreign(self.findings.addresses());
     }
 
+    /// Takes in who of the group gives out addresses, and which.
+    fn follow_group(&mut self) {
+        let Some(Membership { group, standings, clerk }) = &mut self.group else { return };
+        let standing = Arc::clone(&standings.borrow_and_update());
+        let lead = clerk.look(group.address(), &standing, self.planner.claims());
+        self.planner.set_follows(!matches!(lead, Lead::Here(_)));
+        if let Lead::Here(Some(claims)) | Lead::There(claims) = lead {
+            self.planner.set_claims(claims);
+        }
+    }
+
     /// Plans, and hands out what follows. Claims are safe before the plan that uses them goes out.
     fn settle(&mut self) {
+        self.follow_group();
         let outcome = self.planner.run();
-        self.save(outcome.claims);
+        self.save();
+        if let Some(Membership { group, clerk, .. }) = &self.group {
+            group.notes(|notes| clerk.say(self.planner.claims(), notes));
+        }
         self.speaker.apply(Arc::clone(&outcome.plan));
         let report = self.speaker.reports().borrow().clone();
         let situation = Situation {
@@ -140,18 +177,27 @@ impl Engine {
         self.board.show(situation);
     }
 
-    /// Saves new claims, or those that could not be saved before.
-    fn save(&mut self, new: Option<Claims>) {
-        let (unsaved, said) = self.unsaved.take().unzip();
-        let Some(claims) = new.or(unsaved) else { return };
-        match self.state.save(&claims).map_err(|error| error.to_string()) {
-            Ok(()) if said.is_some() => tracing::info!("claims could be saved again"),
-            Ok(()) => {}
+    /// Saves what is new, or could not be saved before.
+    fn save(&mut self) {
+        let holds = self.group.as_ref().map(|group| group.standings.borrow().holds.clone());
+        let state =
+            State { claims: self.planner.claims().clone(), holds: holds.unwrap_or_default() };
+        if state == self.saved {
+            return;
+        }
+        let said = self.unsaved.take();
+        match self.file.save(&state).map_err(|error| error.to_string()) {
+            Ok(()) => {
+                if said.is_some() {
+                    tracing::info!("claims could be saved again");
+                }
+                self.saved = state;
+            }
             Err(error) => {
                 if said.as_ref() != Some(&error) {
                     tracing::error!(error, "claims could not be saved");
                 }
-                self.unsaved = Some((claims, error));
+                self.unsaved = Some(error);
             }
         }
     }
@@ -167,7 +213,7 @@ impl Engine {
 
     /// What is wrong: what may be lost, broken manifests, then what cannot be served.
     fn problems(&self, statuses: &Statuses) -> Vec<Problem> {
-        let unsaved = self.unsaved.iter().map(|(_, message)| Problem::plain(message));
+        let unsaved = self.unsaved.iter().map(|message| Problem::plain(message));
         let manifests = self.source.problems().iter().filter(|problem| problem.is_error());
         let planned = statuses.problems.iter().map(|problem| Problem {
             place: self.source.place(&problem.object),
@@ -182,6 +228,17 @@ impl Engine {
         let manifests = self.source.problems().iter().filter(|problem| !problem.is_error());
         let planned = statuses.notes.iter().map(|note| Problem::plain(note));
         manifests.map(Problem::of_manifest).chain(planned).collect()
+    }
+}
+
+/// Waits until the group says something new; for ever without one.
+async fn regrouped(group: &mut Option<Membership>) {
+    let changed = match group {
+        Some(Membership { standings, .. }) => standings.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
     }
 }
 

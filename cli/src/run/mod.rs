@@ -10,10 +10,11 @@
 pub(crate) mod admin;
 pub(crate) mod board;
 mod engine;
+pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod paths;
 pub(crate) mod source;
-mod state;
+pub(crate) mod state;
 mod watch;
 
 use std::process::ExitCode;
@@ -61,18 +62,19 @@ pub(crate) fn control_threads() -> Result<tokio::runtime::Runtime> {
 async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let source = Source::open(&args.directory)?;
-    let (state, claims) = StateFile::open(&paths::state_file(args.state.as_deref()))?;
-    let mut config =
-        Config { proxy: proxy::Config::default(), announce_every: args.announce_interval };
+    let state = StateFile::open(&paths::state_file(args.state.as_deref()))?;
+    let name = args.node.clone().unwrap_or_else(host_name);
+    let group = group::join(&args.group, &name, &state.1.holds)?;
+    let mut config = Config {
+        proxy: proxy::Config::default(),
+        announce_every: args.announce_interval,
+        grouped: group.is_some(),
+    };
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;
     }
     let speaker = Arc::new(Speaker::start(config).await?);
-    let node = Node {
-        name: args.node.clone().unwrap_or_else(host_name),
-        labels: args.labels.iter().cloned().collect(),
-        links: Vec::new(),
-    };
+    let node = Node { name, labels: args.labels.iter().cloned().collect(), links: Vec::new() };
     let board = Arc::new(Board::new(node.name.clone(), Arc::clone(&speaker)));
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
     let admin = paths::admin_socket(args.admin.socket.as_deref());
@@ -81,7 +83,12 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
         admin = %admin.display(), "vipgate {} serves", env!("CARGO_PKG_VERSION"));
 
     let reporter = Arc::clone(&board);
-    let mut engine = Engine::new(source, state, claims, node, Arc::clone(&speaker), board);
+    if let Some(group) = &group {
+        speaker.join(Arc::clone(group));
+        tracing::info!(group = args.group.group_name, address = %group.address(),
+            "one of a group of hosts");
+    }
+    let mut engine = Engine::new(source, state, node, group, Arc::clone(&speaker), board);
     engine.begin();
     socket.serve(reporter, &tracker, stopped.clone());
     tokio::select! {

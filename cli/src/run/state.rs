@@ -1,10 +1,13 @@
-//! The state file: the claims, so that a restart gives every Gateway the address it had.
+//! The state file: the claims, so that a restart gives every Gateway the address it had, and what
+//! this host held in its group, so that a quick restart moves nothing.
 //!
 //! Written as a whole beside the old one and renamed over it; the generation before is kept as
 //! `<file>.previous` and read when the newest cannot be.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +40,19 @@ pub(crate) struct StateFile {
 struct Document<T> {
     version: u32,
     claims: T,
+    /// VIPs that this host held in its group, with their epochs.
+    #[serde(default)]
+    holds: Holds,
+}
+
+/// What a host held in its group, with the epochs of the holds.
+pub(crate) type Holds = BTreeMap<IpAddr, u64>;
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) claims: Claims,
+    pub(crate) holds: Holds,
 }
 
 const VERSION: u32 = 2;
@@ -44,23 +60,24 @@ const VERSION: u32 = 2;
 impl StateFile {
     /// Locks the file (through `<file>.lock`) and reads the claims. Generations that cannot be read
     /// are named and skipped: with none left, allocation starts from nothing.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Claims), StateError> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, State), StateError> {
         let directory = |error| StateError::Directory { path: path.to_owned(), error };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(directory)?;
         }
         let lock = File::create(beside(path, "lock")).map_err(directory)?;
         lock.try_lock().map_err(|_| StateError::InUse { path: path.to_owned() })?;
-        let claims = [path.to_owned(), beside(path, "previous")]
+        let state = [path.to_owned(), beside(path, "previous")]
             .iter()
             .find_map(|generation| read(generation))
             .unwrap_or_default();
-        Ok((Self { path: path.to_owned(), _lock: lock }, claims))
+        Ok((Self { path: path.to_owned(), _lock: lock }, state))
     }
 
     /// Replaces the file.
-    pub(crate) fn save(&self, claims: &Claims) -> Result<(), StateError> {
-        let document = Document { version: VERSION, claims: claims.clone() };
+    pub(crate) fn save(&self, state: &State) -> Result<(), StateError> {
+        let State { claims, holds } = state.clone();
+        let document = Document { version: VERSION, claims, holds };
         let mut text = serde_json::to_vec_pretty(&document).expect("claims are plain data");
         text.push(b'\n');
         self.replace(&text).map_err(|error| StateError::Write { path: self.path.clone(), error })
@@ -86,7 +103,7 @@ fn beside(path: &Path, extension: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn read(path: &Path) -> Option<Claims> {
+fn read(path: &Path) -> Option<State> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -96,16 +113,18 @@ fn read(path: &Path) -> Option<Claims> {
         }
     };
     let document = serde_json::from_slice::<Document<Value>>(&text);
-    let claims = document.and_then(|Document { version, claims }| match version {
-        VERSION => serde_json::from_value(claims).map(Some),
-        1 => serde_json::from_value(of_version_1(claims)).map(Some),
+    let state = document.and_then(|Document { version, claims, holds }| match version {
+        VERSION => serde_json::from_value(claims).map(|claims| Some(State { claims, holds })),
+        1 => {
+            serde_json::from_value(of_version_1(claims)).map(|claims| Some(State { claims, holds }))
+        }
         _ => {
             tracing::warn!(file = %path.display(), version,
                 "state file was written by another version of vipgate; not used");
             Ok(None)
         }
     });
-    claims.unwrap_or_else(|error| {
+    state.unwrap_or_else(|error| {
         tracing::warn!(file = %path.display(), %error, "state file is damaged; not used");
         None
     })

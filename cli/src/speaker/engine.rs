@@ -10,11 +10,13 @@ use tokio::time::{Instant, sleep_until};
 use vipgate_api::vipgate::{SpeakerStatus, VirtualIp, virtual_ip_name};
 use vipgate_api::{Kind, Object, ObjectRef};
 use vipgate_controller::claims::Vips;
+use vipgate_controller::group_key;
 use vipgate_controller::watch::Event;
 use vipgate_planner::{Link, Node, NodeReport, Outcome, Planner, Role};
 use vipgate_speaker::node::Speaker;
 
 use super::copies::Copies;
+use super::members::Members;
 use super::object::Found;
 use super::troubles::{Subject, Troubles};
 use crate::run::board::{Board, Situation};
@@ -35,6 +37,7 @@ pub(super) struct Engine {
     known: Knowledge,
     troubles: Troubles,
     speaker: Arc<Speaker>,
+    members: Members,
     /// What the last plan was made of, once there was one.
     outcome: Option<Outcome>,
     statuses: watch::Sender<Option<SpeakerStatus>>,
@@ -73,7 +76,12 @@ impl Knowledge {
 }
 
 impl Engine {
-    pub(super) fn new(node: &str, speaker: Arc<Speaker>, board: Arc<Board>) -> Self {
+    pub(super) fn new(
+        node: &str,
+        speaker: Arc<Speaker>,
+        members: Members,
+        board: Arc<Board>,
+    ) -> Self {
         let node = Node { name: node.to_owned(), ..Node::default() };
         Self {
             planner: Planner::in_role(Role::Speaker),
@@ -83,6 +91,7 @@ impl Engine {
             known: Knowledge::default(),
             troubles: Troubles::default(),
             speaker,
+            members,
             outcome: None,
             statuses: watch::Sender::new(None),
             found: watch::Sender::default(),
@@ -121,8 +130,12 @@ impl Engine {
                 }
                 Ok(()) = links.changed() => self.follow_links(&mut links),
                 Ok(()) = reports.changed() => {}
+                () = self.members.changed() => {}
                 Ok(()) = rivals.changed() => self.note_rival(rivals.borrow_and_update().as_deref()),
                 () = until(self.known.until), if self.outcome.is_none() => {}
+            }
+            if let Some(joined) = self.members.join() {
+                self.troubles.note(Subject::Key, joined.err());
             }
             let report = reports.borrow_and_update().clone();
             self.settle(report);
@@ -161,9 +174,15 @@ impl Engine {
                         self.troubles.note(Subject::Node, None);
                     }
                     Object::Speaker(speaker) => {
-                        self.found.send_replace(Found::of(&speaker));
+                        match speaker.metadata.name.as_ref() == Some(&self.node.name) {
+                            true => drop(self.found.send_replace(Found::of(&speaker))),
+                            false => self.members.met(&speaker),
+                        }
                     }
                     Object::Secret(secret) => {
+                        if let Some(keys) = self.members.learn(&secret) {
+                            self.troubles.note(Subject::Key, keys.err());
+                        }
                         let (gone, original) = self.copies.apply(&secret);
                         if let Some(gone) = gone {
                             self.planner.delete(&gone);
@@ -183,6 +202,14 @@ impl Engine {
                 self.known.complete(kind, Instant::now());
                 if kind == Kind::Node {
                     self.look_for_node();
+                }
+                if kind == Kind::Secret && !self.members.has_key() {
+                    let why = format!(
+                        "there is no Secret {} yet, by which speakers know each other: a controller \
+                         makes it, does one run?",
+                        group_key::NAME
+                    );
+                    self.troubles.note(Subject::Key, Some(why));
                 }
             }
             Event::Trouble(kind, why) => {
@@ -232,7 +259,10 @@ impl Engine {
                     self.planner.delete(&original);
                 }
             }
-            Kind::Speaker => drop(self.found.send_replace(Found::default())),
+            Kind::Speaker if object.key.name == self.node.name => {
+                self.found.send_replace(Found::default());
+            }
+            Kind::Speaker => self.members.gone(&object.key.name),
             // Its labels count until there is one again: it may be registered anew.
             Kind::Node => self.look_for_node(),
             _ => drop(self.planner.delete(&object)),
@@ -259,6 +289,7 @@ impl Engine {
             self.speaker.apply(Arc::clone(&outcome.plan));
             self.outcome = Some(outcome);
         }
+        self.members.save();
         self.tell(&report);
         let (plan, statuses) = match &self.outcome {
             Some(outcome) => (Arc::clone(&outcome.plan), Arc::clone(&outcome.statuses)),
@@ -289,7 +320,9 @@ impl Engine {
         if self.statuses.borrow().is_none() && report.sources != outcome.plan.sources {
             return;
         }
-        let status = report.to_speaker(vec![self.node.name.clone()], self.troubles.errors());
+        let address = self.members.address().to_string();
+        let names = self.members.names();
+        let status = report.to_speaker(Some(address), names, self.troubles.errors());
         self.statuses.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&status);
             if changed {

@@ -11,6 +11,7 @@
 
 mod copies;
 mod engine;
+mod members;
 mod object;
 mod troubles;
 
@@ -30,9 +31,11 @@ use crate::args::SpeakerArgs;
 use crate::logging;
 use crate::run::admin::AdminSocket;
 use crate::run::board::Board;
+use crate::run::state::StateFile;
 use crate::run::{control_threads, host_name, instance_name, paths};
 use crate::signals::{INTERRUPTED, Signals};
 use engine::Engine;
+use members::Members;
 use object::SpeakerObject;
 
 /// What a node's plan is made from.
@@ -54,7 +57,7 @@ const KINDS: [Kind; 18] = [
     Kind::Backend,
     Kind::VirtualIp,
     Kind::Node,
-    // Its own, to see that it stays as it is.
+    // Its own, to see that it stays as it is; the others, to find the group.
     Kind::Speaker,
 ];
 
@@ -73,8 +76,12 @@ pub(crate) fn run(args: &SpeakerArgs) -> Result<ExitCode> {
 async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let client = cluster::connect(args.cluster.kubeconfig.as_deref()).await?;
-    let mut config =
-        Config { proxy: proxy::Config::default(), announce_every: args.announce_interval };
+    let state = StateFile::open(&args.state)?;
+    let mut config = Config {
+        proxy: proxy::Config::default(),
+        announce_every: args.announce_interval,
+        grouped: true,
+    };
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;
     }
@@ -95,7 +102,8 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let object = SpeakerObject::new(client, &args.node, instance_name(&host_name()));
     let writer = object.clone();
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
-    let engine = Engine::new(&args.node, Arc::clone(&speaker), Arc::clone(&board));
+    let members = Members::new(&args.node, args.group_address, Arc::clone(&speaker), state);
+    let engine = Engine::new(&args.node, Arc::clone(&speaker), members, Arc::clone(&board));
     let (statuses, found) = (engine.statuses(), engine.found());
     let (rival, rivals) = tokio::sync::watch::channel(None);
     if let Some(socket) = socket {

@@ -276,6 +276,7 @@ mod tests {
             address: std::net::Ipv4Addr::from(n).into(),
             state: SpeakerVipState::Failed,
             interfaces: Vec::new(),
+            owner: None,
             conflict_mac: None,
             message: Some("m".repeat(1000)),
         };

@@ -27,6 +27,8 @@ pub(super) enum Subject {
     Node,
     /// Another process has our name.
     Rival,
+    /// The key of the group.
+    Key,
     /// A kind may not be read.
     Kind(Kind),
     /// An object makes no sense.

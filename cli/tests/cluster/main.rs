@@ -12,6 +12,7 @@ mod contests;
 mod controllers;
 mod crds;
 mod gateways;
+mod group;
 mod interrupted;
 mod kube_proxy;
 mod names;

@@ -81,6 +81,8 @@ impl Site {
     /// The chart, as `helm install` and `helm upgrade` do it; see [`Chart`].
     pub(crate) fn install_chart(&self) {
         let chart = self.cluster.install_chart(NAMESPACE, &[]).expect("the chart is accepted");
+        // As a controller would; many tests have none.
+        let _ = self.cluster.apply(GROUP_KEY);
         // After an upgrade accounts and workloads are the same.
         self.chart.get_or_init(|| chart);
     }
@@ -97,23 +99,32 @@ impl Site {
 
     /// A controller as a chart with other settings runs it.
     pub(crate) fn controller_of(&self, chart: &Chart, name: &str) -> Process {
-        let program = chart.program("vipgate-controller", VIPGATE, name, "ctl").unwrap();
+        let node = ("ctl", "10.77.0.3".parse().unwrap());
+        let program = chart.program("vipgate-controller", VIPGATE, name, node).unwrap();
         self.controllers.spawn(program.env("VIPGATE_LOG", "info,kube=warn")).unwrap()
     }
 
     /// The speaker of the node `worker`, as the chart runs it.
     pub(crate) fn speaker(&self) -> Process {
-        let program =
-            self.chart().program("vipgate-speaker", VIPGATE, "speaker", "worker").unwrap();
+        self.speaker_on(&self.worker, "worker", "10.77.0.2")
+    }
+
+    /// The speaker of another node, which has this address.
+    pub(crate) fn speaker_on(&self, machine: &Node, node: &str, address: &str) -> Process {
+        let at = (node, address.parse().unwrap());
+        let pod = format!("speaker-{node}");
+        let program = self.chart().program("vipgate-speaker", VIPGATE, &pod, at).unwrap();
         let program = program
-            .args(["--drain-timeout", "1", "--admin"])
-            .arg(self.admin())
+            .args(["--drain-timeout", "1", "--state"])
+            .arg(self.cluster.directory().join(format!("{pod}.json")))
+            .arg("--admin")
+            .arg(self.cluster.directory().join(format!("{pod}.sock")))
             .env("VIPGATE_LOG", "info,kube=warn");
-        self.worker.spawn(program).unwrap()
+        machine.spawn(program).unwrap()
     }
 
     fn admin(&self) -> std::path::PathBuf {
-        self.cluster.directory().join("speaker.sock")
+        self.cluster.directory().join("speaker-worker.sock")
     }
 
     /// What `vipgate status` says of the speaker of `worker`.
@@ -189,10 +200,22 @@ impl Site {
 
     /// The line that the server behind an address says first.
     pub(crate) fn greeting(&self, to: &str) -> std::io::Result<String> {
-        let mut line = String::new();
-        BufReader::new(self.connect(to)?).read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
+        greeting_of(self.connect(to)?)
     }
+
+    /// The same, from one who does not wait for long.
+    pub(crate) fn greeting_within(&self, to: &str, within: Duration) -> std::io::Result<String> {
+        let to: SocketAddr = to.parse().expect("an address and a port");
+        let stream = self.client.enter(|| TcpStream::connect_timeout(&to, within))?;
+        stream.set_read_timeout(Some(within * 5))?;
+        greeting_of(stream)
+    }
+}
+
+fn greeting_of(stream: TcpStream) -> std::io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
 }
 
 /// `True/Programmed` of a condition.
@@ -201,6 +224,10 @@ pub(crate) fn said(conditions: &Value, kind: &str) -> Option<String> {
     let text = |field: &str| found[field].as_str().unwrap_or("?").to_owned();
     Some(format!("{}/{}", text("status"), text("reason")))
 }
+
+const GROUP_KEY: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: vipgate-group, \
+    namespace: vipgate-system}\ntype: vipgate.dev/group-key\n\
+    stringData: {keys: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}\n";
 
 pub(crate) const CLASS: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\n\
     metadata: {name: vipgate}\nspec: {controllerName: vipgate.dev/gateway-controller}\n";

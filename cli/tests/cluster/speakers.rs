@@ -225,8 +225,11 @@ fn two_processes_of_one_node_name_each_other_and_do_not_fight() {
     let first = site.speaker();
     shows(&site, &json!([]));
     let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
-        .args(["speaker", "--node", "worker", "--drain-timeout", "1", "--admin"])
+        .args(["speaker", "--node", "worker", "--group-address", "10.77.0.4"])
+        .args(["--drain-timeout", "1", "--admin"])
         .arg(site.cluster.directory().join("second.sock"))
+        .arg("--state")
+        .arg(site.cluster.directory().join("second.json"))
         .arg("--kubeconfig")
         .arg(site.cluster.kubeconfig())
         .env("VIPGATE_LOG", "info,kube=warn");
@@ -313,8 +316,11 @@ fn a_token_that_is_replaced_in_its_file_is_used() {
     with_file["users"][0]["user"] = json!({ "tokenFile": file });
     fs::write(&kubeconfig, with_file.to_string()).unwrap();
     let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
-        .args(["speaker", "--node", "worker", "--drain-timeout", "1", "--admin"])
+        .args(["speaker", "--node", "worker", "--group-address", "10.77.0.2"])
+        .args(["--drain-timeout", "1", "--admin"])
         .arg(site.cluster.directory().join("speaker.sock"))
+        .arg("--state")
+        .arg(site.cluster.directory().join("speaker.json"))
         .arg("--kubeconfig")
         .arg(&kubeconfig)
         .env("VIPGATE_LOG", "info,kube=warn");

@@ -58,12 +58,15 @@ fn site() -> Result<Site> {
     cluster.apply(POOLS)?;
     let node = cluster.add_worker(&worker, "worker", "10.77.0.2".parse()?)?;
     let pods = cluster.play_pods(&[node], Images::of_conformance()?)?;
-    let program =
-        |deployment: &str, node: &str| chart.program(deployment, VIPGATE, deployment, node);
+    let program = |workload: &str, node: &str, address: &str| -> Result<Program> {
+        chart.program(workload, VIPGATE, workload, (node, address.parse()?))
+    };
     let admin = cluster.directory().join("speaker.sock");
-    let speaker = program("vipgate-speaker", "worker")?;
+    let speaker = program("vipgate-speaker", "worker", "10.77.0.2")?;
     let speaker = speaker.args(["--drain-timeout", "1", "--admin"]).arg(admin);
-    let vipgate = [client.spawn(program("vipgate-controller", "client")?)?, worker.spawn(speaker)?];
+    let speaker = speaker.arg("--state").arg(cluster.directory().join("speaker.json"));
+    let controller = program("vipgate-controller", "client", "10.77.0.3")?;
+    let vipgate = [client.spawn(controller)?, worker.spawn(speaker)?];
     // The suite takes the features from there, once.
     vipgate_lab::eventually(Duration::from_secs(20), || {
         let class = cluster.get(["gatewayclass", "vipgate"])?;

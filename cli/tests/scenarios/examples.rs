@@ -54,7 +54,7 @@ fn two_mysql_reaches_two_mariadb_servers() {
 #[test]
 fn the_demo_shows_every_example() {
     let output = demo(Program::new(VIPGATE));
-    assert!(output.contains("6 of 6 examples work."), "{output}");
+    assert!(output.contains("6 of 6 examples work, and fail-over."), "{output}");
     assert!(output.contains("who has 10.77.0.200?"), "{output}");
 }
 
@@ -79,7 +79,10 @@ fn the_demo_needs_no_root() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 of 1 examples work."), "{text}\n{error}");
+    assert!(
+        output.status.success() && text.contains("1 of 1 examples work, and fail-over."),
+        "{text}\n{error}"
+    );
 }
 
 fn demo(program: Program) -> String {

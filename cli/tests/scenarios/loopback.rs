@@ -67,9 +67,14 @@ fn an_ordinary_user_can_serve_on_loopback() {
     })
     .unwrap();
     assert_eq!(greeting, "from loopback\n");
-    let status = Command::new(VIPGATE).args(["status", "--admin"]).arg(&admin).output().unwrap();
-    let tree = String::from_utf8_lossy(&status.stdout);
-    assert!(status.status.success(), "{tree}");
+    // The socket serves a moment before the report says so.
+    let tree = eventually(SOON, || {
+        let output = Command::new(VIPGATE).args(["status", "--admin"]).arg(&admin).output()?;
+        let tree = String::from_utf8_lossy(&output.stdout).into_owned();
+        anyhow::ensure!(output.status.success(), "{tree}");
+        Ok(tree)
+    })
+    .unwrap();
     assert!(tree.contains("127.77.41.1") && tree.contains("Backend default/web"), "{tree}");
     let yaml = Command::new(VIPGATE)
         .args(["status", "-o", "yaml", "--admin"])

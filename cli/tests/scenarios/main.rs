@@ -6,6 +6,8 @@
 
 mod addresses;
 mod examples;
+mod group;
+mod hosts;
 mod loopback;
 mod process;
 mod reload;

@@ -307,7 +307,9 @@ fn everybody(reports: &Reports) -> NodeReport {
             VipState::Serving(_) => 0,
             VipState::Conflict(_) => 1,
             VipState::Probing => 2,
-            VipState::Failed(_) => 3,
+            VipState::Standby { .. } => 3,
+            VipState::Waiting(_) => 4,
+            VipState::Failed(_) => 5,
         };
         let known = all.vips.entry(*address).or_insert_with(|| state.clone());
         if rank(state) < rank(known) {

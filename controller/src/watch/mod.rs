@@ -100,7 +100,7 @@ pub struct Scope {
     pub kinds: Vec<Kind>,
     /// Secrets only in this namespace; everywhere when `None`.
     pub secrets_in: Option<String>,
-    /// Of Nodes and Speakers only those of this name; all when `None`.
+    /// Of Nodes only that of this name; all when `None`.
     pub node: Option<String>,
     /// Of ServiceAccounts only those with this label; all when `None`. There is one for every
     /// namespace and program.
@@ -122,9 +122,7 @@ impl Scope {
     fn config(&self, kind: Kind) -> watcher::Config {
         let all = watcher::Config::default().timeout(WATCH_SECONDS);
         match (kind, &self.node, self.accounts_with) {
-            (Kind::Node | Kind::Speaker, Some(node), _) => {
-                all.fields(&format!("metadata.name={node}"))
-            }
+            (Kind::Node, Some(node), _) => all.fields(&format!("metadata.name={node}")),
             (Kind::ServiceAccount, _, Some(label)) => all.labels(label),
             _ => all,
         }

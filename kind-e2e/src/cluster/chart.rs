@@ -8,6 +8,7 @@
 //!   starts them itself, with the arguments and variables of their containers ([`Chart::program`]).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -101,7 +102,7 @@ pub struct Chart {
     namespace: String,
     /// By the name of the ServiceAccount.
     kubeconfigs: BTreeMap<String, PathBuf>,
-    deployments: Vec<Value>,
+    workloads: Vec<Value>,
     directory: PathBuf,
 }
 
@@ -109,7 +110,7 @@ impl Chart {
     pub(super) fn install(cluster: &Cluster, namespace: &str, settings: &[&str]) -> Result<Self> {
         let rendered = render(namespace, &version(cluster)?, has_gateway_api(cluster)?, settings)?;
         let (workloads, others): (Vec<_>, Vec<_>) =
-            documents(&rendered).partition(|document| kind_of(document) == Some("Deployment"));
+            documents(&rendered).partition(|document| kind_of(document).is_some_and(runs));
         ensure!(!workloads.is_empty() && !others.is_empty(), "the chart has no {rendered}");
         let namespaces =
             format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
@@ -122,7 +123,7 @@ impl Chart {
         Ok(Self {
             namespace: namespace.to_owned(),
             kubeconfigs: kubeconfigs(cluster, namespace)?,
-            deployments: items(serde_json::from_str(&checked)?),
+            workloads: items(serde_json::from_str(&checked)?),
             directory: cluster.directory().to_owned(),
         })
     }
@@ -147,28 +148,29 @@ impl Chart {
         Ok(found.with_context(|| format!("the chart has no ServiceAccount {account}"))?)
     }
 
-    /// `binary` as the container of this Deployment runs it, in a pod called `pod` on the node
-    /// `node`: with its arguments, its variables, and a kubeconfig of its ServiceAccount.
+    /// `binary` as the container of this Deployment or DaemonSet runs it, in a pod called `pod` on the
+    /// node `node`, which has the address `host`: with its arguments, its variables, and a
+    /// kubeconfig of its ServiceAccount.
     ///
     /// # Errors
-    /// When the chart has no such Deployment.
+    /// When the chart has no such workload.
     pub fn program(
         &self,
-        deployment: &str,
+        workload: &str,
         binary: &str,
         pod: &str,
-        node: &str,
+        (node, host): (&str, IpAddr),
     ) -> Result<Program> {
-        let named = |one: &&Value| one["metadata"]["name"] == deployment;
-        let found = self.deployments.iter().find(named);
-        let found = found.with_context(|| format!("the chart has no Deployment {deployment}"))?;
+        let named = |one: &&Value| one["metadata"]["name"] == workload;
+        let found = self.workloads.iter().find(named);
+        let found = found.with_context(|| format!("the chart has no workload {workload}"))?;
         let mut template = found["spec"]["template"].clone();
         template["metadata"]["name"] = json!(pod);
         template["metadata"]["namespace"] = json!(self.namespace);
         template["spec"]["nodeName"] = json!(node);
-        let program = pods::only_program(&template, binary, &self.directory.join(pod))?;
+        let program = pods::only_program(&template, binary, host, &self.directory.join(pod))?;
         let account = template["spec"]["serviceAccountName"].as_str();
-        let account = account.with_context(|| format!("{deployment} has no ServiceAccount"))?;
+        let account = account.with_context(|| format!("{workload} has no ServiceAccount"))?;
         Ok(program.env("KUBECONFIG", self.kubeconfig(account)?))
     }
 }
@@ -210,6 +212,11 @@ fn wait_until_served(cluster: &Cluster) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether an object of this kind has pods.
+fn runs(kind: &str) -> bool {
+    matches!(kind, "Deployment" | "DaemonSet")
 }
 
 /// Of each ServiceAccount that the chart made.

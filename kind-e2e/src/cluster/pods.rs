@@ -19,7 +19,7 @@ mod status;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::{IpAddr, Shutdown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -285,15 +285,20 @@ fn bind(api: &Api, pod: &Value, worker: &Worker) -> Result<()> {
 
 /// What the only container of a pod would run, with `entrypoint` as its program and the volumes below
 /// `directory`, for one that starts it without a player.
-pub(super) fn only_program(pod: &Value, entrypoint: &str, directory: &Path) -> Result<Program> {
+pub(super) fn only_program(
+    pod: &Value,
+    entrypoint: &str,
+    host: IpAddr,
+    directory: &Path,
+) -> Result<Program> {
     let containers = spec::containers(pod)?;
     let [container] = containers.as_slice() else {
         bail!("it has {} containers", containers.len())
     };
     let volumes = list(&pod["spec"]["volumes"]).iter().filter_map(|volume| volume["name"].as_str());
     let volumes = volumes.map(|name| (name.to_owned(), directory.join(name))).collect();
-    // Nothing asks for these: a machine of its own stands for the pod.
-    let (addresses, host) = (&[], Ipv4Addr::UNSPECIFIED.into());
+    // A machine of its own stands for the pod, which has the node's address.
+    let addresses = &[host];
     container.program(entrypoint, &Surroundings { pod, addresses, host, volumes: &volumes })
 }
 

@@ -119,6 +119,28 @@ pub fn follow(claims: &Claims) -> Allocation {
     Allocation { claims: claims.clone(), users, notes: Vec::new() }
 }
 
+/// What may be used of an allocation by one who does not decide: addresses that `granted` has for
+/// the same user. The ports of a claim are those that the allocation found, where the users are the same.
+pub fn confine(mut allocation: Allocation, granted: &Claims) -> Allocation {
+    for (user, addresses) in &mut allocation.users {
+        let is_granted = |address: &IpAddr| granted.0.get(address).is_some_and(|c| c.names(user));
+        addresses.assigned.retain(is_granted);
+    }
+    let objects = |claim: &Claim| claim.users.iter().map(|u| u.object.clone()).collect::<Vec<_>>();
+    let same = |address: &IpAddr, claim: &Claim| {
+        let found = allocation.claims.0.get(address)?;
+        (objects(found) == objects(claim))
+            .then(|| Claim { users: found.users.clone(), ..claim.clone() })
+    };
+    let claims = granted
+        .0
+        .iter()
+        .map(|(address, claim)| (*address, same(address, claim).unwrap_or_else(|| claim.clone())));
+    allocation.claims = Claims(claims.collect());
+    allocation.notes.retain(|note| allocation.claims.0.contains_key(&note.address));
+    allocation
+}
+
 fn run<'a>(
     ground: &'a Ground<'a>,
     mut wants: Vec<&'a Want>,

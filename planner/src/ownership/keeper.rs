@@ -31,7 +31,12 @@ pub enum Possession {
         first: bool,
     },
     /// With another member.
-    There(String),
+    There {
+        /// Which.
+        owner: String,
+        /// Whether it says that it announces it.
+        announced: bool,
+    },
     /// With nobody yet; the text says what is waited for.
     Nowhere(&'static str),
 }
@@ -41,6 +46,8 @@ pub enum Possession {
 pub struct Ownership {
     /// Each VIP that is offered here or held anywhere.
     pub vips: BTreeMap<IpAddr, Possession>,
+    /// Whether what the others hold and say is known, as far as it will be.
+    pub settled: bool,
 }
 
 /// What a member remembers.
@@ -60,6 +67,8 @@ pub struct Keeper {
     offered: BTreeMap<IpAddr, Duration>,
     /// VIPs that we were the first to hold.
     first: BTreeSet<IpAddr>,
+    /// VIPs that we had before our start, and have not served since.
+    resumed: BTreeSet<IpAddr>,
     /// Whether the group, or the end of the patience, was seen.
     joined: bool,
     started: Duration,
@@ -87,6 +96,7 @@ impl Keeper {
             preferred: BTreeMap::new(),
             offered: BTreeMap::new(),
             first: BTreeSet::new(),
+            resumed: BTreeSet::new(),
             joined: false,
             started: now,
             unheard: None,
@@ -103,6 +113,7 @@ impl Keeper {
             let hold = Hold { epoch: *epoch, solid: false, serving: false };
             keeper.entries.insert(*vip, Entry { offer: None, hold: Some(hold) });
             keeper.epochs.insert(*vip, *epoch);
+            keeper.resumed.insert(*vip);
         }
         keeper
     }
@@ -130,7 +141,7 @@ impl Keeper {
         let mut vips: BTreeSet<IpAddr> = offers.keys().copied().collect();
         vips.extend(self.entries.keys());
         vips.extend(view.others.values().flat_map(|peer| peer.entries.keys()));
-        let mut ownership = Ownership::default();
+        let mut ownership = Ownership { settled: waits.is_none(), ..Ownership::default() };
         for vip in vips {
             let offer = offers.get(&vip).copied();
             let possession = self.decide(vip, now, offer, view, waits, solid);
@@ -199,8 +210,11 @@ impl Keeper {
         }
         let known = offer.is_some() || !holds.is_empty() || hold.is_some();
         match (&mut hold, offer) {
+            // Somebody may have taken it while we were away.
+            (Some(_), Some(_)) if waits.is_some() && self.resumed.contains(&vip) => {}
             (Some(ours), Some(_)) => {
                 self.preferred.remove(&vip);
+                self.resumed.remove(&vip);
                 let disputed = best.is_some();
                 self.serve(vip, now, ours, disputed);
                 if !disputed {
@@ -244,8 +258,12 @@ impl Keeper {
             (Some(hold), _) if hold.serving => {
                 Possession::Here { first: self.first.contains(&vip) }
             }
-            (Some(_), _) => Possession::Nowhere("the former owner lets go"),
-            (None, Some((name, _))) => Possession::There(name.to_owned()),
+            (Some(_), _) => Possession::Nowhere(waits.unwrap_or("the former owner lets go")),
+            (None, Some((name, _))) => {
+                let offer = of(name).and_then(|entry| entry.offer);
+                let announced = offer.is_some_and(|offer| offer.announced);
+                Possession::There { owner: name.to_owned(), announced }
+            }
             (None, None) => Possession::Nowhere(waits.unwrap_or("a member is about to take it")),
         })
     }
@@ -341,6 +359,7 @@ impl Keeper {
             self.undisputed.remove(&vip);
             self.taking.remove(&vip);
             self.first.remove(&vip);
+            self.resumed.remove(&vip);
         }
         if entry == Entry::default() {
             self.entries.remove(&vip);

@@ -40,6 +40,8 @@ pub struct Offer {
     pub leaving: bool,
     /// Whether a member of higher weight takes the VIP from one of lower.
     pub preempt: bool,
+    /// Whether it is announced there now. Nothing is decided by this; the others can say so.
+    pub announced: bool,
 }
 
 /// A VIP is held by a member.

@@ -54,7 +54,7 @@ fn report(generation: i64) -> NodeReport {
 
 #[test]
 fn what_a_speaker_writes_is_what_the_controller_reads() {
-    let status = report(3).to_speaker(vec!["one".to_owned()], Vec::new());
+    let status = report(3).to_speaker(None, vec!["one".to_owned()], Vec::new());
     let text = serde_json::to_string(&status).unwrap();
     let read: SpeakerStatus = serde_json::from_str(&text).unwrap();
     assert_eq!(NodeReport::from_speaker(&read, &plan()), report(3));
@@ -62,7 +62,7 @@ fn what_a_speaker_writes_is_what_the_controller_reads() {
 
 #[test]
 fn a_listener_of_an_older_generation_is_not_bound() {
-    let status = report(2).to_speaker(Vec::new(), Vec::new());
+    let status = report(2).to_speaker(None, Vec::new(), Vec::new());
     let read = NodeReport::from_speaker(&status, &plan());
     assert!(read.listeners.is_empty(), "{read:?}");
     assert_eq!(read.vips, report(2).vips);
@@ -88,7 +88,7 @@ fn an_object_made_again_under_its_name_is_not_the_one_that_is_served() {
     for source in again.sources.values_mut() {
         *source = of_uid("two", 3);
     }
-    let status = report(3).to_speaker(Vec::new(), Vec::new());
+    let status = report(3).to_speaker(None, Vec::new(), Vec::new());
     assert_eq!(NodeReport::from_speaker(&status, &again).listeners, [].into());
     assert_eq!(NodeReport::from_speaker(&status, &plan()).listeners.len(), 2);
 }
@@ -97,7 +97,7 @@ fn an_object_made_again_under_its_name_is_not_the_one_that_is_served() {
 fn a_listener_without_its_certificate_is_told_of() {
     let mut said = report(3);
     said.listeners.insert(id("a"), ListenerState::NoCertificate);
-    let status = said.to_speaker(Vec::new(), Vec::new());
+    let status = said.to_speaker(None, Vec::new(), Vec::new());
     let json = serde_json::to_value(&status).unwrap();
     assert_eq!(json["failedListeners"][0]["fault"], "NoCertificate");
     assert_eq!(NodeReport::from_speaker(&status, &plan()), said);
@@ -110,7 +110,7 @@ fn a_listener_without_its_certificate_is_told_of() {
 
 #[test]
 fn of_a_truncated_status_the_objects_that_are_missing_are_not_bound() {
-    let mut status = report(3).to_speaker(Vec::new(), Vec::new());
+    let mut status = report(3).to_speaker(None, Vec::new(), Vec::new());
     status.truncated = true;
     status.plan.clear();
     status.failed_listeners.clear();

@@ -71,6 +71,13 @@ impl Standing {
                      host, or put it into spec.exclusions of its pool"
                 ),
             )),
+            VipState::Standby { owner, announced: true } => {
+                Self::Serving(format!("{address} is announced by node {owner}"))
+            }
+            VipState::Standby { owner, announced: false } => {
+                Self::Waiting(format!("node {owner} is about to announce {address}"))
+            }
+            VipState::Waiting(why) => Self::Waiting(format!("no node has {address} yet: {why}")),
             VipState::Failed(why) => {
                 let message = format!("node {node} cannot serve {address}: {why}");
                 Self::Down(Refusal::new(Reason::NoResources, message))

@@ -108,7 +108,7 @@ impl Probe {
     /// The foreign station to which this frame makes us give up.
     fn rival(&self, frame: &Frame) -> Option<MacAddr> {
         let mac = frame.sender_mac;
-        if self.link.is_own(mac) {
+        if self.link.is_own(mac) || self.link.friends.contains(&mac) {
             return None;
         }
         let has_it = frame.sender_ip == self.vip;

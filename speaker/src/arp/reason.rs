@@ -36,6 +36,9 @@ pub enum DropReason {
     /// Sent by this host and handed back by the network.
     #[error("the frame is our own")]
     Own,
+    /// Another member of the group claims a VIP of ours: one of the two is about to let go.
+    #[error("the sender is a member of the group")]
+    Member,
     /// Asks for an address that is not owned on this link; the filter may let some through.
     #[error("the address is not a VIP owned on this link")]
     NotOwned,
@@ -49,7 +52,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [DropReason; 12] = [
+    pub const ALL: [DropReason; 13] = [
         DropReason::Short,
         DropReason::EtherType,
         DropReason::HardwareType,
@@ -59,6 +62,7 @@ impl DropReason {
         DropReason::Operation,
         DropReason::SenderMac,
         DropReason::Own,
+        DropReason::Member,
         DropReason::NotOwned,
         DropReason::OtherDestination,
         DropReason::RateLimited,
@@ -76,6 +80,7 @@ impl DropReason {
             DropReason::Operation => "operation",
             DropReason::SenderMac => "sender_mac",
             DropReason::Own => "own",
+            DropReason::Member => "member",
             DropReason::NotOwned => "not_owned",
             DropReason::OtherDestination => "other_destination",
             DropReason::RateLimited => "rate_limited",

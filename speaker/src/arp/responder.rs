@@ -55,6 +55,8 @@ pub struct LinkState {
     /// The addresses of all links of this host. Two of them may be on one segment, and they are
     /// not foreign to each other.
     pub own_macs: Arc<BTreeSet<MacAddr>>,
+    /// The addresses of the other members of the group. Which member has a VIP is settled among them.
+    pub friends: Arc<BTreeSet<MacAddr>>,
 }
 
 impl LinkState {
@@ -200,6 +202,9 @@ impl Responder {
             return vec![Output::Dropped(DropReason::Own)];
         }
         if let Some(owned) = self.vips.get_mut(&frame.sender_ip) {
+            if self.link.friends.contains(&frame.sender_mac) {
+                return vec![Output::Dropped(DropReason::Member)];
+            }
             let reaction = owned.defence.react(frame.sender_mac, now);
             return self.conflict(frame, reaction.defend, reaction.report);
         }

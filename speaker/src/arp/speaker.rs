@@ -64,6 +64,7 @@ pub struct ArpSpeaker {
 struct State {
     links: BTreeMap<String, Link>,
     own_macs: Arc<BTreeSet<MacAddr>>,
+    friends: Arc<BTreeSet<MacAddr>>,
     /// The VIPs each link is to own, whether it exists or not.
     owned: BTreeMap<String, BTreeSet<Ipv4Addr>>,
     handles: BTreeMap<String, Handle>,
@@ -105,6 +106,17 @@ impl ArpSpeaker {
         state.links = links.iter().map(|link| (link.name.clone(), link.clone())).collect();
         state.own_macs = Arc::new(links.iter().filter_map(|link| link.mac).collect());
         self.reconcile(&mut state)
+    }
+
+    /// Takes over the Ethernet addresses of the group's other members. Which of them has a VIP, the
+    /// group knows: what they say on the wire is no conflict.
+    pub fn set_friends(&self, friends: BTreeSet<MacAddr>) {
+        let mut state = self.state();
+        if *state.friends != friends {
+            state.friends = Arc::new(friends);
+            // What cannot speak was said by the last change of links or VIPs.
+            drop(self.reconcile(&mut state));
+        }
     }
 
     /// Says which VIP is owned on which links, by name; all of them. A VIP that was not owned
@@ -228,7 +240,8 @@ impl State {
             return Err(ArpError::NotEthernet { link });
         };
         let own_macs = Arc::clone(&self.own_macs);
-        let link = LinkState { mac, up: found.up, own_macs };
+        let friends = Arc::clone(&self.friends);
+        let link = LinkState { mac, up: found.up, own_macs, friends };
         let vips = self.owned.get(name).cloned().unwrap_or_default();
         Ok((found.index, Desired { link, vips }))
     }

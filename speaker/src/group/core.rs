@@ -64,13 +64,6 @@ pub enum Output {
     Changed,
 }
 
-/// What a member knows of another one that is alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Whether its record is known as far as it was heard to go.
-    pub complete: bool,
-}
-
 /// A member.
 #[derive(Debug)]
 pub struct Core {
@@ -121,9 +114,14 @@ impl Core {
     }
 
     /// Whether a live member's record is known as far as it was heard to go.
-    pub fn standing(&self, member: SocketAddr) -> Standing {
+    pub fn knows_all_of(&self, member: SocketAddr) -> bool {
         let heard = self.heard.get(&member).copied().unwrap_or_default();
-        Standing { complete: self.store.stamp_of(member).is_some_and(|known| known >= heard) }
+        self.store.stamp_of(member).is_some_and(|known| known >= heard)
+    }
+
+    /// Where a member's record stands, as far as it is known.
+    pub fn stamp_of(&self, member: SocketAddr) -> Option<Stamp> {
+        self.store.stamp_of(member)
     }
 
     /// What a member says of itself; also of one that is gone, as long as it is remembered.

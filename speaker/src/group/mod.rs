@@ -5,9 +5,9 @@
 //!    ▲                                     │     ├─ swim      who is alive (foca)
 //!    └────────────── Send ─────────────────┤     └─ store     what each says of itself
 //!                                          │
-//!                                       Changed ──> keeping ──> planner::ownership ──> what is served here
-//!                                                      ▲                  │
-//!   node (what could be served here) ── offers ────────┘                  └──> entries of our own, said to all
+//!                                       Changed ──> member ──> planner::ownership ──> what is served here
+//!                                                      ▲                 │
+//!   node (what could be served here) ── offers ────────┘                 └──> entries of our own, said to all
 //! ```
 //!
 //! `core` and everything below it are plain state machines: no socket, no clock, no task; so the tests
@@ -21,7 +21,9 @@
 mod codec;
 pub mod core;
 mod counters;
+pub mod io;
 pub mod key;
+pub mod member;
 mod replay;
 pub mod session;
 pub mod store;
@@ -29,7 +31,9 @@ pub mod swim;
 pub mod wire;
 
 pub use counters::Counts;
+pub use io::{Group, GroupError};
 pub use key::{GroupKey, KeyError, Keyring};
+pub use member::{Notes, Offers, Other, Standing};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! The ARP speaker defends the VIP and says so; here it is remembered for [`HOLDS`], long enough to
 //! be seen by whoever looks, and renewed by every further claim.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,11 @@ impl Contests {
     pub(super) fn lately(&mut self, plan: &Plan, now: Instant) -> BTreeMap<IpAddr, MacAddr> {
         self.0.retain(|vip, (_, at)| plan.vips.contains_key(vip) && now < *at + HOLDS);
         self.0.iter().map(|(vip, (mac, _))| (*vip, *mac)).collect()
+    }
+
+    /// Forgets claims by these.
+    pub(super) fn forget(&mut self, macs: &BTreeSet<MacAddr>) {
+        self.0.retain(|_, (mac, _)| !macs.contains(mac));
     }
 
     /// When there is something to forget, if ever.

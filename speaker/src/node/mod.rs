@@ -1,19 +1,22 @@
 //! Makes a plan true on this node, and reports what is really so.
 //!
 //! ```text
-//!          ┌────────────────────────── Executor (one task) ──────────────────────────┐
-//!  plan ──>│ proxy.apply ──> probe (new claims) ──> host.set_vips ──> arp.set_owned  │──> NodeReport
-//!  links ─>│    bind            ask the wire           on lo             announce    │
-//!          └──────────────────────────────────────────────────────────────────────────┘
+//!          ┌──────────────────────────── Executor (one task) ────────────────────────────┐
+//!  plan ──>│ proxy.apply ──> gate ──> probe (new claims) ──> host.set_vips ──> arp.set_owned │──> NodeReport
+//!  links ─>│    bind         ours?      ask the wire            on lo            announce    │
+//!          └─────────────────▲───────────────────────────────────────────────────────────┘
+//!                            └── group (offers, standing)
 //! ```
 //!
-//! State: the last plan, and what the wire said about each new address. What always holds:
-//! * a VIP is announced only while it is on the host and one of its listeners is bound, or the kernel
-//!   forwards what comes for it;
+//! State: the last plan, what the group says, and what the wire said about each new address. What
+//! always holds:
+//! * a VIP is announced only while the group says that it is this node's (without a group it always
+//!   is), it is on the host, and one of its listeners is bound, or the kernel forwards what comes for it;
 //! * withdrawing goes the other way round: silence first, then the sockets, then the address;
 //! * the task never decides who owns what; it only says what it found.
 
 mod contests;
+mod gate;
 mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,13 +32,20 @@ use tokio_util::task::TaskTracker;
 use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, Vip, VipState};
 
 use crate::arp::{ArpError, ArpSpeaker, Conflict};
+use crate::group::{Group, Standing};
 use crate::host::{Host, HostError, VipOutcomes};
 use crate::proxy::{self, Proxy};
 use contests::Contests;
+use gate::{Gate, Turn};
 use probes::Probes;
 
 /// How often sockets that could not be bound, and addresses that could not be held, are tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long a VIP that went to another member is still served here, in silence: until all clients have
+/// heard of the new owner, they come here.
+const LINGER: Duration = Duration::from_millis(300);
+/// How long the group may take to take over what this node has, when it goes.
+const HAND_OVER: Duration = Duration::from_millis(500);
 
 /// What a speaker is told at its start.
 #[derive(Clone, Debug)]
@@ -44,6 +54,9 @@ pub struct Config {
     pub proxy: proxy::Config,
     /// How often VIPs are announced again.
     pub announce_every: Duration,
+    /// Whether there is a group of hosts that share the VIPs: none is served before it was joined
+    /// ([`Speaker::join`]). Without one all of them are this host's.
+    pub grouped: bool,
 }
 
 /// Why a speaker cannot start.
@@ -65,13 +78,16 @@ pub struct Speaker {
     links: watch::Receiver<Vec<Link>>,
     proxy: Arc<Proxy>,
     phases: watch::Sender<Phase>,
+    group: watch::Sender<Option<Arc<Group>>>,
     tracker: TaskTracker,
 }
 
 /// Where a speaker is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Phase {
     Serving,
+    /// Everything is offered to the others of the group, and served until they have it.
+    Leaving,
     /// Listeners are closed, VIPs stay for the connections that are left.
     Draining,
     /// Everything is taken back.
@@ -89,11 +105,14 @@ impl Speaker {
         let (plans, plan_source) = watch::channel(Arc::new(Plan::default()));
         let (report_sink, reports) = watch::channel(NodeReport::default());
         let (phases, phase_source) = watch::channel(Phase::Serving);
+        let group = watch::Sender::new(None);
         let stopped = CancellationToken::new();
         let (arp, conflicts) =
             ArpSpeaker::new(tracker.clone(), stopped.clone(), config.announce_every);
         let executor = Executor {
             arp: Arc::new(arp),
+            gate: Gate::new(config.grouped, group.subscribe()),
+            leaving: false,
             conflicts,
             contests: Contests::default(),
             vips: host.vips(),
@@ -104,11 +123,17 @@ impl Speaker {
             probes: Probes::default(),
             plan: Arc::default(),
             held: BTreeSet::new(),
+            lingering: BTreeMap::new(),
             incomplete: false,
             reports: report_sink,
         };
         tracker.spawn(executor.run(plan_source, phase_source));
-        Ok(Self { plans, reports, links, proxy, phases, tracker })
+        Ok(Self { plans, reports, links, proxy, phases, group, tracker })
+    }
+
+    /// Joins the group, which from now on says what is served here.
+    pub fn join(&self, group: Arc<Group>) {
+        self.group.send_replace(Some(group));
     }
 
     /// Replaces the plan.
@@ -137,9 +162,20 @@ impl Speaker {
         &self.proxy
     }
 
-    /// Ends in order: listeners close, connections go on until they end or the deadline passes
+    /// Ends in order: the group takes over what it can; then listeners close, connections go on until they end or the deadline passes
     /// (then they are reset), and VIPs are kept reachable until then; docs/decisions/0004.
     pub async fn drain(&self, deadline: Duration) {
+        let group = self.group.borrow().clone();
+        if let Some(group) = &group {
+            let _ = self.phases.send(Phase::Leaving);
+            let mut standings = group.standings();
+            let gone =
+                |standing: &Arc<Standing>| standing.holds.is_empty() || standing.others.is_empty();
+            let _ = tokio::time::timeout(HAND_OVER, standings.wait_for(gone)).await;
+            if !standings.borrow().others.is_empty() {
+                tokio::time::sleep(LINGER).await;
+            }
+        }
         let _ = self.phases.send(Phase::Draining);
         let proxy = self.proxy.clone();
         // The wait is a blocking one on the forwarding threads.
@@ -148,6 +184,12 @@ impl Speaker {
             tracing::error!(%error, "draining failed; connections were reset");
         }
         let _ = self.phases.send(Phase::Ended);
+        if let Some(group) = group {
+            let left = self.tracker.spawn_blocking(move || group.leave());
+            if let Err(error) = left.await {
+                tracing::error!(%error, "the group was not told that this host goes");
+            }
+        }
         self.tracker.close();
         self.tracker.wait().await;
     }
@@ -156,6 +198,9 @@ impl Speaker {
 /// The one task that owns the hands.
 struct Executor {
     arp: Arc<ArpSpeaker>,
+    gate: Gate,
+    /// Whether VIPs are given to whoever takes them.
+    leaving: bool,
     conflicts: mpsc::Receiver<Conflict>,
     contests: Contests,
     host: Host,
@@ -167,6 +212,8 @@ struct Executor {
     plan: Arc<Plan>,
     /// VIPs that were put on the host and announced by the last round.
     held: BTreeSet<IpAddr>,
+    /// VIPs that another member took from here, until when they stay on the host.
+    lingering: BTreeMap<IpAddr, Instant>,
     /// Whether the last round left something undone that is worth another try.
     incomplete: bool,
     reports: watch::Sender<NodeReport>,
@@ -191,8 +238,11 @@ impl Executor {
                     self.follow_links();
                 }
                 changed = phases.changed() => {
-                    if changed.is_err() || *phases.borrow_and_update() != Phase::Serving { break; }
+                    let phase = *phases.borrow_and_update();
+                    if changed.is_err() || phase > Phase::Leaving { break; }
+                    self.leaving = phase == Phase::Leaving;
                 }
+                () = self.gate.changed() => self.follow_members(),
                 changed = self.vips.changed() => {
                     if changed.is_err() { break; }
                 }
@@ -203,6 +253,7 @@ impl Executor {
                     self.contests.seen(&conflict, Instant::now());
                 }
                 () = until(self.contests.due()) => {}
+                () = until(self.lingering.values().min().copied()) => {}
                 () = tokio::time::sleep(RETRY), if self.incomplete => {}
             }
             self.reconcile().await;
@@ -213,15 +264,34 @@ impl Executor {
     fn follow_links(&mut self) {
         let links = self.links.borrow_and_update().clone();
         self.arp.set_links(&links);
+        self.gate.introduce(&links);
+    }
+
+    /// What members of the group say on the wire is no conflict, nor was it before they were known.
+    fn follow_members(&mut self) {
+        self.gate.introduce(&self.links.borrow());
+        let macs = self.gate.macs();
+        self.contests.forget(&macs);
+        self.arp.set_friends(macs);
     }
 
     /// One round: from the plan to the host and back to the report.
     async fn reconcile(&mut self) {
         let plan = self.plan.clone();
-        self.probes.follow(&plan, &self.arp);
-
-        let staying = |vip: &IpAddr| plan.vips.contains_key(vip);
-        self.announce(&self.held.iter().copied().filter(staying).collect());
+        let (mut ours, mut ask, mut others) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        for address in plan.vips.keys() {
+            match self.gate.turn(*address) {
+                Turn::Ours { ask: first } => {
+                    ours.insert(*address);
+                    if first {
+                        ask.insert(*address);
+                    }
+                }
+                Turn::Others(state) => drop(others.insert(*address, state)),
+            }
+        }
+        self.probes.follow(&plan, &ask, &self.arp);
+        self.announce(&(&self.held & &ours));
         let listeners = self.bind(&plan);
 
         let contested = self.contests.lately(&plan, Instant::now());
@@ -229,7 +299,8 @@ impl Executor {
         let mut report = NodeReport { listeners, contested, sources, ..NodeReport::default() };
         let mut ready = BTreeSet::new();
         for (address, vip) in &plan.vips {
-            match self.readiness(vip, &report) {
+            let asked = ask.contains(address);
+            match self.readiness(vip, asked, others.get(address).cloned(), &report) {
                 Readiness::Hold => {
                     ready.insert(*address);
                 }
@@ -238,9 +309,11 @@ impl Executor {
                 }
             }
         }
-        for (address, held) in self.host.set_vips(ready.clone()).await {
-            if let Err(error) = held {
-                ready.remove(&address);
+        let lingering = self.linger(&ready, &others);
+        for (address, held) in self.host.set_vips(&ready | &lingering).await {
+            if let Err(error) = held
+                && ready.remove(&address)
+            {
                 report.vips.insert(address, VipState::Failed(error.to_string()));
             }
         }
@@ -250,6 +323,7 @@ impl Executor {
             report.vips.insert(*address, served(&plan.vips[address].announce, &mute));
         }
         self.held = ready;
+        self.gate.offer(&plan, &report, self.leaving, Instant::now());
         self.incomplete = report.vips.values().any(|state| matches!(state, VipState::Failed(_)))
             || report.listeners.values().any(|state| matches!(state, ListenerState::Failed(_)));
         self.reports.send_if_modified(|current| {
@@ -259,6 +333,21 @@ impl Executor {
             }
             changed
         });
+    }
+
+    /// The VIPs that another member took from here just now.
+    fn linger(
+        &mut self,
+        ready: &BTreeSet<IpAddr>,
+        others: &BTreeMap<IpAddr, VipState>,
+    ) -> BTreeSet<IpAddr> {
+        let now = Instant::now();
+        let taken = |vip: &&IpAddr| matches!(others.get(*vip), Some(VipState::Standby { .. }));
+        for vip in self.held.iter().filter(taken) {
+            self.lingering.insert(*vip, now + LINGER);
+        }
+        self.lingering.retain(|vip, until| now < *until && others.contains_key(vip));
+        self.lingering.keys().filter(|vip| !ready.contains(*vip)).copied().collect()
     }
 
     fn bind(&self, plan: &Plan) -> BTreeMap<vipgate_planner::ListenerId, ListenerState> {
@@ -278,8 +367,15 @@ impl Executor {
             .collect()
     }
 
-    /// Whether a VIP can be held, or what stands in the way.
-    fn readiness(&self, vip: &Vip, report: &NodeReport) -> Readiness {
+    /// Whether a VIP can be held, or what stands in the way: first what would do so if it were this
+    /// node's, then that it is another's.
+    fn readiness(
+        &self,
+        vip: &Vip,
+        ask: bool,
+        others: Option<VipState>,
+        report: &NodeReport,
+    ) -> Readiness {
         let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
         // Where the kernel forwards, for a Service, no listener of ours is needed.
         if !vip.kernel && !listeners.any(|(_, state)| state.listens()) {
@@ -290,10 +386,10 @@ impl Executor {
             Announce::Nowhere(why) => Readiness::Report(VipState::Failed(why.clone())),
             Announce::ByNodes => unreachable!("a plan for a node names its interfaces"),
             Announce::Loopback => Readiness::Report(VipState::Serving(Vec::new())),
-            Announce::Layer2(_) => match self.probes.state(vip) {
-                Some(state) => Readiness::Report(state),
-                None => Readiness::Hold,
-            },
+            Announce::Layer2(_) => {
+                let asking = || ask.then(|| self.probes.state(vip)).flatten();
+                others.or_else(asking).map_or(Readiness::Hold, Readiness::Report)
+            }
         }
     }
 
@@ -310,10 +406,14 @@ impl Executor {
     }
 
     /// After serving: VIPs are kept and answered for until the drain is over, then taken back.
-    async fn end(self, mut phases: watch::Receiver<Phase>) {
+    async fn end(mut self, mut phases: watch::Receiver<Phase>) {
         while *phases.borrow_and_update() != Phase::Ended {
-            if phases.changed().await.is_err() {
-                break;
+            tokio::select! {
+                changed = phases.changed() => if changed.is_err() { break },
+                () = self.gate.changed() => {
+                    let ours = |vip: &IpAddr| matches!(self.gate.turn(*vip), Turn::Ours { .. });
+                    self.announce(&self.held.iter().copied().filter(ours).collect());
+                }
             }
         }
         self.arp.set_owned(&BTreeMap::new());

@@ -5,8 +5,8 @@
 //! none because a link went down, it is forgotten and asked anew. An address that somebody has is
 //! asked for again every [`AGAIN`], because a requested address waits for it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,12 +54,16 @@ enum Finding {
 }
 
 impl Probes {
-    /// Starts probes for what is new in the plan, and forgets what is gone from it.
-    pub(super) fn follow(&mut self, plan: &Plan, arp: &Arc<ArpSpeaker>) {
+    /// Starts probes for what is new among the VIPs of the plan that are to be asked for, and forgets
+    /// what is gone from them.
+    pub(super) fn follow(&mut self, plan: &Plan, new: &BTreeSet<IpAddr>, arp: &Arc<ArpSpeaker>) {
+        let to_ask = |address: &IpAddr| {
+            plan.vips.get(address).filter(|_| new.contains(address)).and_then(to_probe)
+        };
         self.questions.retain(|address, question| {
-            plan.vips.get(address).and_then(to_probe).is_some_and(|(_, l)| *l == question.links)
+            to_ask(address).is_some_and(|(_, links)| *links == question.links)
         });
-        for (address, links) in plan.vips.values().filter_map(to_probe) {
+        for (address, links) in new.iter().filter_map(to_ask) {
             if let Entry::Vacant(new) = self.questions.entry(address.into()) {
                 self.asked += 1;
                 let number = self.asked;

@@ -5,7 +5,7 @@ use vipgate_planner::{Claim, Origin, VipUser};
 
 use super::*;
 
-fn claims(last: u8) -> Claims {
+fn state(last: u8) -> State {
     let object = ObjectRef::new(Kind::Gateway, ObjectKey::new("default", "web"));
     let claim = Claim {
         pool: "lan".into(),
@@ -13,7 +13,8 @@ fn claims(last: u8) -> Claims {
         origin: Origin::Chosen,
         published: true,
     };
-    Claims([([10, 0, 0, last].into(), claim)].into())
+    let claims = Claims([([10, 0, 0, last].into(), claim)].into());
+    State { claims, holds: [([10, 0, 0, last].into(), u64::from(last))].into() }
 }
 
 #[test]
@@ -21,10 +22,10 @@ fn what_was_saved_is_read_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("deep/state.json");
     let (file, empty) = StateFile::open(&path).unwrap();
-    assert_eq!(empty, Claims::default());
-    file.save(&claims(1)).unwrap();
+    assert_eq!(empty, State::default());
+    file.save(&state(1)).unwrap();
     drop(file);
-    assert_eq!(StateFile::open(&path).unwrap().1, claims(1));
+    assert_eq!(StateFile::open(&path).unwrap().1, state(1));
 }
 
 #[test]
@@ -32,13 +33,13 @@ fn a_damaged_file_falls_back_to_the_generation_before() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.json");
     let (file, _) = StateFile::open(&path).unwrap();
-    file.save(&claims(1)).unwrap();
-    file.save(&claims(2)).unwrap();
+    file.save(&state(1)).unwrap();
+    file.save(&state(2)).unwrap();
     drop(file);
     let whole = fs::read(&path).unwrap();
     for length in 0..whole.len() - 2 {
         fs::write(&path, &whole[..length]).unwrap();
-        assert_eq!(StateFile::open(&path).unwrap().1, claims(1), "cut at {length}");
+        assert_eq!(StateFile::open(&path).unwrap().1, state(1), "cut at {length}");
     }
 }
 
@@ -59,10 +60,10 @@ fn a_file_of_version_1_is_still_read() {
 }"#;
     fs::write(&path, text).unwrap();
     let (file, read) = StateFile::open(&path).unwrap();
-    assert_eq!(read, claims(1));
+    assert_eq!(read, State { holds: Holds::new(), ..state(1) });
     file.save(&read).unwrap();
     drop(file);
-    assert_eq!(StateFile::open(&path).unwrap().1, claims(1));
+    assert_eq!(StateFile::open(&path).unwrap().1, read);
 }
 
 #[test]

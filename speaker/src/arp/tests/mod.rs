@@ -28,7 +28,12 @@ const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
 fn link() -> LinkState {
-    LinkState { mac: OURS, up: true, own_macs: Arc::new(BTreeSet::from([OURS, OUR_OTHER])) }
+    LinkState {
+        mac: OURS,
+        up: true,
+        own_macs: Arc::new(BTreeSet::from([OURS, OUR_OTHER])),
+        friends: Arc::default(),
+    }
 }
 
 /// A request for the VIP as a client's kernel sends it.

@@ -121,7 +121,7 @@ fn of_two_hosts_that_probe_at_once_exactly_one_wins() {
 fn duel(first: MacAddr, second: MacAddr, delay: Duration) -> [Outcome; 2] {
     let start = Instant::now();
     let host = |mac, at| {
-        let link = LinkState { mac, up: true, own_macs: Arc::new([mac].into()) };
+        let link = LinkState { mac, up: true, own_macs: Arc::new([mac].into()), ..link() };
         Probe::starting(VIP, link, at)
     };
     let macs = [first, second];

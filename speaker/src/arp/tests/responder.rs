@@ -191,7 +191,7 @@ const CLIENT_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0x07]);
 
 #[test]
 fn two_responders_that_both_insist_do_not_storm() {
-    let theirs = LinkState { mac: HIGHER, up: true, own_macs: Arc::new([HIGHER].into()) };
+    let theirs = LinkState { mac: HIGHER, up: true, own_macs: Arc::new([HIGHER].into()), ..link() };
     let mut rig = Rig::settled();
     let mut other = Responder::new(theirs, EVERY);
     other.handle(Input::Own(VIP), rig.now);
@@ -256,7 +256,7 @@ fn a_new_ethernet_address_is_announced_and_used() {
     let new = MacAddr([0x02, 0, 0, 0, 0, 0x60]);
     let mut rig = Rig::settled();
     let own_macs = Arc::new(BTreeSet::from([new, OUR_OTHER]));
-    rig.input(Input::Link(LinkState { mac: new, up: true, own_macs }));
+    rig.input(Input::Link(LinkState { mac: new, up: true, own_macs, ..link() }));
     let sent = rig.run_until(ms(4_000));
     assert_eq!(sent.len(), 8);
     assert!(sent.iter().all(|(_, frame, _)| frame.sender_mac == new && frame.source == new));

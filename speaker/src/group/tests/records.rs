@@ -26,7 +26,7 @@ fn all_agree(net: &Net, count: u8) -> bool {
 }
 
 fn complete(net: &Net, at: u8, of: u8) -> bool {
-    net.members[&address(at)].standing(address(of)).complete
+    net.members[&address(at)].knows_all_of(address(of))
 }
 
 #[test]

@@ -36,3 +36,16 @@ fn a_vip_that_is_no_longer_ours_is_not_contested() {
     contests.seen(&claim([10, 0, 0, 1], 7), now);
     assert!(contests.lately(&plan(&[[10, 0, 0, 2]]), now).is_empty());
 }
+
+#[test]
+fn what_a_member_of_the_group_claims_is_no_contest() {
+    let (mut contests, now) = (Contests::default(), Instant::now());
+    let plan = plan(&[[10, 0, 0, 1], [10, 0, 0, 2]]);
+    contests.seen(&claim([10, 0, 0, 1], 7), now);
+    contests.seen(&claim([10, 0, 0, 2], 8), now);
+    contests.forget(&[MacAddr([2, 0, 0, 0, 0, 7])].into());
+    assert_eq!(
+        contests.lately(&plan, now).into_keys().collect::<Vec<_>>(),
+        [IpAddr::from([10, 0, 0, 2])]
+    );
+}

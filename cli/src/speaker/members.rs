@@ -1,0 +1,164 @@
+//! The group of the cluster's speakers: by which key it is joined, whom to look for, and what was held
+//! here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use vipgate_api::k8s::Secret;
+use vipgate_api::vipgate::Speaker as SpeakerObject;
+use vipgate_controller::group_key;
+use vipgate_speaker::group::{Group, Keyring, Standing};
+use vipgate_speaker::node::Speaker;
+
+use crate::run::group;
+use crate::run::state::{State, StateFile};
+
+/// How long after a failure the group is joined again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What this node has to do with the group.
+pub(super) struct Members {
+    node: String,
+    address: SocketAddr,
+    speaker: Arc<Speaker>,
+    joined: Option<Joined>,
+    /// The keys to join with, and when.
+    keys: Option<(Keyring, Instant)>,
+    /// Where the speakers of other nodes say that they are.
+    peers: BTreeMap<String, SocketAddr>,
+    file: StateFile,
+    saved: State,
+}
+
+struct Joined {
+    group: Arc<Group>,
+    standings: watch::Receiver<Arc<Standing>>,
+}
+
+impl Members {
+    pub(super) fn new(
+        node: &str,
+        address: SocketAddr,
+        speaker: Arc<Speaker>,
+        (file, saved): (StateFile, State),
+    ) -> Self {
+        Self {
+            node: node.to_owned(),
+            address,
+            speaker,
+            joined: None,
+            keys: None,
+            peers: BTreeMap::new(),
+            file,
+            saved,
+        }
+    }
+
+    /// Waits until the group says something new, or it is time to join it again.
+    pub(super) async fn changed(&mut self) {
+        match (&mut self.joined, &self.keys) {
+            (Some(joined), _) => {
+                if joined.standings.changed().await.is_err() {
+                    std::future::pending().await
+                }
+            }
+            (None, Some((_, at))) => sleep_until(*at).await,
+            (None, None) => std::future::pending().await,
+        }
+    }
+
+    /// Takes in a Secret of the install namespace: perhaps it is the key of the group.
+    pub(super) fn learn(&mut self, secret: &Secret) -> Option<Result<(), String>> {
+        let keys = Keyring::parse(&group_key::text_of(secret)?);
+        Some(match (keys, &self.joined) {
+            (Ok(keys), Some(joined)) => {
+                joined.group.set_keys(keys);
+                Ok(())
+            }
+            (Ok(keys), None) => {
+                self.keys = Some((keys, Instant::now()));
+                Ok(())
+            }
+            (Err(error), _) => Err(format!("Secret {}: {error}", group_key::NAME)),
+        })
+    }
+
+    /// Whether there is a key.
+    pub(super) fn has_key(&self) -> bool {
+        self.joined.is_some() || self.keys.is_some()
+    }
+
+    /// Joins the group, when it is time; what is in the way, if that was tried.
+    pub(super) fn join(&mut self) -> Option<Result<(), String>> {
+        let (keys, at) = self.keys.take_if(|(_, at)| *at <= Instant::now())?;
+        let (node, former) = (&self.node, &self.saved.holds);
+        match group::join_cluster(self.address, node, keys.clone(), former) {
+            Ok(group) => {
+                tracing::info!(address = %group.address(), "one of the group of speakers");
+                self.speaker.join(Arc::clone(&group));
+                self.joined = Some(Joined { standings: group.standings(), group });
+                self.look();
+                Some(Ok(()))
+            }
+            Err(error) => {
+                self.keys = Some((keys, at + AGAIN));
+                Some(Err(error.to_string()))
+            }
+        }
+    }
+
+    /// Takes in what another speaker says of itself.
+    pub(super) fn met(&mut self, speaker: &SpeakerObject) {
+        let Some(name) = &speaker.metadata.name else { return };
+        match speaker.status.group_address.as_ref().and_then(|address| address.parse().ok()) {
+            Some(address) => drop(self.peers.insert(name.clone(), address)),
+            None => drop(self.peers.remove(name)),
+        }
+        self.look();
+    }
+
+    /// A speaker is gone.
+    pub(super) fn gone(&mut self, name: &str) {
+        self.peers.remove(name);
+        self.look();
+    }
+
+    fn look(&self) {
+        if let Some(Joined { group, .. }) = &self.joined {
+            group.set_seeds(self.peers.values().copied().collect());
+        }
+    }
+
+    /// Where the others reach us.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Names of the speakers that are there, with our own, in order.
+    pub(super) fn names(&self) -> Vec<String> {
+        let standing = self.joined.as_ref().map(|joined| joined.standings.borrow().clone());
+        let others = standing.iter().flat_map(|standing| standing.others.values());
+        let mut names: Vec<String> = others.map(|other| other.name.clone()).collect();
+        names.push(self.node.clone());
+        names.sort_unstable();
+        names
+    }
+
+    /// Remembers what is held here.
+    pub(super) fn save(&mut self) {
+        let Some(joined) = &mut self.joined else { return };
+        let holds = joined.standings.borrow_and_update().holds.clone();
+        if holds == self.saved.holds {
+            return;
+        }
+        let state = State { holds, ..State::default() };
+        match self.file.save(&state) {
+            Ok(()) => self.saved = state,
+            Err(error) => tracing::debug!(%error, "what is held here could not be saved"),
+        }
+    }
+}

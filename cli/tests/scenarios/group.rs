@@ -1,0 +1,112 @@
+//! Several hosts with the same manifests are one group: every VIP has one owner, another one when that
+//! is gone, and stays where it is otherwise.
+
+use std::time::{Duration, Instant};
+
+use crate::hosts::{Hosts, Outcome};
+use crate::site::{SOON, VIP};
+
+/// From the loss of the owner to the first good connection.
+const FAIL_OVER: Duration = Duration::from_millis(1_200);
+
+#[test]
+fn another_host_takes_over_when_the_owner_is_killed() {
+    let mut hosts = Hosts::new("killed", 3, 6);
+    hosts.start_all();
+    let before = hosts.settled();
+    let owner = hosts.owner(VIP);
+    let wire = hosts.listen();
+    let prober = hosts.probe(VIP);
+    std::thread::sleep(Duration::from_millis(500));
+    hosts.kill(owner);
+    std::thread::sleep(Duration::from_millis(2_500));
+    let (gap, _) = prober.stop();
+    assert!(gap <= FAIL_OVER, "{gap:?} without a connection\n{}", hosts.hosts[0].output());
+    let after = hosts.settled();
+    let dead = hosts.hosts[owner].node.name();
+    for (vip, was) in &before {
+        assert_ne!(after[vip], dead);
+        assert!(was == dead || after[vip] == *was, "{vip} moved for nothing");
+    }
+    eprintln!("killed: first good connection after {gap:?}");
+
+    // It comes back, and takes nothing back.
+    hosts.start(owner);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(hosts.settled(), after);
+    hosts.assert_owners(&wire.stop().unwrap(), 2);
+}
+
+#[test]
+fn a_host_that_ends_in_order_hands_over() {
+    let mut hosts = Hosts::new("hands-over", 3, 3);
+    hosts.start_all();
+    let owner = hosts.owner(VIP);
+    let prober = hosts.probe(VIP);
+    std::thread::sleep(Duration::from_millis(500));
+    hosts.terminate(owner);
+    std::thread::sleep(Duration::from_millis(1_000));
+    let (gap, attempts) = prober.stop();
+    let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Refused).count();
+    eprintln!("ended in order: {gap:?} between good connections, {refused} refused");
+    assert!(gap <= Duration::from_millis(150), "{gap:?}");
+    assert_eq!(refused, 0);
+}
+
+#[test]
+fn a_restart_within_half_a_second_moves_nothing() {
+    let mut hosts = Hosts::new("restarted", 3, 6);
+    hosts.start_all();
+    let before = hosts.settled();
+    let owner = hosts.owner(VIP);
+    hosts.kill(owner);
+    std::thread::sleep(Duration::from_millis(100));
+    hosts.start(owner);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(hosts.settled(), before);
+}
+
+#[test]
+fn a_host_that_is_cut_off_is_replaced_and_gives_way_when_it_is_back() {
+    let mut hosts = Hosts::new("cut-off", 3, 3);
+    hosts.start_all();
+    let owner = hosts.owner(VIP);
+    let prober = hosts.probe(VIP);
+    std::thread::sleep(Duration::from_millis(500));
+    hosts.hosts[owner].link.cut_silently().unwrap();
+    std::thread::sleep(Duration::from_millis(2_500));
+    let (gap, _) = prober.stop();
+    eprintln!("cut off: first good connection after {gap:?}");
+    assert!(gap <= FAIL_OVER, "{gap:?} without a connection");
+    let wire = hosts.listen();
+    hosts.hosts[owner].link.restore().unwrap();
+    let restored = Instant::now();
+    let owners = hosts.settled();
+    assert_ne!(owners[VIP], hosts.hosts[owner].node.name(), "the larger part keeps what it has");
+    eprintln!("agreed again after {:?}", restored.elapsed());
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(hosts.settled(), owners, "and stays");
+    hosts.assert_owners(&wire.stop().unwrap(), 2);
+}
+
+#[test]
+fn a_host_that_joins_learns_what_was_given_out() {
+    let mut hosts = Hosts::new("joins", 3, 3);
+    // The highest first: it gives out addresses while it is alone.
+    hosts.start(2);
+    let alone = hosts.settled();
+    assert_eq!(alone.len(), 3);
+    for number in [0, 1] {
+        hosts.start(number);
+    }
+    vipgate_lab::eventually(SOON, || {
+        let all = hosts.settled();
+        anyhow::ensure!(all == alone, "{all:?}");
+        for host in &hosts.hosts {
+            let report = host.report()?;
+            anyhow::ensure!(report["vips"].as_array().map(Vec::len) == Some(3), "{report}");
+        }
+        Ok(())
+    })
+    .unwrap();
+}

@@ -1,0 +1,296 @@
+//! Several hosts that share the VIPs, a client that connects all the time, and the wire between them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use vipgate_lab::servers::Echo;
+use vipgate_lab::{
+    Bridge, Capture, Frame, Lab, Link, Mac, Node, Process, Program, eventually, servers,
+};
+
+use crate::site::{SOON, VIP, VIPGATE, backend, gateway, pool, route};
+
+/// How long two members may claim one VIP on the wire.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// A host of the group.
+pub(crate) struct Host {
+    pub(crate) node: Node,
+    pub(crate) link: Link,
+    process: Option<Process>,
+    state: PathBuf,
+    admin: PathBuf,
+    manifests: PathBuf,
+}
+
+/// Hosts, a client and a server on one bridge.
+pub(crate) struct Hosts {
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) client: Arc<Node>,
+    _on_client: Link,
+    _servers: (Node, Link),
+    _echo: Echo,
+    _lan: Bridge,
+    _lab: Lab,
+    scratch: TempDir,
+}
+
+fn address(number: usize) -> String {
+    format!("10.77.0.{}", number + 1)
+}
+
+impl Hosts {
+    /// `count` hosts with a key and the same manifests: `vips` Gateways, one behind the other from
+    /// [`VIP`] on.
+    pub(crate) fn new(name: &str, count: usize, vips: u8) -> Self {
+        let lab = Lab::new(name).unwrap();
+        let lan = lab.bridge("lan").unwrap();
+        let (client, machine) = (lab.node("client").unwrap(), lab.node("servers").unwrap());
+        let on_client = client.join(&lan, "10.77.0.100/24").unwrap();
+        let on_servers = machine.join(&lan, "10.77.0.101/24").unwrap();
+        let echo = servers::echo(&machine, "10.77.0.101:80".parse().unwrap(), "hello").unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let key = scratch.path().join("key");
+        let output = std::process::Command::new(VIPGATE).arg("keygen").output().unwrap();
+        fs::write(&key, output.stdout).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let hosts = (0..count)
+            .map(|number| {
+                let node = lab.node(&format!("host{}", number + 1)).unwrap();
+                let link = node.join(&lan, &format!("{}/24", address(number))).unwrap();
+                let directory = scratch.path().join(format!("host{}", number + 1));
+                let manifests = directory.join("manifests");
+                fs::create_dir_all(&manifests).unwrap();
+                let (state, admin) = (directory.join("state.json"), directory.join("admin.sock"));
+                Host { node, link, process: None, state, admin, manifests }
+            })
+            .collect();
+        let hosts = Self {
+            hosts,
+            client: Arc::new(client),
+            _on_client: on_client,
+            _servers: (machine, on_servers),
+            _echo: echo,
+            _lan: lan,
+            _lab: lab,
+            scratch,
+        };
+        let last =
+            Ipv4Addr::from(u32::from(VIP.parse::<Ipv4Addr>().unwrap()) + u32::from(vips) - 1);
+        hosts.write("pool.yaml", &pool(&format!("{VIP}-{last}")));
+        hosts.write("backend.yaml", &backend("web", &["10.77.0.101:80"]));
+        for number in 0..vips {
+            let name = format!("web{number}");
+            hosts.write(&format!("gateway{number}.yaml"), &gateway(&name, &[("tcp", 80)]));
+            hosts.write(&format!("route{number}.yaml"), &route(&name, &name, "tcp", "web"));
+        }
+        hosts
+    }
+
+    /// Writes a manifest for all hosts.
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        for host in &self.hosts {
+            let new = host.manifests.with_file_name("new");
+            fs::write(&new, text).unwrap();
+            fs::rename(&new, host.manifests.join(file)).unwrap();
+        }
+    }
+
+    /// Starts vipgate on a host.
+    pub(crate) fn start(&mut self, number: usize) {
+        let key = self.scratch.path().join("key");
+        let peers: Vec<String> = (0..self.hosts.len()).map(address).collect();
+        let host = &mut self.hosts[number];
+        let mut program = Program::new(VIPGATE).args(["run", "--node"]).arg(host.node.name());
+        program = program.arg("--state").arg(&host.state).arg("--admin").arg(&host.admin);
+        program = program.arg("--group-key").arg(&key).args(["--drain-timeout", "1"]);
+        for peer in &peers {
+            program = program.args(["--peer", peer]);
+        }
+        host.process = Some(host.node.spawn(program.arg(&host.manifests)).unwrap());
+    }
+
+    /// Starts all, and waits until each VIP is announced by one of them and all agree on that.
+    pub(crate) fn start_all(&mut self) {
+        for number in 0..self.hosts.len() {
+            self.start(number);
+        }
+        self.settled();
+    }
+
+    /// Waits until all running hosts are without problems and name the same owners.
+    pub(crate) fn settled(&self) -> BTreeMap<String, String> {
+        eventually(SOON, || {
+            let mut owners: Vec<BTreeMap<String, String>> = Vec::new();
+            for host in self.hosts.iter().filter(|host| host.runs()) {
+                let report = host.report()?;
+                anyhow::ensure!(report["problems"] == Value::Array(vec![]), "{report}");
+                let vips = report["vips"].as_array().cloned().unwrap_or_default();
+                anyhow::ensure!(!vips.is_empty(), "no VIP yet");
+                let owner = |vip: &Value| {
+                    let state = vip["state"].as_str().unwrap_or_default();
+                    let owner = match state.strip_prefix("announced by ") {
+                        Some(owner) => owner.to_owned(),
+                        None if state.starts_with("announced on") => host.node.name().to_owned(),
+                        None => anyhow::bail!("{} is {state}", vip["address"]),
+                    };
+                    Ok((vip["address"].as_str().unwrap_or_default().to_owned(), owner))
+                };
+                owners.push(vips.iter().map(owner).collect::<anyhow::Result<_>>()?);
+            }
+            anyhow::ensure!(owners.windows(2).all(|two| two[0] == two[1]), "{owners:?}");
+            owners.pop().ok_or_else(|| anyhow::anyhow!("no host runs"))
+        })
+        .expect("the hosts agree")
+    }
+
+    /// The host that has a VIP.
+    pub(crate) fn owner(&self, vip: &str) -> usize {
+        let name = &self.settled()[vip];
+        self.hosts.iter().position(|host| host.node.name() == name).expect("one of the hosts")
+    }
+
+    /// Ends vipgate on a host as a crash does.
+    pub(crate) fn kill(&mut self, number: usize) {
+        self.hosts[number].process.take().expect("it runs").kill();
+    }
+
+    /// Ends vipgate on a host in order.
+    pub(crate) fn terminate(&mut self, number: usize) {
+        let mut process = self.hosts[number].process.take().expect("it runs");
+        process.terminate(SOON).expect("it ends");
+    }
+
+    /// Begins to connect to a VIP all the time.
+    pub(crate) fn probe(&self, vip: &str) -> Prober {
+        let to: SocketAddr = format!("{vip}:80").parse().unwrap();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopping);
+        let client = Arc::clone(&self.client);
+        let thread = std::thread::spawn(move || client.enter(|| probe(to, &stop)));
+        Prober { stopping, thread }
+    }
+
+    /// Everything that is said by ARP from now on, as the client hears it.
+    pub(crate) fn listen(&self) -> Capture {
+        self.client.capture("eth0", "arp").unwrap()
+    }
+
+    /// Asserts that no VIP was claimed by more hosts, one after the other, than `owners`; the last
+    /// words of a former one within [`GRACE`] do not count.
+    pub(crate) fn assert_owners(&self, frames: &[Frame], owners: usize) {
+        let hosts: Vec<Mac> = self.hosts.iter().map(|host| host.link.mac()).collect();
+        let mut claims: BTreeMap<Ipv4Addr, Vec<(Duration, Mac)>> = BTreeMap::new();
+        for (frame, arp) in frames.iter().filter_map(|frame| Some((frame, frame.arp()?))) {
+            if hosts.contains(&arp.sender_mac) && arp.sender_ip.octets()[3] >= 200 {
+                claims.entry(arp.sender_ip).or_default().push((frame.at, arp.sender_mac));
+            }
+        }
+        for (vip, claims) in claims {
+            let mut turns: Vec<(Duration, Mac)> = Vec::new();
+            for (at, mac) in &claims {
+                let last_words = |[.., former, present]: &[(Duration, Mac); 2]| {
+                    former.1 == *mac && *at <= present.0 + GRACE
+                };
+                let same = turns.last().is_some_and(|(_, owner)| owner == mac);
+                if !same && !turns.last_chunk().is_some_and(last_words) {
+                    turns.push((*at, *mac));
+                }
+            }
+            assert!(turns.len() <= owners, "{vip} went from one to another: {turns:?}");
+        }
+    }
+}
+
+impl Host {
+    pub(crate) fn runs(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| !process.has_ended())
+    }
+
+    pub(crate) fn report(&self) -> anyhow::Result<Value> {
+        let program =
+            Program::new(VIPGATE).args(["status", "-o", "report", "--admin"]).arg(&self.admin);
+        Ok(serde_json::from_str(&self.node.run_within(SOON, program)?)?)
+    }
+
+    pub(crate) fn output(&self) -> String {
+        self.process.as_ref().map(Process::tail).unwrap_or_default()
+    }
+}
+
+/// A client that connects every few milliseconds.
+pub(crate) struct Prober {
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Attempt>>,
+}
+
+/// One try to get a greeting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) ended: Instant,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Good,
+    /// Nobody answered.
+    Silence,
+    /// Somebody said no.
+    Refused,
+}
+
+impl Prober {
+    /// Ends it. The longest time from the end of a good try to the end of the next.
+    pub(crate) fn stop(self) -> (Duration, Vec<Attempt>) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let attempts = self.thread.join().expect("the prober does not panic");
+        let good: Vec<&Attempt> =
+            attempts.iter().filter(|attempt| attempt.outcome == Outcome::Good).collect();
+        let gaps = good.windows(2).map(|two| two[1].ended - two[0].ended);
+        (gaps.max().expect("two good tries"), attempts)
+    }
+}
+
+fn probe(to: SocketAddr, stop: &AtomicBool) -> Vec<Attempt> {
+    let mut attempts = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let outcome = greeting(to);
+        attempts.push(Attempt { ended: Instant::now(), outcome });
+        std::thread::sleep(Duration::from_millis(5).saturating_sub(began.elapsed()));
+    }
+    attempts
+}
+
+fn greeting(to: SocketAddr) -> Outcome {
+    let try_it = || -> std::io::Result<bool> {
+        let stream = TcpStream::connect_timeout(&to, Duration::from_millis(20))?;
+        stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(line == "hello\n")
+    };
+    match try_it() {
+        Ok(true) => Outcome::Good,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock
+            ) =>
+        {
+            Outcome::Silence
+        }
+        Ok(false) | Err(_) => Outcome::Refused,
+    }
+}

@@ -1,0 +1,286 @@
+//! The socket of a member, on a thread of its own.
+//!
+//! The thread runs nothing else, so that no load elsewhere in the process delays a heartbeat or a
+//! take-over; where it may (root), it asks the kernel for a better priority, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use thiserror::Error;
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+
+use super::core::{Input, Output, Setup};
+use super::key::Keyring;
+use super::member::{Member, Notes, Offers, Standing};
+use super::wire::MAX_DATAGRAM;
+
+/// Datagrams taken before the rule is asked again.
+const AT_ONCE: usize = 64;
+/// Nice value that is asked for.
+const PRIORITY: i32 = -15;
+/// How long the others may take to be told that we go.
+const FAREWELL: Duration = Duration::from_millis(20);
+
+/// Why a member cannot start.
+#[derive(Debug, Error)]
+pub enum GroupError {
+    /// The socket.
+    #[error(
+        "cannot receive from the group at {address}/udp: {error}; the address has to be one of this \
+         host, the port free on it (--group-address IP:PORT)"
+    )]
+    Socket {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The kernel.
+    #[error("the kernel gives no random bytes")]
+    Randomness,
+    /// The thread.
+    #[error("the thread for the group cannot be started: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// A running member. Dropping it ends it without a word to the others, as a crash would:
+/// [`Group::leave`].
+#[derive(Debug)]
+pub struct Group {
+    orders: watch::Sender<Orders>,
+    standings: watch::Receiver<Arc<Standing>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    address: SocketAddr,
+}
+
+/// What the process wants of its member.
+#[derive(Clone, Debug)]
+struct Orders {
+    offers: Arc<Offers>,
+    notes: Arc<Notes>,
+    keys: Keyring,
+    seeds: BTreeSet<SocketAddr>,
+    leave: bool,
+}
+
+impl Group {
+    /// Binds the socket and starts the thread. `former` are the VIPs that were held here before.
+    pub fn start(
+        setup: Setup,
+        name: &str,
+        former: &BTreeMap<IpAddr, u64>,
+    ) -> Result<Self, GroupError> {
+        let address = setup.address;
+        let socket = std::net::UdpSocket::bind(address)
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .map_err(|error| GroupError::Socket { address, error })?;
+        let orders = Orders {
+            offers: Arc::default(),
+            notes: Arc::default(),
+            keys: setup.keys.clone(),
+            seeds: setup.seeds.clone(),
+            leave: false,
+        };
+        let (orders, wanted) = watch::channel(orders);
+        let mut seed = <SmallRng as SeedableRng>::Seed::default();
+        aws_lc_rs::rand::fill(&mut seed).map_err(|_| GroupError::Randomness)?;
+        let rng = SmallRng::from_seed(seed);
+        let member = Member::new(Instant::now(), &setup, name, former, rng);
+        let (sink, standings) = watch::channel(Arc::new(member.standing().clone()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(GroupError::Thread)?;
+        let shell = Shell { member, wanted, sink };
+        let thread = thread::Builder::new()
+            .name("vipgate-group".to_owned())
+            .spawn(move || {
+                // Only a wish: without CAP_SYS_NICE it is refused.
+                let me = rustix::thread::gettid();
+                let _ = rustix::process::setpriority_process(Some(me), PRIORITY);
+                runtime.block_on(shell.run(socket));
+            })
+            .map_err(GroupError::Thread)?;
+        Ok(Self { orders, standings, thread: Mutex::new(Some(thread)), address })
+    }
+
+    /// Where the others reach us.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How things stand, each time that changes.
+    pub fn standings(&self) -> watch::Receiver<Arc<Standing>> {
+        self.standings.clone()
+    }
+
+    /// Says what could be served here.
+    pub fn offer(&self, offers: Offers) {
+        self.orders.send_if_modified(|orders| {
+            let changed = *orders.offers != offers;
+            if changed {
+                orders.offers = Arc::new(offers);
+            }
+            changed
+        });
+    }
+
+    /// Says something to the other processes, under a key, or takes it back.
+    pub fn note(&self, key: &[u8], value: Option<Vec<u8>>) {
+        self.notes(|notes| match value {
+            Some(value) => drop(notes.insert(key.to_vec(), value)),
+            None => drop(notes.remove(key)),
+        });
+    }
+
+    /// Changes what is said to the other processes.
+    pub fn notes(&self, change: impl FnOnce(&mut Notes)) {
+        self.orders.send_if_modified(|orders| {
+            let mut notes = (*orders.notes).clone();
+            change(&mut notes);
+            let changed = *orders.notes != notes;
+            if changed {
+                orders.notes = Arc::new(notes);
+            }
+            changed
+        });
+    }
+
+    /// Changes the keys.
+    pub fn set_keys(&self, keys: Keyring) {
+        self.orders.send_modify(|orders| orders.keys = keys);
+    }
+
+    /// Changes whom to look for.
+    pub fn set_seeds(&self, seeds: BTreeSet<SocketAddr>) {
+        self.orders.send_if_modified(|orders| {
+            let changed = orders.seeds != seeds;
+            orders.seeds = seeds;
+            changed
+        });
+    }
+
+    /// Says good-bye, and blocks until that is said.
+    pub fn leave(&self) {
+        self.orders.send_modify(|orders| orders.leave = true);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the group panicked");
+        }
+    }
+}
+
+/// What the thread has.
+struct Shell {
+    member: Member,
+    wanted: watch::Receiver<Orders>,
+    sink: watch::Sender<Arc<Standing>>,
+}
+
+impl Shell {
+    async fn run(mut self, socket: std::net::UdpSocket) {
+        let socket = match UdpSocket::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::error!(%error, "the socket of the group cannot be used");
+                return;
+            }
+        };
+        // Before the runtime has seen that it is, a socket counts as not writable, and the first calls
+        // to the others would be lost.
+        let _ = socket.writable().await;
+        let mut buffer = [0; MAX_DATAGRAM + 1];
+        let mut now = self.wanted.borrow_and_update().clone();
+        loop {
+            let due = tokio::time::Instant::from_std(self.member.due());
+            tokio::select! {
+                biased;
+                changed = self.wanted.changed() => {
+                    if changed.is_err() { return; }
+                    let next = self.wanted.borrow_and_update().clone();
+                    self.follow(&now, &next, &socket);
+                    if next.leave {
+                        // The kernel has them; a moment for it to find the receivers' MACs.
+                        tokio::time::sleep(FAREWELL).await;
+                        return;
+                    }
+                    now = next;
+                }
+                ready = socket.readable() => {
+                    if let Err(error) = ready {
+                        tracing::error!(%error, "the socket of the group is broken");
+                        return;
+                    }
+                    for _ in 0..AT_ONCE {
+                        match socket.try_recv_from(&mut buffer) {
+                            Ok((length, from)) => {
+                                let datagram = buffer[..length].to_vec();
+                                self.handle(Input::Datagram(from, datagram), &socket);
+                            }
+                            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                            // Of an earlier datagram that could not be delivered.
+                            Err(_) => {}
+                        }
+                    }
+                }
+                () = tokio::time::sleep_until(due) => self.handle(Input::Tick, &socket),
+            }
+            send(self.member.settle(Instant::now()), &socket);
+            self.publish();
+        }
+    }
+
+    fn follow(&mut self, before: &Orders, next: &Orders, socket: &UdpSocket) {
+        if next.keys != before.keys {
+            self.handle(Input::Keys(next.keys.clone()), socket);
+        }
+        if next.seeds != before.seeds {
+            self.handle(Input::Seeds(next.seeds.clone()), socket);
+        }
+        if !Arc::ptr_eq(&next.notes, &before.notes) {
+            self.member.note((*next.notes).clone());
+        }
+        if !Arc::ptr_eq(&next.offers, &before.offers) {
+            self.member.offer((*next.offers).clone());
+        }
+        if next.leave {
+            self.handle(Input::Leave, socket);
+        }
+    }
+
+    fn handle(&mut self, input: Input, socket: &UdpSocket) {
+        let out = self.member.handle(Instant::now(), input);
+        send(out, socket);
+    }
+
+    fn publish(&self) {
+        let standing = self.member.standing();
+        self.sink.send_if_modified(|current| {
+            let changed = **current != *standing;
+            if changed {
+                *current = Arc::new(standing.clone());
+            }
+            changed
+        });
+    }
+}
+
+/// What cannot be sent is lost, as it may be on the way: the protocol tells again.
+fn send(outputs: Vec<Output>, socket: &UdpSocket) {
+    for output in outputs {
+        if let Output::Send(to, datagram) = output
+            && let Err(error) = socket.try_send_to(&datagram, to)
+        {
+            tracing::trace!(%to, %error, "a datagram of the group was not sent");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! One member with its part in the ownership of VIPs: `core` and the planner's rule, joined.
+//!
+//! ```text
+//!   what others say ──> View ──> Keeper ──> entries of our own, said to all
+//!   offers, time ────────────────>  └─────> Standing: what is served here, who is there, who says what
+//! ```
+//!
+//! Under `n` a member says its name, under `v` and a VIP what it offers and holds of that, under `+` and
+//! a key what its process wants all to know ([`Notes`]). Unknown keys are left alone: a later version may
+//! say more.
+//!
+//! A machine without socket, clock and task, as `core` is.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use vipgate_planner::ownership::{Entries, Entry, Hold, Keeper, Offer, Ownership, Peer, View};
+
+use super::codec::{take, take_u8, take_u16, take_u64};
+use super::core::{Core, Input, Output, Setup};
+use super::counters::Counts;
+use super::wire::Stamp;
+
+/// What could be served here, by VIP.
+pub type Offers = BTreeMap<IpAddr, Offer>;
+
+/// Short values that a process wants its peers to know; key and value together at most
+/// [`super::store::MAX_ENTRY`] bytes less one.
+pub type Notes = BTreeMap<Vec<u8>, Vec<u8>>;
+
+const NAME: &[u8] = b"n";
+const VIP: u8 = b'v';
+const NOTE: u8 = b'+';
+
+const OFFER: u8 = 1;
+const LEAVING: u8 = 2;
+const PREEMPT: u8 = 4;
+const HOLD: u8 = 8;
+const SOLID: u8 = 16;
+const SERVING: u8 = 32;
+const ANNOUNCED: u8 = 64;
+
+/// What a member makes of the group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The other members that are alive.
+    pub others: BTreeMap<SocketAddr, Other>,
+    /// Members that should be there and are not.
+    pub missing: Vec<SocketAddr>,
+    /// Where each VIP is.
+    pub ownership: Ownership,
+    /// The VIPs that are held here, with their epochs: what to begin the next life with.
+    pub holds: BTreeMap<IpAddr, u64>,
+}
+
+impl Standing {
+    /// The name of the member that the rule calls `owner`, or else that.
+    pub fn name_of<'a>(&'a self, owner: &'a str) -> &'a str {
+        let other = owner.parse().ok().and_then(|address: SocketAddr| self.others.get(&address));
+        other.map(|other| other.name.as_str()).filter(|name| !name.is_empty()).unwrap_or(owner)
+    }
+}
+
+/// Another member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Other {
+    /// Its name, once it is known.
+    pub name: String,
+    /// What its process says.
+    pub notes: Notes,
+    /// Whether all that it says is known here.
+    pub complete: bool,
+}
+
+/// A member.
+#[derive(Debug)]
+pub struct Member {
+    core: Core,
+    keeper: Keeper,
+    /// Begins the keeper's clock.
+    started: Instant,
+    offers: Offers,
+    /// What is said under [`VIP`] and [`NOTE`].
+    said: BTreeMap<Vec<u8>, Vec<u8>>,
+    notes: Notes,
+    view: View,
+    /// By whom the view is made, as of when.
+    seen: BTreeMap<SocketAddr, Stamp>,
+    standing: Standing,
+    /// Whether something changed since the rule was asked.
+    stale: bool,
+}
+
+impl Member {
+    /// A member that starts now. `former` are the VIPs that it held in its last life.
+    pub fn new(
+        now: Instant,
+        setup: &Setup,
+        name: &str,
+        former: &BTreeMap<IpAddr, u64>,
+        rng: SmallRng,
+    ) -> Self {
+        let mut core = Core::new(now, setup, rng);
+        // Nobody is there yet to be told.
+        drop(core.handle(now, Input::Say(vec![(NAME.to_vec(), Some(name.as_bytes().to_vec()))])));
+        // The rule knows members by where they are reached: names may be given twice.
+        let keeper = Keeper::resume(&setup.address.to_string(), Duration::ZERO, former);
+        Self {
+            core,
+            keeper,
+            started: now,
+            offers: Offers::new(),
+            said: BTreeMap::new(),
+            notes: Notes::new(),
+            view: View::default(),
+            seen: BTreeMap::new(),
+            standing: Standing::default(),
+            stale: true,
+        }
+    }
+
+    /// When [`Input::Tick`] and [`Member::settle`] are due.
+    pub fn due(&self) -> Instant {
+        let keeper = self.keeper.due().map(|due| self.started + due);
+        keeper.map_or(self.core.due(), |due| due.min(self.core.due()))
+    }
+
+    /// How things stand.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Datagrams in and out, and what was refused.
+    pub fn counts(&self) -> &Counts {
+        self.core.counts()
+    }
+
+    /// Takes in what happens to the membership. What follows for VIPs comes with [`Member::settle`],
+    /// so that many datagrams cost one look at all VIPs.
+    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
+        let out = self.core.handle(now, input);
+        self.stale |= out.contains(&Output::Changed);
+        out
+    }
+
+    /// Replaces what could be served here.
+    pub fn offer(&mut self, offers: Offers) {
+        self.offers = offers;
+        self.stale = true;
+    }
+
+    /// Replaces what the process says.
+    pub fn note(&mut self, notes: Notes) {
+        self.notes = notes;
+        self.stale = true;
+    }
+
+    /// Does what follows for VIPs, if anything does.
+    pub fn settle(&mut self, now: Instant) -> Vec<Output> {
+        let due = self.keeper.due().is_some_and(|due| self.started + due <= now);
+        if std::mem::take(&mut self.stale) || due { self.step(now) } else { Vec::new() }
+    }
+
+    /// Asks the rule, and says what follows.
+    fn step(&mut self, now: Instant) -> Vec<Output> {
+        self.look();
+        let ownership = self.keeper.step(now - self.started, &self.offers, &self.view);
+        let out = self.say(now);
+        let alive = self.core.alive();
+        let other = |address: &SocketAddr| {
+            let mut other =
+                Other { complete: self.core.knows_all_of(*address), ..Other::default() };
+            for (key, value) in self.core.says(*address) {
+                match key.split_first() {
+                    Some((&NOTE, key)) => drop(other.notes.insert(key.to_vec(), value.to_vec())),
+                    _ if key == NAME => other.name = String::from_utf8_lossy(value).into_owned(),
+                    _ => {}
+                }
+            }
+            (*address, other)
+        };
+        let missing = self.core.seeds().iter().filter(|seed| !alive.contains(seed));
+        let entries = self.keeper.entries().iter();
+        self.standing = Standing {
+            others: alive.iter().map(other).collect(),
+            missing: missing.copied().collect(),
+            ownership,
+            holds: entries.filter_map(|(vip, e)| Some((*vip, e.hold?.epoch))).collect(),
+        };
+        out
+    }
+
+    /// Reads again what those say who say something new.
+    fn look(&mut self) {
+        let alive = self.core.alive();
+        self.seen.retain(|address, _| alive.contains(address));
+        let names: BTreeMap<String, SocketAddr> =
+            alive.iter().map(|address| (address.to_string(), *address)).collect();
+        self.view.others.retain(|name, _| names.contains_key(name));
+        let should: usize = self.core.seeds().union(alive).count();
+        self.view.expected = should + 1;
+        for (name, address) in names {
+            let peer = self.view.others.entry(name).or_default();
+            peer.complete = self.core.knows_all_of(address);
+            let stamp = self.core.stamp_of(address);
+            if stamp.is_some() && self.seen.get(&address) != stamp.as_ref() {
+                *peer = Peer { entries: read(self.core.says(address)), ..*peer };
+                self.seen.insert(address, stamp.unwrap_or_default());
+            }
+        }
+    }
+
+    /// Tells the others what is new.
+    fn say(&mut self, now: Instant) -> Vec<Output> {
+        let keyed = |prefix: u8, rest: &[u8]| [&[prefix], rest].concat();
+        let vips = self.keeper.entries().iter().map(|(vip, entry)| {
+            let key = match vip {
+                IpAddr::V4(ip) => keyed(VIP, &ip.octets()),
+                IpAddr::V6(ip) => keyed(VIP, &ip.octets()),
+            };
+            (key, write(entry))
+        });
+        let notes = self.notes.iter().map(|(key, value)| (keyed(NOTE, key), value.clone()));
+        let say: BTreeMap<Vec<u8>, Vec<u8>> = vips.chain(notes).collect();
+        let gone =
+            self.said.keys().filter(|key| !say.contains_key(*key)).map(|k| (k.clone(), None));
+        let new = say.iter().filter(|(key, value)| self.said.get(*key) != Some(value));
+        let changes: Vec<_> =
+            gone.chain(new.map(|(key, value)| (key.clone(), Some(value.clone())))).collect();
+        self.said = say;
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        self.core.handle(now, Input::Say(changes))
+    }
+}
+
+/// What a member says of VIPs; what is not understood does not count.
+fn read<'a>(says: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Entries {
+    says.filter_map(|(key, value)| {
+        let (&VIP, octets) = key.split_first()? else { return None };
+        let vip = match octets.len() {
+            4 => IpAddr::from(<[u8; 4]>::try_from(octets).ok()?),
+            _ => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
+        };
+        Some((vip, parse(value)?))
+    })
+    .collect()
+}
+
+/// Flags (1), weight (4), listeners bound (2), epoch (8).
+fn write(entry: &Entry) -> Vec<u8> {
+    let offer = entry.offer.unwrap_or_default();
+    let hold = entry.hold.unwrap_or(Hold { epoch: 0, solid: false, serving: false });
+    let flags = [
+        (entry.offer.is_some(), OFFER),
+        (offer.leaving, LEAVING),
+        (offer.preempt, PREEMPT),
+        (offer.announced, ANNOUNCED),
+        (entry.hold.is_some(), HOLD),
+        (hold.solid, SOLID),
+        (hold.serving, SERVING),
+    ];
+    let flags = flags.iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum();
+    let mut out = vec![flags];
+    out.extend_from_slice(&offer.weight.to_be_bytes());
+    out.extend_from_slice(&offer.bound.to_be_bytes());
+    out.extend_from_slice(&hold.epoch.to_be_bytes());
+    out
+}
+
+fn parse(mut bytes: &[u8]) -> Option<Entry> {
+    let from = &mut bytes;
+    let flags = take_u8(from).ok()?;
+    let weight = take(from).map(u32::from_be_bytes).ok()?;
+    let (bound, epoch) = (take_u16(from).ok()?, take_u64(from).ok()?);
+    let is = |bit: u8| flags & bit != 0;
+    let offer = Offer {
+        weight,
+        bound,
+        leaving: is(LEAVING),
+        preempt: is(PREEMPT),
+        announced: is(ANNOUNCED),
+    };
+    let hold = Hold { epoch, solid: is(SOLID), serving: is(SERVING) };
+    Some(Entry { offer: is(OFFER).then_some(offer), hold: is(HOLD).then_some(hold) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_vip_is_read_as_it_was_written() {
+        let offers = [
+            None,
+            Some(Offer { weight: 7, bound: 3, leaving: true, ..Offer::default() }),
+            Some(Offer { weight: u32::MAX, bound: u16::MAX, preempt: true, ..Offer::default() }),
+            Some(Offer { announced: true, ..Offer::default() }),
+        ];
+        let holds = [
+            None,
+            Some(Hold { epoch: u64::MAX, solid: true, serving: false }),
+            Some(Hold { epoch: 1, solid: false, serving: true }),
+        ];
+        for offer in offers {
+            for hold in holds {
+                let entry = Entry { offer, hold };
+                assert_eq!(parse(&write(&entry)), Some(entry));
+            }
+        }
+        assert_eq!(parse(&[HOLD, 0, 0]), None, "too short");
+    }
+}

@@ -1,0 +1,153 @@
+//! Whether a VIP is this node's to serve, as the group says; without a group every VIP is, and while
+//! one is still to be joined none is.
+//!
+//! Says of every VIP that could be served here that it could (an offer), and reads from the standing
+//! of the group what is so. The rule itself is `vipgate_planner::ownership`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use vipgate_planner::ownership::{Offer, Possession};
+use vipgate_planner::{Announce, Link, MacAddr, NodeReport, Plan, VipState};
+
+use super::RETRY;
+use crate::group::{Group, Notes, Standing};
+
+/// The note with the Ethernet addresses of a member, six bytes each.
+const MACS: &[u8] = b"m";
+
+/// The way to the group.
+pub(super) enum Gate {
+    /// There is none.
+    Open,
+    /// There will be one.
+    Awaited(watch::Receiver<Option<Arc<Group>>>),
+    /// There is one.
+    Member(Membership),
+}
+
+pub(super) struct Membership {
+    group: Arc<Group>,
+    standings: watch::Receiver<Arc<Standing>>,
+    standing: Arc<Standing>,
+    /// VIPs that were this node's and could not be served, and when: others are let before for a while.
+    failed: BTreeMap<IpAddr, Instant>,
+}
+
+/// Whose VIP it is.
+pub(super) enum Turn {
+    /// Ours. `ask`: nobody in the group had it before, so the wire is asked, where the plan says so.
+    Ours { ask: bool },
+    /// Not ours; to be reported so.
+    Others(VipState),
+}
+
+impl Gate {
+    pub(super) fn new(grouped: bool, group: watch::Receiver<Option<Arc<Group>>>) -> Self {
+        if grouped { Self::Awaited(group) } else { Self::Open }
+    }
+
+    fn membership(&self) -> Option<&Membership> {
+        match self {
+            Self::Member(membership) => Some(membership),
+            Self::Open | Self::Awaited(_) => None,
+        }
+    }
+
+    /// Waits until the group says something new, and takes it in; for ever without a group.
+    pub(super) async fn changed(&mut self) {
+        match self {
+            Self::Open => std::future::pending().await,
+            Self::Awaited(group) => {
+                // The sender outlives the node.
+                let Ok(joined) = group.wait_for(Option::is_some).await.map(|group| group.clone())
+                else {
+                    return std::future::pending().await;
+                };
+                if let Some(group) = joined {
+                    let mut standings = group.standings();
+                    let standing = Arc::clone(&standings.borrow_and_update());
+                    let failed = BTreeMap::new();
+                    *self = Self::Member(Membership { group, standings, standing, failed });
+                }
+            }
+            Self::Member(Membership { standings, standing, .. }) => match standings.changed().await
+            {
+                Ok(()) => *standing = Arc::clone(&standings.borrow_and_update()),
+                // It has left, and this node is about to end.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Whose a VIP is.
+    pub(super) fn turn(&self, vip: IpAddr) -> Turn {
+        let standing = match self {
+            _ if vip.is_loopback() => return Turn::Ours { ask: false },
+            Self::Open => return Turn::Ours { ask: true },
+            Self::Awaited(_) => {
+                let why = "this node has not joined the group yet";
+                return Turn::Others(VipState::Waiting(why.to_owned()));
+            }
+            Self::Member(membership) => &membership.standing,
+        };
+        Turn::Others(match standing.ownership.vips.get(&vip) {
+            Some(Possession::Here { first }) => return Turn::Ours { ask: *first },
+            Some(Possession::There { owner, announced }) => {
+                let owner = standing.name_of(owner).to_owned();
+                VipState::Standby { owner, announced: *announced }
+            }
+            Some(Possession::Nowhere(why)) => VipState::Waiting((*why).to_owned()),
+            None => VipState::Waiting("the group was not asked yet".to_owned()),
+        })
+    }
+
+    /// Tells the group what could be served here, which is what the last round found.
+    pub(super) fn offer(&mut self, plan: &Plan, report: &NodeReport, leaving: bool, now: Instant) {
+        let Self::Member(Membership { group, failed, .. }) = self else { return };
+        let mut bound: BTreeMap<IpAddr, u16> = BTreeMap::new();
+        for (id, state) in &report.listeners {
+            if state.listens() {
+                let bound = bound.entry(id.address).or_default();
+                *bound = bound.saturating_add(1);
+            }
+        }
+        failed.retain(|_, at| now < *at + RETRY);
+        let offers = plan.vips.values().filter_map(|vip| {
+            let (address, bound) = (vip.address, bound.get(&vip.address).copied().unwrap_or(0));
+            let able = matches!(vip.announce, Announce::Layer2(_)) && (vip.kernel || bound > 0);
+            if let Some(VipState::Failed(_)) = report.vips.get(&address)
+                && able
+            {
+                failed.entry(address).or_insert(now);
+            }
+            let announced = matches!(report.vips.get(&address), Some(VipState::Serving(_)));
+            let offer = Offer { bound, leaving, announced, ..Offer::default() };
+            (able && !failed.contains_key(&address)).then_some((address, offer))
+        });
+        group.offer(offers.collect());
+    }
+
+    /// Tells the group by which Ethernet addresses this host is seen, for it not to be taken for a
+    /// stranger.
+    pub(super) fn introduce(&self, links: &[Link]) {
+        let Some(Membership { group, .. }) = self.membership() else { return };
+        let macs: Vec<u8> =
+            links.iter().filter_map(|link| link.mac).flat_map(|mac| mac.0).collect();
+        group.note(MACS, Some(macs));
+    }
+
+    /// The Ethernet addresses of the other members.
+    pub(super) fn macs(&self) -> BTreeSet<MacAddr> {
+        let of = |notes: &Notes| {
+            let (macs, _) = notes.get(MACS).map_or(&[][..], Vec::as_slice).as_chunks::<6>();
+            macs.iter().map(|mac| MacAddr(*mac)).collect::<Vec<_>>()
+        };
+        let others =
+            self.membership().into_iter().flat_map(|member| member.standing.others.values());
+        others.flat_map(|other| of(&other.notes)).collect()
+    }
+}
