@@ -21,6 +21,7 @@ pub mod claim;
 pub mod environment;
 mod hostname;
 mod layer;
+mod local;
 pub mod node;
 pub mod ownership;
 pub mod plan;

@@ -176,12 +176,20 @@ impl Planner {
                 self.status.touch();
             }
             Kind::Service => {
-                if self.role == Role::Controller {
-                    self.services.touch();
+                match self.role {
+                    Role::Controller => self.services.touch(),
+                    Role::Speaker => self.assembly.touch(),
+                    Role::Standalone => {}
                 }
                 self.resolution.touch();
             }
-            Kind::EndpointSlice | Kind::Backend => self.resolution.touch(),
+            Kind::EndpointSlice => {
+                self.resolution.touch();
+                if self.role == Role::Speaker {
+                    self.assembly.touch();
+                }
+            }
+            Kind::Backend => self.resolution.touch(),
             Kind::ReferenceGrant => {
                 self.resolution.touch();
                 self.certificates.touch();

@@ -16,6 +16,7 @@ use vipgate_planner::{Link, Node, NodeReport, Outcome, Planner, Role};
 use vipgate_speaker::node::Speaker;
 
 use super::copies::Copies;
+use super::fitness;
 use super::members::Members;
 use super::object::Found;
 use super::troubles::{Subject, Troubles};
@@ -170,6 +171,12 @@ impl Engine {
                     Object::VirtualIp(vip) => self.claim(&vip),
                     Object::Node(node) => {
                         self.node.labels = node.metadata.labels.clone().unwrap_or_default();
+                        self.node.gives_way = fitness::gives_way(&node);
+                        let why = self.node.gives_way.as_ref();
+                        let why = why.map(|why| {
+                            format!("VIPs of this node go to others that can have them: {why}")
+                        });
+                        self.troubles.note(Subject::Unfit, why);
                         self.planner.set_node(self.node.clone());
                         self.troubles.note(Subject::Node, None);
                     }

@@ -11,6 +11,7 @@
 
 mod copies;
 mod engine;
+mod fitness;
 mod members;
 mod object;
 mod troubles;

@@ -125,6 +125,7 @@ impl Gate {
                 failed.entry(address).or_insert(now);
             }
             let announced = matches!(report.vips.get(&address), Some(VipState::Serving(_)));
+            let leaving = leaving || plan.gives_way.is_some();
             let offer = Offer { bound, leaving, announced, ..Offer::default() };
             (able && !failed.contains_key(&address)).then_some((address, offer))
         });

@@ -376,6 +376,10 @@ impl Executor {
         others: Option<VipState>,
         report: &NodeReport,
     ) -> Readiness {
+        // Whoever announces it elsewhere, it is well.
+        if let Some(state @ VipState::Standby { announced: true, .. }) = others {
+            return Readiness::Report(state);
+        }
         let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
         // Where the kernel forwards, for a Service, no listener of ours is needed.
         if !vip.kernel && !listeners.any(|(_, state)| state.listens()) {
