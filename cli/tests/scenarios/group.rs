@@ -47,6 +47,11 @@ fn a_host_that_ends_in_order_hands_over() {
     hosts.terminate(owner);
     std::thread::sleep(Duration::from_millis(1_000));
     let (gap, attempts) = prober.stop();
+    for (index, attempt) in attempts.iter().enumerate() {
+        if attempt.outcome != Outcome::Good {
+            eprintln!("{index}: {attempt:?}");
+        }
+    }
     let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Refused).count();
     eprintln!("ended in order: {gap:?} between good connections, {refused} refused");
     assert!(gap <= Duration::from_millis(150), "{gap:?}");
