@@ -13,7 +13,7 @@ use vipgate_speaker::group::{Group, Standing};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Shown, Situation};
-use super::group::{Clerk, Lead};
+use super::group::{Clerk, Lead, Roll, missing};
 use super::journal::Journal;
 use super::source::Source;
 use super::state::{State, StateFile};
@@ -44,6 +44,7 @@ struct Membership {
     group: Arc<Group>,
     standings: watch::Receiver<Arc<Standing>>,
     clerk: Clerk,
+    roll: Roll,
 }
 
 impl Engine {
@@ -63,6 +64,7 @@ impl Engine {
             standings: group.standings(),
             group,
             clerk: Clerk::default(),
+            roll: Roll::default(),
         });
         Self {
             source,
@@ -145,8 +147,9 @@ impl Engine {
 
     /// Takes in who of the group gives out addresses, and which.
     fn follow_group(&mut self) {
-        let Some(Membership { group, standings, clerk }) = &mut self.group else { return };
+        let Some(Membership { group, standings, clerk, roll }) = &mut self.group else { return };
         let standing = Arc::clone(&standings.borrow_and_update());
+        roll.call(&standing);
         let lead = clerk.look(group.address(), &standing, self.planner.claims());
         self.planner.set_follows(!matches!(lead, Lead::Here(_)));
         if let Lead::Here(Some(claims)) | Lead::There(claims) = lead {
@@ -227,7 +230,10 @@ impl Engine {
     fn notes(&self, statuses: &Statuses) -> Vec<Problem> {
         let manifests = self.source.problems().iter().filter(|problem| !problem.is_error());
         let planned = statuses.notes.iter().map(|note| Problem::plain(note));
-        manifests.map(Problem::of_manifest).chain(planned).collect()
+        let standing = self.group.as_ref().map(|group| group.standings.borrow().clone());
+        let missing = standing.iter().flat_map(|standing| missing(standing));
+        let missing = missing.map(|text| Problem::plain(&text));
+        manifests.map(Problem::of_manifest).chain(planned).chain(missing).collect()
     }
 }
 

@@ -92,6 +92,37 @@ fn own_address(peers: &BTreeSet<SocketAddr>) -> Result<SocketAddr> {
     Ok(SocketAddr::new(ip, PORT))
 }
 
+/// What is to be known of members that should be there and are not.
+pub(crate) fn missing(standing: &Standing) -> impl Iterator<Item = String> {
+    let text = |address: &SocketAddr| {
+        format!(
+            "{address} of the group does not answer: does vipgate run there with the same key, and do \
+             firewalls let UDP through?"
+        )
+    };
+    standing.missing.iter().map(text)
+}
+
+/// Who was there the last time, for the log.
+#[derive(Debug, Default)]
+pub(crate) struct Roll(BTreeMap<SocketAddr, String>);
+
+impl Roll {
+    /// Says who came and who went. A member is named once its name is known.
+    pub(crate) fn call(&mut self, standing: &Standing) {
+        let named = standing.others.iter().filter(|(_, other)| !other.name.is_empty());
+        let now: BTreeMap<SocketAddr, String> =
+            named.map(|(address, other)| (*address, other.name.clone())).collect();
+        for (address, name) in now.iter().filter(|(address, _)| !self.0.contains_key(*address)) {
+            tracing::info!(%address, "{name} is there, as one of the group");
+        }
+        for (address, name) in self.0.iter().filter(|(address, _)| !now.contains_key(*address)) {
+            tracing::warn!(%address, "{name} is gone from the group");
+        }
+        self.0 = now;
+    }
+}
+
 /// What a member says of a claim.
 #[derive(Serialize, Deserialize)]
 struct Said {

@@ -296,7 +296,7 @@ impl Engine {
             self.speaker.apply(Arc::clone(&outcome.plan));
             self.outcome = Some(outcome);
         }
-        self.members.save();
+        self.members.settle();
         self.tell(&report);
         let (plan, statuses) = match &self.outcome {
             Some(outcome) => (Arc::clone(&outcome.plan), Arc::clone(&outcome.statuses)),

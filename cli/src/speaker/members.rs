@@ -14,7 +14,7 @@ use vipgate_controller::group_key;
 use vipgate_speaker::group::{Group, Keyring, Standing};
 use vipgate_speaker::node::Speaker;
 
-use crate::run::group;
+use crate::run::group::{self, Roll};
 use crate::run::state::{State, StateFile};
 
 /// How long after a failure the group is joined again.
@@ -30,6 +30,7 @@ pub(super) struct Members {
     keys: Option<(Keyring, Instant)>,
     /// Where the speakers of other nodes say that they are.
     peers: BTreeMap<String, SocketAddr>,
+    roll: Roll,
     file: StateFile,
     saved: State,
 }
@@ -53,6 +54,7 @@ impl Members {
             joined: None,
             keys: None,
             peers: BTreeMap::new(),
+            roll: Roll::default(),
             file,
             saved,
         }
@@ -148,10 +150,12 @@ impl Members {
         names
     }
 
-    /// Remembers what is held here.
-    pub(super) fn save(&mut self) {
+    /// Says in the log who came and went, and remembers what is held here.
+    pub(super) fn settle(&mut self) {
         let Some(joined) = &mut self.joined else { return };
-        let holds = joined.standings.borrow_and_update().holds.clone();
+        let standing = Arc::clone(&joined.standings.borrow_and_update());
+        self.roll.call(&standing);
+        let holds = standing.holds.clone();
         if holds == self.saved.holds {
             return;
         }

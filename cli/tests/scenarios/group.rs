@@ -28,6 +28,10 @@ fn another_host_takes_over_when_the_owner_is_killed() {
         assert_ne!(after[vip], dead);
         assert!(was == dead || after[vip] == *was, "{vip} moved for nothing");
     }
+    let other = hosts.hosts.iter().find(|host| host.runs()).expect("two run");
+    let notes = other.report().unwrap()["notes"].to_string();
+    assert!(notes.contains("7947 of the group does not answer"), "{notes}");
+    assert!(other.output().contains(&format!("{dead} is gone from the group")));
     eprintln!("killed: first good connection after {gap:?}");
 
     // It comes back, and takes nothing back.
