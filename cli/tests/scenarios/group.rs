@@ -62,6 +62,36 @@ fn a_host_that_ends_in_order_hands_over() {
     assert_eq!(refused, 0);
 }
 
+/// Keeps every processor busy with several programs for this long, while three hosts share VIPs.
+fn nothing_moves_for(name: &str, time: Duration) {
+    let mut hosts = Hosts::new(name, 3, 10);
+    hosts.start_all();
+    let before = hosts.settled();
+    let wire = hosts.listen();
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let busy: Vec<_> = (0..4 * processors)
+        .map(|_| {
+            let spin = vipgate_lab::Program::new("sh").args(["-c", "while :; do :; done"]);
+            hosts.client.spawn(spin).unwrap()
+        })
+        .collect();
+    std::thread::sleep(time);
+    drop(busy);
+    assert_eq!(hosts.settled(), before);
+    hosts.assert_owners(&wire.stop().unwrap(), 1);
+}
+
+#[test]
+fn nothing_moves_while_the_processors_are_busy() {
+    nothing_moves_for("busy", Duration::from_secs(15));
+}
+
+#[test]
+#[ignore = "half an hour: make lab"]
+fn long_nothing_moves_in_half_an_hour_while_the_processors_are_busy() {
+    nothing_moves_for("long-busy", Duration::from_secs(1_800));
+}
+
 #[test]
 fn a_restart_within_half_a_second_moves_nothing() {
     let mut hosts = Hosts::new("restarted", 3, 6);
