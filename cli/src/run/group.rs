@@ -51,15 +51,16 @@ pub(crate) fn join(
     Ok(Some(Arc::new(Group::start(setup, name, former)?)))
 }
 
-/// Joins the group of a cluster's speakers. The others come later ([`Group::set_seeds`]).
+/// Joins the group of a cluster's speakers. More of them come later ([`Group::set_seeds`]).
 pub(crate) fn join_cluster(
     address: SocketAddr,
     node: &str,
     keys: Keyring,
+    seeds: BTreeSet<SocketAddr>,
     former: &BTreeMap<IpAddr, u64>,
 ) -> Result<Arc<Group>> {
     let group = CLUSTER.to_owned();
-    let setup = Setup { group, keys, address, epoch: epoch(), seeds: BTreeSet::new() };
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds };
     Ok(Arc::new(Group::start(setup, node, former)?))
 }
 

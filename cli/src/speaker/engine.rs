@@ -210,6 +210,9 @@ impl Engine {
                 if kind == Kind::Node {
                     self.look_for_node();
                 }
+                if kind == Kind::Speaker {
+                    self.members.all_met();
+                }
                 if kind == Kind::Secret && !self.members.has_key() {
                     let why = format!(
                         "there is no Secret {} yet, by which speakers know each other: a controller \
@@ -220,6 +223,9 @@ impl Engine {
                 }
             }
             Event::Trouble(kind, why) => {
+                if kind == Kind::Speaker {
+                    self.members.all_met();
+                }
                 self.known.refused.insert(kind);
                 self.troubles.note(Subject::Kind(kind), Some(why));
             }

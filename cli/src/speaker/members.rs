@@ -30,6 +30,8 @@ pub(super) struct Members {
     keys: Option<(Keyring, Instant)>,
     /// Where the speakers of other nodes say that they are.
     peers: BTreeMap<String, SocketAddr>,
+    /// Whether these are all there are. Before, we would take ourselves for the whole group.
+    peers_known: bool,
     roll: Roll,
     file: StateFile,
     saved: State,
@@ -54,6 +56,7 @@ impl Members {
             joined: None,
             keys: None,
             peers: BTreeMap::new(),
+            peers_known: false,
             roll: Roll::default(),
             file,
             saved,
@@ -63,6 +66,7 @@ impl Members {
     /// Waits until the group says something new, or it is time to join it again.
     pub(super) async fn changed(&mut self) {
         match (&mut self.joined, &self.keys) {
+            (None, _) if !self.peers_known => std::future::pending().await,
             (Some(joined), _) => {
                 if joined.standings.changed().await.is_err() {
                     std::future::pending().await
@@ -94,16 +98,24 @@ impl Members {
         self.joined.is_some() || self.keys.is_some()
     }
 
+    /// Every Speaker object was told of, or they may not be read.
+    pub(super) fn all_met(&mut self) {
+        self.peers_known = true;
+    }
+
     /// Joins the group, when it is time; what is in the way, if that was tried.
     pub(super) fn join(&mut self) -> Option<Result<(), String>> {
+        if !self.peers_known {
+            return None;
+        }
         let (keys, at) = self.keys.take_if(|(_, at)| *at <= Instant::now())?;
         let (node, former) = (&self.node, &self.saved.holds);
-        match group::join_cluster(self.address, node, keys.clone(), former) {
+        let seeds = self.peers.values().copied().collect();
+        match group::join_cluster(self.address, node, keys.clone(), seeds, former) {
             Ok(group) => {
                 tracing::info!(address = %group.address(), "one of the group of speakers");
                 self.speaker.join(Arc::clone(&group));
                 self.joined = Some(Joined { standings: group.standings(), group });
-                self.look();
                 Some(Ok(()))
             }
             Err(error) => {
