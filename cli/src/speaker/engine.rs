@@ -17,7 +17,7 @@ use vipgate_speaker::node::Speaker;
 
 use super::copies::Copies;
 use super::members::Members;
-use super::object::Found;
+use super::object::{Found, Owner};
 use super::troubles::{Subject, Troubles};
 use crate::run::board::{Board, Situation};
 use crate::run::journal::Journal;
@@ -42,6 +42,7 @@ pub(super) struct Engine {
     outcome: Option<Outcome>,
     statuses: watch::Sender<Option<SpeakerStatus>>,
     found: watch::Sender<Found>,
+    owner: watch::Sender<Owner>,
     journal: Journal,
     board: Arc<Board>,
 }
@@ -95,6 +96,7 @@ impl Engine {
             outcome: None,
             statuses: watch::Sender::new(None),
             found: watch::Sender::default(),
+            owner: watch::Sender::default(),
             journal: Journal::default(),
             board,
         }
@@ -108,6 +110,11 @@ impl Engine {
     /// What stands in the Speaker object.
     pub(super) fn found(&self) -> watch::Receiver<Found> {
         self.found.subscribe()
+    }
+
+    /// The Node that owns the Speaker object.
+    pub(super) fn owner(&self) -> watch::Receiver<Owner> {
+        self.owner.subscribe()
     }
 
     /// Goes on for as long as there are events; `rivals` are other processes of this node's name.
@@ -171,6 +178,7 @@ impl Engine {
                     Object::Node(node) => {
                         self.node.labels = node.metadata.labels.clone().unwrap_or_default();
                         self.planner.set_node(self.node.clone());
+                        self.owned_by(node.metadata.uid.clone());
                         self.troubles.note(Subject::Node, None);
                     }
                     Object::Speaker(speaker) => {
@@ -226,7 +234,7 @@ impl Engine {
                 });
                 self.troubles.note(Subject::Api, text);
             }
-            Event::Unreadable(object, why) => {
+            Event::Unreadable(object, why, _) => {
                 let why = format!("cannot be read, what was known of it stays: {why}");
                 self.troubles.note(Subject::Object(object), Some(why));
             }
@@ -264,9 +272,20 @@ impl Engine {
             }
             Kind::Speaker => self.members.gone(&object.key.name),
             // Its labels count until there is one again: it may be registered anew.
-            Kind::Node => self.look_for_node(),
+            Kind::Node => {
+                self.owned_by(None);
+                self.look_for_node();
+            }
             _ => drop(self.planner.delete(&object)),
         }
+    }
+
+    fn owned_by(&mut self, owner: Owner) {
+        self.owner.send_if_modified(|known| {
+            let changed = *known != owner;
+            *known = owner;
+            changed
+        });
     }
 
     fn look_for_node(&mut self) {
