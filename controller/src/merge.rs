@@ -97,8 +97,8 @@ impl fmt::Display for Part {
 }
 
 /// The conditions of ours that have another status or reason than before: of the object itself, of
-/// each listener, and of a route in each of its parents. That a new listener is well, or about to be,
-/// is no news: there is one event for the whole.
+/// each listener, and of a route in each of its parents. Of a new listener it is news that it is served,
+/// or what is wrong; for the rest there is one event for the whole.
 pub fn transitions(before: Option<&Value>, after: &Value) -> Vec<Transition> {
     let old = before.map(said).unwrap_or_default();
     let is_news = |new: &Transition| {
@@ -106,7 +106,11 @@ pub fn transitions(before: Option<&Value>, after: &Value) -> Vec<Transition> {
             old.iter().filter(|old| old.of == new.of && old.condition.kind == new.condition.kind);
         match same.next().map(|old| &old.condition) {
             Some(old) => (old.status, old.reason) != (new.condition.status, new.condition.reason),
-            None => new.is_bad() || !matches!(new.of, Part::Listener(_)),
+            None => {
+                let is_served =
+                    new.condition.kind == ConditionType::Programmed && new.condition.is_true();
+                new.is_bad() || is_served || !matches!(new.of, Part::Listener(_))
+            }
         }
     };
     said(after).into_iter().filter(is_news).collect()

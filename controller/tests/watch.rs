@@ -438,17 +438,18 @@ fn of_the_secrets_of_others_only_certificates_are_asked_for() {
     };
     secret("password", "stringData: {password: secret}\n");
     secret("web", "type: kubernetes.io/tls\ndata: {tls.crt: '', tls.key: ''}\n");
-    let told = |secrets_in: Option<String>| {
+    let are_told = |secrets_in: Option<String>, expected: [bool; 2]| {
         on(&site.node, async {
             let scope = Scope { kinds: vec![Kind::Secret], secrets_in, ..Scope::default() };
             let mut told = Told::by(cluster.kubeconfig(), scope).await;
             let complete = |told: &Told| told.synced.contains_key(&Kind::Secret);
             told.until("Secrets are complete", SOON, complete).await;
-            ["password", "web"].map(|name| told.has(&object(Kind::Secret, name)))
-        })
+            let has = ["password", "web"].map(|name| told.has(&object(Kind::Secret, name)));
+            assert_eq!(has, expected);
+        });
     };
-    assert_eq!(told(None), [false, true]);
-    assert_eq!(told(Some("default".to_owned())), [true, true]);
+    are_told(None, [false, true]);
+    are_told(Some("default".to_owned()), [true, true]);
 }
 
 const LOOSE: &str = "apiVersion: apiextensions.k8s.io/v1

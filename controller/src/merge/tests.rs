@@ -108,6 +108,9 @@ fn listeners_are_told_of_when_something_becomes_of_them_and_not_when_they_begin_
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].of, Part::Listener("b".to_owned()));
     assert!(found[0].is_bad());
+    // Whether it was seen on its way or not, that it is served is told once.
+    let at_once = json!({"listeners": [listener("a", "True", "Programmed")]});
+    assert_eq!(transitions(None, &at_once).len(), 1);
     let later = json!({"listeners": [
         listener("a", "True", "Programmed"), listener("b", "False", "PortUnavailable")]});
     let found = transitions(Some(&begun), &later);
