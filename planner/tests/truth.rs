@@ -106,6 +106,7 @@ fn a_node_that_is_lost_serves_nothing_and_is_named_with_the_reason() {
         address,
         state,
         interfaces: Vec::new(),
+        owner: None,
         conflict_mac: None,
         message: None,
     };
