@@ -289,7 +289,7 @@ impl Engine {
     }
 
     fn look_for_node(&mut self) {
-        if self.node.labels.is_empty() {
+        if self.node.labels.is_empty() && self.owner.borrow().is_none() {
             let why = format!(
                 "there is no Node {} in the cluster, so advertisements with a nodeSelector do not \
                  count here: is --node right?",
