@@ -18,7 +18,7 @@ use vipgate_speaker::node::Speaker;
 use super::copies::Copies;
 use super::fitness;
 use super::members::Members;
-use super::object::Found;
+use super::object::{Found, Owner};
 use super::troubles::{Subject, Troubles};
 use crate::run::board::{Board, Situation};
 use crate::run::journal::Journal;
@@ -43,6 +43,7 @@ pub(super) struct Engine {
     outcome: Option<Outcome>,
     statuses: watch::Sender<Option<SpeakerStatus>>,
     found: watch::Sender<Found>,
+    owner: watch::Sender<Owner>,
     journal: Journal,
     board: Arc<Board>,
 }
@@ -96,6 +97,7 @@ impl Engine {
             outcome: None,
             statuses: watch::Sender::new(None),
             found: watch::Sender::default(),
+            owner: watch::Sender::default(),
             journal: Journal::default(),
             board,
         }
@@ -109,6 +111,11 @@ impl Engine {
     /// What stands in the Speaker object.
     pub(super) fn found(&self) -> watch::Receiver<Found> {
         self.found.subscribe()
+    }
+
+    /// The Node that owns the Speaker object.
+    pub(super) fn owner(&self) -> watch::Receiver<Owner> {
+        self.owner.subscribe()
     }
 
     /// Goes on for as long as there are events; `rivals` are other processes of this node's name.
@@ -178,6 +185,7 @@ impl Engine {
                         });
                         self.troubles.note(Subject::Unfit, why);
                         self.planner.set_node(self.node.clone());
+                        self.owned_by(node.metadata.uid.clone());
                         self.troubles.note(Subject::Node, None);
                     }
                     Object::Speaker(speaker) => {
@@ -239,7 +247,7 @@ impl Engine {
                 });
                 self.troubles.note(Subject::Api, text);
             }
-            Event::Unreadable(object, why) => {
+            Event::Unreadable(object, why, _) => {
                 let why = format!("cannot be read, what was known of it stays: {why}");
                 self.troubles.note(Subject::Object(object), Some(why));
             }
@@ -277,13 +285,24 @@ impl Engine {
             }
             Kind::Speaker => self.members.gone(&object.key.name),
             // Its labels count until there is one again: it may be registered anew.
-            Kind::Node => self.look_for_node(),
+            Kind::Node => {
+                self.owned_by(None);
+                self.look_for_node();
+            }
             _ => drop(self.planner.delete(&object)),
         }
     }
 
+    fn owned_by(&mut self, owner: Owner) {
+        self.owner.send_if_modified(|known| {
+            let changed = *known != owner;
+            *known = owner;
+            changed
+        });
+    }
+
     fn look_for_node(&mut self) {
-        if self.node.labels.is_empty() {
+        if self.node.labels.is_empty() && self.owner.borrow().is_none() {
             let why = format!(
                 "there is no Node {} in the cluster, so advertisements with a nodeSelector do not \
                  count here: is --node right?",

@@ -1,5 +1,7 @@
 //! A Gateway's way from creation to traffic and back.
 
+use std::collections::BTreeSet;
+
 use anyhow::ensure;
 use vipgate_lab::eventually;
 
@@ -92,8 +94,13 @@ fn events_tell_of_each_transition_once() {
     eventually(SOON, || {
         let events = site.cluster.get(["events.events.k8s.io"])?;
         let all = events["items"].as_array().cloned().unwrap_or_default();
-        let programmed = all.iter().filter(|event| event["reason"] == "Programmed").count();
-        ensure!(programmed == 1, "{programmed} events of reason Programmed: {events}");
+        let programmed = all.iter().filter(|event| event["reason"] == "Programmed");
+        let parts = programmed.clone().map(|event| event["regarding"]["fieldPath"].as_str());
+        let parts: BTreeSet<_> = parts.collect();
+        ensure!(
+            programmed.count() == 2 && parts == [None, Some("status.listeners{tcp}")].into(),
+            "not one event of reason Programmed for the Gateway and one for the listener: {events}"
+        );
         Ok(())
     })
     .unwrap();

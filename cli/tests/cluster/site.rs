@@ -99,9 +99,18 @@ impl Site {
 
     /// A controller as a chart with other settings runs it.
     pub(crate) fn controller_of(&self, chart: &Chart, name: &str) -> Process {
+        // A Speaker counts while there is its Node.
+        self.has_node("worker");
         let node = ("ctl", "10.77.0.3".parse().unwrap());
         let program = chart.program("vipgate-controller", VIPGATE, name, node).unwrap();
         self.controllers.spawn(program.env("VIPGATE_LOG", "info,kube=warn")).unwrap()
+    }
+
+    /// Sees to it that the cluster has a Node of this name.
+    pub(crate) fn has_node(&self, name: &str) {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+        // It may be there: as a worker with pods, or of a test's own making.
+        drop(self.cluster.api().create("/api/v1/nodes", &node));
     }
 
     /// The speaker of the node `worker`, as the chart runs it.
