@@ -37,8 +37,8 @@ fn served_again(site: &Site) -> Duration {
 #[test]
 fn the_speaker_of_another_node_takes_over_also_without_an_api_server() {
     let mut site = Site::new("group");
-    let machine = site._lab.node("second").unwrap();
-    let _cable = machine.join(&site._lan, "10.77.0.12/24").unwrap();
+    let machine = site.lab.node("second").unwrap();
+    let _cable = machine.join(&site.lan, "10.77.0.12/24").unwrap();
     site.cluster.kubectl(["delete", "secret", "-n", "vipgate-system", "vipgate-group"]).unwrap();
     let mut speakers: Vec<(&str, Process)> = vec![
         ("worker", site.speaker()),

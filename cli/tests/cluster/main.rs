@@ -22,4 +22,5 @@ mod service_claims;
 mod services;
 mod site;
 mod speakers;
+mod tls;
 mod versions;
