@@ -16,6 +16,7 @@ mod group;
 mod interrupted;
 mod kube_proxy;
 mod names;
+mod neighbours;
 mod refusals;
 mod rights;
 mod service_claims;
