@@ -38,8 +38,8 @@ fn served_again(site: &Site) -> Duration {
 fn the_speaker_of_another_node_takes_over_also_without_an_api_server() {
     let mut site = Site::new("group");
     site.has_node("second");
-    let machine = site._lab.node("second").unwrap();
-    let _cable = machine.join(&site._lan, "10.77.0.12/24").unwrap();
+    let machine = site.lab.node("second").unwrap();
+    let _cable = machine.join(&site.lan, "10.77.0.12/24").unwrap();
     site.cluster.kubectl(["delete", "secret", "-n", "vipgate-system", "vipgate-group"]).unwrap();
     let mut speakers: Vec<(&str, Process)> = vec![
         ("worker", site.speaker()),
@@ -104,8 +104,8 @@ fn the_speaker_of_another_node_takes_over_also_without_an_api_server() {
 #[test]
 fn a_node_that_is_cordoned_gives_its_vips_away_and_alone_it_keeps_them() {
     let site = Site::new("cordon");
-    let machine = site._lab.node("second").unwrap();
-    let _cable = machine.join(&site._lan, "10.77.0.12/24").unwrap();
+    let machine = site.lab.node("second").unwrap();
+    let _cable = machine.join(&site.lan, "10.77.0.12/24").unwrap();
     for name in ["worker", "second"] {
         site.apply(&format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n"));
     }
