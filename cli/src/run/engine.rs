@@ -1,5 +1,6 @@
 //! The one task that owns the planner: what happens comes in, plans and claims go out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,12 @@ use tokio::time::sleep;
 use vipgate_api::ObjectRef;
 use vipgate_api::manifest::Update;
 use vipgate_controller::foreign::Findings;
-use vipgate_planner::{Link, Node, NodeReport, Planner, Statuses, VipState};
+use vipgate_planner::{Foreign, Link, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::group::{Group, Standing};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Shown, Situation};
-use super::group::{Clerk, Lead, Roll, missing};
+use super::group::{Clerk, Lead, Roll, foreign, missing};
 use super::journal::Journal;
 use super::source::Source;
 use super::state::{State, StateFile};
@@ -34,6 +35,8 @@ pub(super) struct Engine {
     /// Why it could not be written the last time.
     unsaved: Option<String>,
     group: Option<Membership>,
+    /// Users of claims of others of which no manifest was read yet.
+    unread: BTreeSet<ObjectRef>,
     speaker: Arc<Speaker>,
     journal: Journal,
     board: Arc<Board>,
@@ -75,6 +78,7 @@ impl Engine {
             saved,
             unsaved: None,
             group,
+            unread: BTreeSet::new(),
             speaker,
             journal: Journal::default(),
             board,
@@ -136,13 +140,17 @@ impl Engine {
                 self.planner.publish(*address);
             }
         }
-        self.planner.set_foreign(self.findings.addresses());
+        if self.group.is_none() {
+            self.planner.set_foreign(self.findings.addresses());
+        }
         self.planner.set_report(report);
     }
 
     fn forget(&mut self) {
         self.findings.forget(Instant::now());
-        self.planner.set_foreign(self.findings.addresses());
+        if self.group.is_none() {
+            self.planner.set_foreign(self.findings.addresses());
+        }
     }
 
     /// Takes in who of the group gives out addresses, and which.
@@ -151,10 +159,20 @@ impl Engine {
         let standing = Arc::clone(&standings.borrow_and_update());
         roll.call(&standing);
         let lead = clerk.look(group.address(), &standing, self.planner.claims());
-        self.planner.set_follows(!matches!(lead, Lead::Here(_)));
+        let leads = matches!(lead, Lead::Here(_));
+        self.planner.set_follows(!leads);
+        // Who leads chooses again for all; the others wait for that.
+        let mut found = self.findings.addresses();
+        found.extend(foreign(&standing));
+        self.planner.set_foreign(if leads { found } else { Foreign::default() });
         if let Lead::Here(Some(claims)) | Lead::There(claims) = lead {
+            // Others may have newer manifests: what they gave out does not end before we have read of it.
+            let users = claims.0.values().flat_map(|claim| &claim.users);
+            self.unread.extend(users.map(|user| user.object.clone()));
             self.planner.set_claims(claims);
         }
+        self.unread.retain(|user| self.source.object(user).is_none());
+        self.planner.set_unreadable(self.unread.clone());
     }
 
     /// Plans, and hands out what follows. Claims are safe before the plan that uses them goes out.
@@ -163,7 +181,8 @@ impl Engine {
         let outcome = self.planner.run();
         self.save();
         if let Some(Membership { group, clerk, .. }) = &self.group {
-            group.notes(|notes| clerk.say(self.planner.claims(), notes));
+            let found = self.findings.addresses();
+            group.notes(|notes| clerk.say(self.planner.claims(), &found, notes));
         }
         self.speaker.apply(Arc::clone(&outcome.plan));
         let report = self.speaker.reports().borrow().clone();

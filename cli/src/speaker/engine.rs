@@ -41,6 +41,8 @@ pub(super) struct Engine {
     members: Members,
     /// What the last plan was made of, once there was one.
     outcome: Option<Outcome>,
+    /// Whether the first plan was made true.
+    is_so: bool,
     statuses: watch::Sender<Option<SpeakerStatus>>,
     found: watch::Sender<Found>,
     owner: watch::Sender<Owner>,
@@ -95,6 +97,7 @@ impl Engine {
             speaker,
             members,
             outcome: None,
+            is_so: false,
             statuses: watch::Sender::new(None),
             found: watch::Sender::default(),
             owner: watch::Sender::default(),
@@ -190,7 +193,10 @@ impl Engine {
                     }
                     Object::Speaker(speaker) => {
                         match speaker.metadata.name.as_ref() == Some(&self.node.name) {
-                            true => drop(self.found.send_replace(Found::of(&speaker))),
+                            true => {
+                                self.members.introduced(&speaker);
+                                self.found.send_replace(Found::of(&speaker));
+                            }
                             false => self.members.met(&speaker),
                         }
                     }
@@ -346,15 +352,20 @@ impl Engine {
         self.board.show(situation);
     }
 
-    /// What the Speaker object is to say: nothing before what was planned first is so.
-    fn tell(&self, report: &NodeReport) {
-        let Some(outcome) = &self.outcome else { return };
-        if self.statuses.borrow().is_none() && report.sources != outcome.plan.sources {
+    /// What the Speaker object is to say. Before what was planned first is so, only where we are: it stays
+    /// as it was before our restart otherwise.
+    fn tell(&mut self, report: &NodeReport) {
+        let is_so = |outcome: &Outcome| report.sources == outcome.plan.sources;
+        self.is_so |= self.outcome.as_ref().is_some_and(is_so);
+        let address = Some(self.members.address().to_string());
+        let status = if self.is_so {
+            report.to_speaker(address, self.members.names(), self.troubles.errors())
+        } else if self.members.is_to_announce() {
+            let found = self.found.borrow().status.clone().unwrap_or_default();
+            SpeakerStatus { group_address: address, ..found }
+        } else {
             return;
-        }
-        let address = self.members.address().to_string();
-        let names = self.members.names();
-        let status = report.to_speaker(Some(address), names, self.troubles.errors());
+        };
         self.statuses.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&status);
             if changed {

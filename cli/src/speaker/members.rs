@@ -20,6 +20,9 @@ use crate::run::state::{State, StateFile};
 /// How long after a failure the group is joined again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long the group is not joined while the others cannot read where we are.
+const UNANNOUNCED: Duration = Duration::from_secs(5);
+
 /// What this node has to do with the group.
 pub(super) struct Members {
     node: String,
@@ -30,8 +33,11 @@ pub(super) struct Members {
     keys: Option<(Keyring, Instant)>,
     /// Where the speakers of other nodes say that they are.
     peers: BTreeMap<String, SocketAddr>,
-    /// Whether these are all there are. Before, we would take ourselves for the whole group.
-    peers_known: bool,
+    /// Since when these are all there are. Before, we would take ourselves for the whole group.
+    peers_known: Option<Instant>,
+    /// Whether the others can read where we are. Of two speakers that start together the one whose
+    /// object came later knows the other then.
+    announced: bool,
     roll: Roll,
     file: StateFile,
     saved: State,
@@ -56,7 +62,8 @@ impl Members {
             joined: None,
             keys: None,
             peers: BTreeMap::new(),
-            peers_known: false,
+            peers_known: None,
+            announced: false,
             roll: Roll::default(),
             file,
             saved,
@@ -65,15 +72,15 @@ impl Members {
 
     /// Waits until the group says something new, or it is time to join it again.
     pub(super) async fn changed(&mut self) {
+        let may = self.may_join_at();
         match (&mut self.joined, &self.keys) {
-            (None, _) if !self.peers_known => std::future::pending().await,
             (Some(joined), _) => {
                 if joined.standings.changed().await.is_err() {
                     std::future::pending().await
                 }
             }
-            (None, Some((_, at))) => sleep_until(*at).await,
-            (None, None) => std::future::pending().await,
+            (None, Some((_, at))) if let Some(may) = may => sleep_until(may.max(*at)).await,
+            (None, _) => std::future::pending().await,
         }
     }
 
@@ -100,14 +107,28 @@ impl Members {
 
     /// Every Speaker object was told of, or they may not be read.
     pub(super) fn all_met(&mut self) {
-        self.peers_known = true;
+        self.peers_known.get_or_insert_with(Instant::now);
+    }
+
+    /// Takes in what our own Speaker object says.
+    pub(super) fn introduced(&mut self, own: &SpeakerObject) {
+        self.announced = own.status.group_address == Some(self.address.to_string());
+    }
+
+    /// Whether the others are still to be told where we are.
+    pub(super) fn is_to_announce(&self) -> bool {
+        self.peers_known.is_some() && !self.announced
+    }
+
+    /// From when on the group may be joined, as far as the others are concerned.
+    fn may_join_at(&self) -> Option<Instant> {
+        let known = self.peers_known?;
+        Some(if self.announced { known } else { known + UNANNOUNCED })
     }
 
     /// Joins the group, when it is time; what is in the way, if that was tried.
     pub(super) fn join(&mut self) -> Option<Result<(), String>> {
-        if !self.peers_known {
-            return None;
-        }
+        self.may_join_at().filter(|at| *at <= Instant::now())?;
         let (keys, at) = self.keys.take_if(|(_, at)| *at <= Instant::now())?;
         let (node, former) = (&self.node, &self.saved.holds);
         let seeds = self.peers.values().copied().collect();

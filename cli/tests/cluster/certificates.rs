@@ -59,7 +59,8 @@ pub(crate) fn secret(site: &Site, namespace: &str, name: &str) -> Issued {
 
 pub(crate) fn copies(site: &Site) -> anyhow::Result<Vec<Value>> {
     let list = site.cluster.get(["secrets", "--namespace=vipgate-system"])?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
+    let all = list["items"].as_array().cloned().unwrap_or_default();
+    Ok(all.into_iter().filter(|secret| secret["type"] == "kubernetes.io/tls").collect())
 }
 
 #[test]

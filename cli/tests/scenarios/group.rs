@@ -68,6 +68,8 @@ fn nothing_moves_for(name: &str, time: Duration) {
     hosts.start_all();
     let before = hosts.settled();
     let wire = hosts.listen();
+    // It makes the client ask for the address all the time, so that the owner has to answer.
+    let prober = hosts.probe(VIP);
     let processors = std::thread::available_parallelism().unwrap().get();
     let busy: Vec<_> = (0..4 * processors)
         .map(|_| {
@@ -77,8 +79,14 @@ fn nothing_moves_for(name: &str, time: Duration) {
         .collect();
     std::thread::sleep(time);
     drop(busy);
+    drop(prober.stop());
     assert_eq!(hosts.settled(), before);
-    hosts.assert_owners(&wire.stop().unwrap(), 1);
+    let frames = wire.stop().unwrap();
+    let owner = hosts.hosts[hosts.owner(VIP)].link.mac();
+    let said = frames.iter().filter_map(vipgate_lab::Frame::arp);
+    let said = said.filter(|arp| arp.sender_mac == owner && arp.sender_ip.to_string() == VIP);
+    assert!(said.count() > 0, "nothing was heard of {VIP}");
+    hosts.assert_owners(&frames, 1);
 }
 
 #[test]
@@ -103,6 +111,58 @@ fn a_restart_within_half_a_second_moves_nothing() {
     hosts.start(owner);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(hosts.settled(), before);
+}
+
+/// The same with two hosts, of which the dead one returns at different moments: what it had before is
+/// not taken for what it has.
+#[test]
+fn of_two_hosts_the_one_that_took_over_keeps_what_it_has() {
+    let mut hosts = Hosts::new("of-two", 2, 6);
+    hosts.start_all();
+    for pause in [700, 3_000] {
+        let owner = hosts.owner(VIP);
+        hosts.kill(owner);
+        std::thread::sleep(Duration::from_millis(pause));
+        let other = hosts.hosts[1 - owner].node.name().to_owned();
+        let wire = hosts.listen();
+        let prober = hosts.probe(VIP);
+        std::thread::sleep(Duration::from_millis(200));
+        hosts.start(owner);
+        std::thread::sleep(Duration::from_secs(2));
+        let (gap, _) = prober.stop();
+        let owners = hosts.settled();
+        assert!(owners.values().all(|owner| *owner == other), "{pause} ms: {owners:?}");
+        assert!(gap < Duration::from_millis(250), "{pause} ms: {gap:?} without a connection");
+        hosts.assert_owners(&wire.stop().unwrap(), 1);
+        // Back in the first one's hands for the next round.
+        hosts.terminate(1 - owner);
+        hosts.start(1 - owner);
+        hosts.settled();
+    }
+}
+
+/// A stranger has the first address of the pool: no member of the group ever announces it.
+#[test]
+fn an_address_that_a_stranger_has_is_taken_by_no_member() {
+    let mut hosts = Hosts::new("stranger", 3, 3);
+    let stranger = hosts.stranger(VIP);
+    let wire = hosts.listen();
+    // One more than the pool had, for the Gateway that has to go elsewhere.
+    hosts.write("pool.yaml", &crate::site::pool("10.77.0.200-10.77.0.203"));
+    for number in 0..3 {
+        hosts.start(number);
+    }
+    let owners = hosts.settled();
+    assert_eq!(owners.len(), 3, "{owners:?}");
+    assert!(!owners.contains_key(VIP), "{owners:?}");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(hosts.settled(), owners);
+    let frames = wire.stop().unwrap();
+    let claims = frames.iter().filter_map(vipgate_lab::Frame::arp);
+    let claims = claims.filter(|arp| arp.sender_ip.to_string() == VIP);
+    for claim in claims {
+        assert_eq!(claim.sender_mac, stranger, "a member claims {VIP}");
+    }
 }
 
 #[test]

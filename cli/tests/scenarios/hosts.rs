@@ -97,6 +97,13 @@ impl Hosts {
         hosts
     }
 
+    /// Gives an address to the servers' machine; its MAC.
+    pub(crate) fn stranger(&self, address: &str) -> Mac {
+        let link = &self._servers.1;
+        link.add_address(&format!("{address}/16")).unwrap();
+        link.mac()
+    }
+
     /// Writes a manifest for all hosts.
     pub(crate) fn write(&self, file: &str, text: &str) {
         for host in &self.hosts {
