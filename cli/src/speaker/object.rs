@@ -145,7 +145,8 @@ impl SpeakerObject {
                 if written.as_ref().is_some_and(|last| last.status == wanted) {
                     break;
                 }
-                let its_owner = owner.borrow_and_update().clone();
+                // Not marked as seen: a claim that was made before has to be made anew for it.
+                let its_owner = owner.borrow().clone();
                 let outcome = self.write(&wanted, &mut claim, &its_owner).await;
                 tokio::time::sleep(BETWEEN_WRITES).await;
                 match outcome {
