@@ -11,7 +11,7 @@ test_tools=(
     nft:nftables iptables:iptables tcpdump:tcpdump arping:arping iperf3:iperf3 ps:procps ping:iputils-ping
     mariadbd:mariadb-server mariadb-install-db:mariadb-server mariadb:mariadb-client
     redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
-    vtysh:frr bird:bird2 birdc:bird2
+    vtysh:frr bird:bird2 birdc:bird2 keepalived:keepalived
 )
 case ${1:-test} in
     demo) tools=("${demo_tools[@]}") components=() with_go='' ;;

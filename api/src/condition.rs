@@ -147,7 +147,7 @@ pub enum Reason {
     UnsupportedProtocol,
     /// A value that we do not serve.
     UnsupportedValue,
-    /// The port cannot be bound, or another Gateway on this address has it.
+    /// The port cannot be bound.
     PortUnavailable,
     /// Two protocols on one port that exclude each other.
     ProtocolConflict,
@@ -171,10 +171,12 @@ pub enum Reason {
     BackendNotFound,
     /// A ListenerSet from a namespace that the Gateway takes none from.
     NotAllowed,
-    /// A ListenerSet whose Gateway is not accepted.
+    /// A ListenerSet whose Gateway is not accepted, or was deleted.
     ParentNotAccepted,
     /// A ListenerSet whose Gateway is not programmed.
     ParentNotProgrammed,
+    /// A listener for whose port the Gateway has no room.
+    TooManyListeners,
     /// A route whose hostnames have none in common with the listener's.
     NoMatchingListenerHostname,
     /// The version of the Gateway API is none that we know.

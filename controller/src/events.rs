@@ -13,9 +13,10 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use vipgate_api::{Condition, ConditionStatus, ObjectRef, Reason};
+use vipgate_api::{Condition, ObjectRef};
 
 use crate::merge::Transition;
+use crate::watch::Seen;
 
 /// Events that may wait.
 const WAITING: usize = 8192;
@@ -53,10 +54,11 @@ pub fn teller(client: Client, instance: &str) -> (Teller, Messenger) {
 }
 
 impl Teller {
-    /// Tells of transitions of an object, which has this `apiVersion` version.
-    pub fn tell(&self, object: &ObjectRef, version: &str, what: &[Transition]) {
+    /// Tells of transitions of an object that was seen so.
+    pub fn tell(&self, object: &ObjectRef, seen: &Seen, what: &[Transition]) {
         for transition in what {
-            if self.queue.try_send((reference(object, version), event(transition))).is_err() {
+            let about = reference(object, seen, transition);
+            if self.queue.try_send((about, event(transition))).is_err() {
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -80,23 +82,27 @@ impl Messenger {
     }
 }
 
-fn reference(object: &ObjectRef, version: &str) -> ObjectReference {
+/// What an event is about. `kubectl describe` asks for events with the object's uid. The field keeps
+/// events of one reason apart, which the recorder would take for repetitions.
+fn reference(object: &ObjectRef, seen: &Seen, transition: &Transition) -> ObjectReference {
     ObjectReference {
-        api_version: Some(object.kind.api_version_in(version)),
+        api_version: Some(object.kind.api_version_in(seen.version)),
         kind: Some(object.kind.name().to_owned()),
         name: Some(object.key.name.clone()),
         namespace: Some(object.key.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+        uid: seen.uid.clone(),
+        field_path: transition.of.field(),
         ..ObjectReference::default()
     }
 }
 
-fn event(Transition { of, condition }: &Transition) -> Event {
+fn event(transition: &Transition) -> Event {
+    let Transition { of, condition } = transition;
     let Condition { kind, status, reason, message } = condition;
-    let subject = if of.is_empty() { String::new() } else { format!(" for {of}") };
-    let mut note = format!("{kind}={status}{subject}: {message}");
+    let mut note = format!("{kind}={status}{of}: {message}");
     note.truncate(note.floor_char_boundary(LONGEST));
     Event {
-        type_: if is_bad(condition) { EventType::Warning } else { EventType::Normal },
+        type_: if transition.is_bad() { EventType::Warning } else { EventType::Normal },
         reason: reason.to_string(),
         note: Some(note),
         action: kind.to_string(),
@@ -104,24 +110,16 @@ fn event(Transition { of, condition }: &Transition) -> Event {
     }
 }
 
-/// Whether somebody has to do something. What is under way is no bad news.
-fn is_bad(Condition { kind, status, reason, .. }: &Condition) -> bool {
-    match status {
-        ConditionStatus::True => kind.is_negative() || *reason == Reason::ListenersNotValid,
-        ConditionStatus::False => !kind.is_negative() && *reason != Reason::Pending,
-        ConditionStatus::Unknown => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use vipgate_api::ConditionType;
+    use vipgate_api::{ConditionStatus, ConditionType, Kind, ObjectKey, Reason};
 
     use super::*;
+    use crate::merge::Part;
 
     fn is_warning(kind: ConditionType, status: ConditionStatus, reason: Reason) -> bool {
         let condition = Condition { kind, status, reason, message: "m".repeat(5000) };
-        let event = event(&Transition { of: String::new(), condition });
+        let event = event(&Transition { of: Part::Whole, condition });
         assert!(event.note.is_some_and(|note| note.len() <= LONGEST));
         event.type_ == EventType::Warning
     }
@@ -138,5 +136,19 @@ mod tests {
         assert!(is_warning(Accepted, True, Reason::ListenersNotValid));
         assert!(is_warning(PartiallyInvalid, True, Reason::UnsupportedValue));
         assert!(is_warning(Contested, True, Reason::OtherWriter));
+    }
+
+    #[test]
+    fn an_event_names_the_object_by_its_uid_and_the_part_of_it() {
+        let object = ObjectRef::new(Kind::Gateway, ObjectKey::new("default", "web"));
+        let seen = Seen { version: "v1", uid: Some("uid-1".to_owned()), ..Seen::default() };
+        let condition = Condition::holds(ConditionType::Programmed, Reason::Programmed, "m");
+        let of = Part::Listener("tcp".to_owned());
+        let transition = Transition { of, condition };
+        let about = reference(&object, &seen, &transition);
+        assert_eq!(about.uid.as_deref(), Some("uid-1"));
+        assert_eq!(about.field_path.as_deref(), Some("status.listeners{tcp}"));
+        let note = event(&transition).note.unwrap();
+        assert_eq!(note, "Programmed=True for listener tcp: m");
     }
 }

@@ -1,7 +1,7 @@
 //! Other controllers that write what we write.
 //!
-//! Something that we wrote, and that somebody turned back although we have nothing new to say, is a
-//! reversal. At the third in a minute writing stops for that object, for five minutes or until there
+//! Something that we wrote, and that somebody turned back or took away although we have nothing new to
+//! say, is a reversal. At the third in a minute writing stops for that object, for five minutes or until there
 //! is something new to say: two controllers that correct each other thousands of times a minute take
 //! the API server down with them.
 
@@ -30,6 +30,8 @@ struct Contest {
     stood: bool,
     reversals: VecDeque<Instant>,
     paused_until: Option<Instant>,
+    /// Since when the object is not there.
+    gone: Option<Instant>,
 }
 
 /// Whether to write.
@@ -49,8 +51,13 @@ impl Fights {
         let Some(contest) = self.0.get_mut(object).filter(|contest| contest.wanted == *wanted)
         else {
             let wanted = wanted.clone();
-            let contest =
-                Contest { wanted, stood: false, reversals: VecDeque::new(), paused_until: None };
+            let contest = Contest {
+                wanted,
+                stood: false,
+                reversals: VecDeque::new(),
+                paused_until: None,
+                gone: None,
+            };
             self.0.insert(object.clone(), contest);
             return Verdict::Write;
         };
@@ -79,12 +86,24 @@ impl Fights {
     pub fn wrote(&mut self, object: &ObjectRef) {
         if let Some(contest) = self.0.get_mut(object) {
             contest.stood = true;
+            contest.gone = None;
         }
     }
 
-    /// An object is gone.
+    /// An object is gone, and what was said about it with it.
     pub fn forget(&mut self, object: &ObjectRef) {
         self.0.remove(object);
+    }
+
+    /// An object is gone that we make ourselves. If we wanted that, all is well; else it is somebody's
+    /// work, and remembered for as long as it can count.
+    pub fn gone(&mut self, object: &ObjectRef, now: Instant) {
+        self.0.retain(|_, contest| contest.gone.is_none_or(|since| now < since + PAUSE));
+        match self.0.get_mut(object) {
+            Some(contest) if contest.wanted.is_null() => drop(self.0.remove(object)),
+            Some(contest) => contest.gone = Some(now),
+            None => {}
+        }
     }
 
     /// When the next pause is over.
@@ -156,6 +175,32 @@ mod tests {
         }
         assert_eq!(write(&mut fights, &one, then + PAUSE), Verdict::Write);
         assert_eq!(fights.due(then + PAUSE), None);
+    }
+
+    #[test]
+    fn what_is_taken_away_again_and_again_is_a_fight_too() {
+        let (mut fights, start) = (Fights::default(), Instant::now());
+        let body = json!({"kind": "Service"});
+        for second in 0..3 {
+            let now = start + seconds(second);
+            assert_eq!(write(&mut fights, &body, now), Verdict::Write);
+            fights.gone(&object(), now);
+        }
+        assert_eq!(write(&mut fights, &body, start + seconds(3)), Verdict::Begins);
+        // What we took away ourselves is none.
+        let mut fights = Fights::default();
+        for second in 0..9 {
+            let now = start + seconds(second);
+            assert_eq!(write(&mut fights, &body, now), Verdict::Write);
+            assert_eq!(write(&mut fights, &Value::Null, now), Verdict::Write);
+            fights.gone(&object(), now);
+        }
+        // What is gone for good is not remembered for ever.
+        assert_eq!(write(&mut fights, &body, start), Verdict::Write);
+        fights.gone(&object(), start);
+        let another = ObjectRef { kind: Kind::Service, ..object() };
+        fights.gone(&another, start + PAUSE);
+        assert!(fights.0.is_empty());
     }
 
     #[test]

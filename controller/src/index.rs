@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vipgate_api::k8s::ServiceAccount;
+use vipgate_api::k8s::{Node, ServiceAccount};
 use vipgate_api::vipgate::SpeakerStatus;
 use vipgate_api::{Kind, Object, ObjectKey, ObjectRef, Resource, Stored};
 use vipgate_planner::world::Shelf;
-use vipgate_planner::{Environment, Planner, Role};
+use vipgate_planner::{Environment, Lost, LostNode, Planner, Role};
 
 use crate::claims::Vips;
 use crate::watch::{Event, Seen};
@@ -35,14 +35,40 @@ pub struct Index {
     pub vips: Vips,
     /// Every object, as it was last seen or written.
     pub seen: BTreeMap<ObjectRef, Arc<Seen>>,
-    /// What the speakers say.
-    pub speakers: BTreeMap<String, SpeakerStatus>,
     /// ServiceAccounts that may be companions.
     pub accounts: Shelf<ServiceAccount>,
-    hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// Objects that cannot be read now: why, and what is known of them all the same. Of those that
+    /// could be read once the planner has that version.
+    pub unreadable: BTreeMap<ObjectRef, (String, Arc<Seen>)>,
+    speakers: BTreeMap<String, SpeakerStatus>,
+    nodes: BTreeMap<String, Host>,
     environment: Environment,
     awaited: Option<BTreeSet<Kind>>,
     complete: BTreeSet<Kind>,
+}
+
+/// What of a Node matters.
+#[derive(Debug, Default)]
+struct Host {
+    addresses: Vec<IpAddr>,
+    /// What the cluster says of it when it has lost sight of it.
+    silent: Option<String>,
+}
+
+impl Host {
+    fn of(node: &Node) -> Self {
+        let status = node.status.iter();
+        let addresses = status.clone().flat_map(|status| status.addresses.iter().flatten());
+        let mut conditions = status.flat_map(|status| status.conditions.iter().flatten());
+        let silent = conditions.find(|one| one.type_ == "Ready" && one.status == "Unknown");
+        Self {
+            addresses: addresses.filter_map(|address| address.address.parse().ok()).collect(),
+            silent: silent.map(|ready| {
+                let why = ready.message.as_deref().unwrap_or("no message");
+                format!("the Node is Ready=Unknown ({why})")
+            }),
+        }
+    }
 }
 
 impl Default for Index {
@@ -51,9 +77,10 @@ impl Default for Index {
             planner: Planner::in_role(Role::Controller),
             vips: Vips::default(),
             seen: BTreeMap::new(),
-            speakers: BTreeMap::new(),
             accounts: Shelf::new(),
-            hosts: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            speakers: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             environment: Environment::default(),
             awaited: None,
             complete: BTreeSet::new(),
@@ -70,6 +97,9 @@ impl Index {
                 if self.seen.get(&reference).is_some_and(|known| is_older(&seen, known)) {
                     return;
                 }
+                if self.unreadable.remove(&reference).is_some() {
+                    self.note_unreadable();
+                }
                 self.seen.insert(reference, seen);
                 match &object {
                     Object::VirtualIp(vip) => drop(self.vips.apply(vip)),
@@ -77,7 +107,11 @@ impl Index {
                         let name = speaker.metadata.name.clone().unwrap_or_default();
                         self.speakers.insert(name, speaker.status.clone());
                     }
-                    Object::Node(node) => self.host(node),
+                    Object::Node(node) => {
+                        let name = node.metadata.name.clone().unwrap_or_default();
+                        self.nodes.insert(name, Host::of(node));
+                        self.reserve();
+                    }
                     Object::ServiceAccount(account) => {
                         let stored = Stored { object: Arc::clone(account), age };
                         self.accounts.insert(account.key(), stored);
@@ -87,11 +121,14 @@ impl Index {
             }
             Event::Deleted(reference) => {
                 self.seen.remove(&reference);
+                if self.unreadable.remove(&reference).is_some() {
+                    self.note_unreadable();
+                }
                 match reference.kind {
                     Kind::VirtualIp => drop(self.vips.delete(&reference.key)),
                     Kind::Speaker => drop(self.speakers.remove(&reference.key.name)),
                     Kind::Node => {
-                        self.hosts.remove(&reference.key.name);
+                        self.nodes.remove(&reference.key.name);
                         self.reserve();
                     }
                     Kind::ServiceAccount => drop(self.accounts.remove(&reference.key)),
@@ -117,7 +154,11 @@ impl Index {
                 self.environment.bundle = served.bundle;
                 self.planner.set_environment(self.environment.clone());
             }
-            Event::Unreadable(..) | Event::Away(_) => {}
+            Event::Unreadable(object, why, seen) => {
+                self.unreadable.insert(object, (why, seen));
+                self.note_unreadable();
+            }
+            Event::Away(_) => {}
         }
     }
 
@@ -134,11 +175,18 @@ impl Index {
         self.environment.unread.contains_key(&kind)
     }
 
-    /// Whether all objects of these kinds are known, so that one that is not there is gone.
+    /// Whether all objects of these kinds are known, so that one that is not there is gone, unless it
+    /// is among the [unreadable](Self::unreadable).
     pub fn knows(&self, kinds: &[Kind]) -> bool {
         self.awaited.as_ref().is_some_and(|awaited| {
             kinds.iter().all(|kind| !awaited.contains(kind) || self.complete.contains(kind))
         })
+    }
+
+    /// Whether all objects of these kinds are known, and each could be read: then one that is not there
+    /// is gone indeed, and nothing that follows from it is missed.
+    pub fn has_read(&self, kinds: &[Kind]) -> bool {
+        self.knows(kinds) && !self.unreadable.keys().any(|object| kinds.contains(&object.kind))
     }
 
     /// Whether the planner's world has an object as it was last seen or written: what is worked out
@@ -171,16 +219,37 @@ impl Index {
         }
     }
 
-    /// The addresses of a Node are never given out.
-    fn host(&mut self, node: &vipgate_api::k8s::Node) {
-        let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-        let addresses = addresses.filter_map(|address| address.address.parse().ok()).collect();
-        self.hosts.insert(node.metadata.name.clone().unwrap_or_default(), addresses);
-        self.reserve();
+    /// What the speakers say, and the nodes whose speaker does not count. A Speaker outlives its
+    /// process, and even its node: what it says is news only while the cluster sees the node.
+    pub fn speakers(&self) -> (BTreeMap<&String, &SpeakerStatus>, Lost) {
+        let (mut heard, mut lost) = (BTreeMap::new(), Lost::new());
+        for (node, status) in &self.speakers {
+            match self.lost(node) {
+                None => drop(heard.insert(node, status)),
+                Some(why) => drop(lost.insert(node.clone(), LostNode::new(why, status))),
+            }
+        }
+        (heard, lost)
     }
 
+    /// Why a node is not heard any more, if so. Where Nodes may not be read nobody knows which there are.
+    fn lost(&self, node: &str) -> Option<String> {
+        match self.nodes.get(node) {
+            Some(host) => host.silent.clone(),
+            None if !self.complete.contains(&Kind::Node) || self.is_refused(Kind::Node) => None,
+            None => Some("there is no Node of that name".to_owned()),
+        }
+    }
+
+    /// The addresses of Nodes are never given out.
     fn reserve(&mut self) {
-        self.planner.set_reserved(self.hosts.values().flatten().copied().collect());
+        let addresses = self.nodes.values().flat_map(|host| &host.addresses).copied();
+        self.planner.set_reserved(addresses.collect());
+    }
+
+    /// An object that cannot be read is there: what it has stays its own.
+    fn note_unreadable(&mut self) {
+        self.planner.set_unreadable(self.unreadable.keys().cloned().collect());
     }
 }
 
@@ -190,3 +259,6 @@ fn is_older(event: &Seen, known: &Seen) -> bool {
     let number = |seen: &Seen| seen.resource_version.parse::<u64>().ok();
     matches!((number(event), number(known)), (Some(event), Some(known)) if event < known)
 }
+
+#[cfg(test)]
+mod tests;

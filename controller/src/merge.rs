@@ -6,8 +6,10 @@
 //! merge, merged again, is the same. Nothing is said over a status that somebody has already written
 //! for a later generation.
 
+use std::fmt;
+
 use serde_json::{Map, Value, json};
-use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, Kind};
+use vipgate_api::{CONTROLLER_NAME, Condition, ConditionStatus, ConditionType, Kind, Reason};
 
 /// The status that an object is to have; `None` when it has it, or when a newer one is there. `ours`
 /// is as the planner says it, with `observedGeneration` in every condition; `now` is for conditions
@@ -44,39 +46,112 @@ pub fn merged(kind: Kind, seen: Option<&Value>, ours: &Value, now: &str) -> Opti
 /// A condition of ours that has another status or reason than before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Parent that it is about; empty for the object itself.
-    pub of: String,
+    /// What of the object it is about.
+    pub of: Part,
     /// What it says now.
     pub condition: Condition,
 }
 
-/// The conditions of ours that have another status or reason than before: of the object itself, and
-/// of a route in each of its parents.
+impl Transition {
+    /// Whether somebody has to do something. What is under way is no bad news.
+    pub fn is_bad(&self) -> bool {
+        let Condition { kind, status, reason, .. } = &self.condition;
+        match status {
+            ConditionStatus::True => kind.is_negative() || *reason == Reason::ListenersNotValid,
+            ConditionStatus::False => !kind.is_negative() && *reason != Reason::Pending,
+            ConditionStatus::Unknown => false,
+        }
+    }
+}
+
+/// A part of an object that has conditions of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The object itself.
+    Whole,
+    /// A listener of this name.
+    Listener(String),
+    /// What a route says to this parentRef; one Gateway may have several.
+    Parent(String),
+}
+
+impl Part {
+    /// Where it is in the object, in the form that references to parts have.
+    pub fn field(&self) -> Option<String> {
+        match self {
+            Self::Whole => None,
+            Self::Listener(name) => Some(format!("status.listeners{{{name}}}")),
+            Self::Parent(name) => Some(format!("status.parents{{{name}}}")),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Listener(name) => write!(f, " for listener {name}"),
+            Self::Parent(name) => write!(f, " for {name}"),
+        }
+    }
+}
+
+/// The conditions of ours that have another status or reason than before: of the object itself, of
+/// each listener, and of a route in each of its parents. Of a new listener it is news that it is served,
+/// or what is wrong; for the rest there is one event for the whole.
 pub fn transitions(before: Option<&Value>, after: &Value) -> Vec<Transition> {
-    let list = |status: &Value| -> Vec<Transition> {
-        let own = status["conditions"].as_array().into_iter().flatten();
-        let own = own.map(|condition| (String::new(), condition));
-        let parents = status["parents"].as_array().into_iter().flatten().filter(|p| is_ours(p));
-        let parents = parents.flat_map(|parent| {
-            let name = parent["parentRef"]["name"].as_str().unwrap_or_default().to_owned();
-            let all = parent["conditions"].as_array().into_iter().flatten();
-            all.map(move |condition| (name.clone(), condition))
-        });
-        // One that others say is none that we know.
-        own.chain(parents)
-            .filter_map(|(of, said)| Some(Transition { of, condition: known(said)? }))
-            .collect()
+    let old = before.map(said).unwrap_or_default();
+    let is_news = |new: &Transition| {
+        let mut same =
+            old.iter().filter(|old| old.of == new.of && old.condition.kind == new.condition.kind);
+        match same.next().map(|old| &old.condition) {
+            Some(old) => (old.status, old.reason) != (new.condition.status, new.condition.reason),
+            None => {
+                let is_served =
+                    new.condition.kind == ConditionType::Programmed && new.condition.is_true();
+                new.is_bad() || is_served || !matches!(new.of, Part::Listener(_))
+            }
+        }
     };
-    let old = before.map(list).unwrap_or_default();
-    let is_old = |new: &Transition| {
-        old.iter().any(|old| {
-            let (old_says, says) = (&old.condition, &new.condition);
-            old.of == new.of
-                && (old_says.kind, old_says.status, old_says.reason)
-                    == (says.kind, says.status, says.reason)
-        })
-    };
-    list(after).into_iter().filter(|new| !is_old(new)).collect()
+    said(after).into_iter().filter(is_news).collect()
+}
+
+/// Every condition of ours in a status. One that others say is none that we know.
+fn said(status: &Value) -> Vec<Transition> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let name = |listener: &Value| listener["name"].as_str().unwrap_or_default().to_owned();
+    let whole = [(Part::Whole, list(&status["conditions"]))];
+    let listeners = list(&status["listeners"]);
+    let listeners =
+        listeners.iter().map(|one| (Part::Listener(name(one)), list(&one["conditions"])));
+    let parents = list(&status["parents"]);
+    let parents = parents.iter().filter(|parent| is_ours(parent));
+    let parents =
+        parents.map(|one| (Part::Parent(parent_name(&one["parentRef"])), list(&one["conditions"])));
+    let mut all = Vec::new();
+    for (of, conditions) in whole.into_iter().chain(listeners).chain(parents) {
+        let known = conditions.iter().filter_map(known);
+        all.extend(known.map(|condition| Transition { of: of.clone(), condition }));
+    }
+    all
+}
+
+/// A parentRef in words: `web`, `ListenerSet infra/web (sectionName tcp, port 80)`.
+fn parent_name(reference: &Value) -> String {
+    let text = |field: &str| reference[field].as_str();
+    let kind = text("kind").filter(|kind| *kind != Kind::Gateway.name());
+    let mut name = kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+    if let Some(namespace) = text("namespace") {
+        name += &format!("{namespace}/");
+    }
+    name += text("name").unwrap_or_default();
+    let section = text("sectionName").map(|section| format!("sectionName {section}"));
+    let port = reference["port"].as_i64().map(|port| format!("port {port}"));
+    let which: Vec<_> = section.into_iter().chain(port).collect();
+    match which.is_empty() {
+        true => name,
+        false => format!("{name} ({})", which.join(", ")),
+    }
 }
 
 fn known(condition: &Value) -> Option<Condition> {

@@ -120,7 +120,7 @@ impl Told {
                 self.deleted.push(object);
             }
             Event::Synced(kind) => *self.synced.entry(kind).or_default() += 1,
-            Event::Unreadable(object, why) => drop(self.unreadable.insert(object, why)),
+            Event::Unreadable(object, why, _) => drop(self.unreadable.insert(object, why)),
             Event::Served(served) => self.served = served,
             Event::Trouble(kind, why) => drop(self.trouble.insert(kind, why)),
             Event::Well(kind) => drop(self.trouble.remove(&kind)),
@@ -425,6 +425,31 @@ fn a_right_that_is_missing_is_named_and_harms_no_other_kind() {
         told.pass(Duration::from_secs(3)).await;
         assert!(told.has(&there));
     });
+}
+
+/// Everywhere, that is; in a namespace of our own everything is ours.
+#[test]
+fn of_the_secrets_of_others_only_certificates_are_asked_for() {
+    let site = Site::new("secrets");
+    let cluster = &site.cluster;
+    let secret = |name: &str, rest: &str| {
+        let head = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\n");
+        cluster.apply(&(head + rest)).unwrap();
+    };
+    secret("password", "stringData: {password: secret}\n");
+    secret("web", "type: kubernetes.io/tls\ndata: {tls.crt: '', tls.key: ''}\n");
+    let are_told = |secrets_in: Option<String>, expected: [bool; 2]| {
+        on(&site.node, async {
+            let scope = Scope { kinds: vec![Kind::Secret], secrets_in, ..Scope::default() };
+            let mut told = Told::by(cluster.kubeconfig(), scope).await;
+            let complete = |told: &Told| told.synced.contains_key(&Kind::Secret);
+            told.until("Secrets are complete", SOON, complete).await;
+            let has = ["password", "web"].map(|name| told.has(&object(Kind::Secret, name)));
+            assert_eq!(has, expected);
+        });
+    };
+    are_told(None, [false, true]);
+    are_told(Some("default".to_owned()), [true, true]);
 }
 
 const LOOSE: &str = "apiVersion: apiextensions.k8s.io/v1

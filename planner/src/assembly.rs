@@ -18,10 +18,11 @@ use crate::attachment::{Attachment, names_of};
 use crate::certificates::Certificates;
 use crate::claim::Claim;
 use crate::hostname;
+use crate::local;
 use crate::node::Node;
 use crate::plan::{Announce, ByName, Listener, ListenerId, Plan, Service, Target, Vip};
 use crate::report::source_of;
-use crate::resolution::{Resolution, VipSide};
+use crate::resolution::{Resolution, SliceIndex, VipSide};
 use crate::world::World;
 
 /// Puts the plan together; for no node in particular when there is none.
@@ -34,12 +35,15 @@ pub fn assemble(
     certificates: &Certificates,
     node: Option<&Node>,
 ) -> Plan {
-    let mut plan = Plan::default();
+    let gives_way = node.and_then(|node| node.gives_way.clone());
+    let mut plan = Plan { gives_way, ..Plan::default() };
+    let slices = SliceIndex::new(&world.endpoint_slices);
+    let vip = |address: IpAddr| vip(address, world, allocation, &slices, node);
     let ground = Ground { world, attachment, resolution, certificates };
     for (ObjectRef { kind, key }, addresses) in &allocation.users {
         if *kind == Kind::Service {
             for address in &addresses.assigned {
-                plan.vips.insert(*address, vip(*address, world, allocation, node));
+                plan.vips.insert(*address, vip(*address));
             }
             continue;
         }
@@ -47,7 +51,7 @@ pub fn assemble(
         let user = ObjectRef::new(Kind::Gateway, key.clone());
         let mut incomplete = BTreeSet::new();
         for address in &addresses.assigned {
-            plan.vips.insert(*address, vip(*address, world, allocation, node));
+            plan.vips.insert(*address, vip(*address));
             let claim = &allocation.claims.0[address];
             for listener in ground.listeners(key, gateway, *address) {
                 match has_port(claim, &user, listener.bind.port()) {
@@ -76,10 +80,19 @@ fn has_port(claim: &Claim, user: &ObjectRef, port: u16) -> bool {
     claim.users.iter().any(|one| one.object == *user && one.ports.contains(&wanted))
 }
 
-fn vip(address: IpAddr, world: &World, allocation: &Allocation, node: Option<&Node>) -> Vip {
+fn vip(
+    address: IpAddr,
+    world: &World,
+    allocation: &Allocation,
+    slices: &SliceIndex<'_>,
+    node: Option<&Node>,
+) -> Vip {
     let claim = allocation.claims.0.get(&address).expect("an assigned address has a claim");
     let announce = match node {
-        Some(node) => announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node),
+        Some(node) => local::obstacle(claim, world, slices, node).map_or_else(
+            || announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node),
+            Announce::Nowhere,
+        ),
         None => Announce::ByNodes,
     };
     let probe = !claim.published && announce != Announce::Loopback;

@@ -41,11 +41,13 @@ impl Certificates {
     }
 }
 
-/// Resolves the references of every HTTPS listener.
+/// Resolves the references of every HTTPS listener. `in_cluster` says that only Secrets of type
+/// `kubernetes.io/tls` are known; a manifest's may be of any.
 pub fn resolve(
     admission: &Admission,
     secrets: &Shelf<Secret>,
     grants: &Shelf<ReferenceGrant>,
+    in_cluster: bool,
 ) -> Certificates {
     let mut certificates = Certificates::default();
     for (key, gateway) in &admission.gateways {
@@ -59,7 +61,7 @@ pub fn resolve(
                 return resolved;
             }
             for (index, reference) in listener.certificate_refs.iter().enumerate() {
-                match one(&owner, reference, secrets, grants) {
+                match one(&owner, reference, secrets, grants, in_cluster) {
                     Ok(certificate) => resolved.usable.push(Arc::new(certificate)),
                     Err(refusal) => {
                         let message = format!("tls.certificateRefs[{index}]: {}", refusal.message);
@@ -84,6 +86,7 @@ fn one(
     reference: &CertificateRef,
     secrets: &Shelf<Secret>,
     grants: &Shelf<ReferenceGrant>,
+    in_cluster: bool,
 ) -> Result<Certificate, Refusal> {
     let invalid = |message: String| Refusal::new(Reason::InvalidCertificateRef, message);
     if !reference.group.is_empty() || reference.kind != "Secret" {
@@ -104,7 +107,15 @@ fn one(
         return Err(Refusal::new(Reason::RefNotPermitted, message));
     }
     let Some(stored) = secrets.get(&key) else {
-        return Err(invalid(format!("Secret {key} does not exist: check name and namespace")));
+        let message = match in_cluster {
+            true => format!(
+                "there is no Secret {key} of type kubernetes.io/tls: check name and namespace; one of \
+                 another type is not read (a type cannot be changed: make it anew with `kubectl create \
+                 secret tls`)"
+            ),
+            false => format!("Secret {key} does not exist: check name and namespace"),
+        };
+        return Err(invalid(message));
     };
     read(&key, &stored.object).map_err(|why| invalid(format!("Secret {key}: {why}")))
 }

@@ -47,6 +47,14 @@ impl Environment {
         Condition::holds(kind, Reason::SupportedVersion, message)
     }
 
+    /// Whether `supportedFeatures` of a GatewayClass is a list of objects, as since v1.2: before that it
+    /// was one of strings, or there was none.
+    pub(crate) fn has_features(&self) -> bool {
+        let minor = self.bundle.as_deref().and_then(minor_of_1);
+        minor.is_none_or(|minor| minor >= 2)
+            && !self.bundle.as_deref().is_some_and(|bundle| bundle.starts_with("v0."))
+    }
+
     /// What cannot be read, as the end of a sentence; empty when all can.
     pub(crate) fn unread(&self) -> String {
         self.unread.values().map(|why| format!("; {why}")).collect()
@@ -54,10 +62,13 @@ impl Environment {
 }
 
 fn is_supported(bundle: &str) -> bool {
+    minor_of_1(bundle).is_some_and(|minor| SUPPORTED.contains(&minor))
+}
+
+/// The minor number of a release of Gateway API 1.
+fn minor_of_1(bundle: &str) -> Option<u32> {
     let mut numbers = bundle.trim_start_matches('v').split('.');
-    let major = numbers.next();
-    let minor = numbers.next().and_then(|minor| minor.parse().ok());
-    major == Some("1") && minor.is_some_and(|minor| SUPPORTED.contains(&minor))
+    (numbers.next() == Some("1")).then(|| numbers.next()?.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -85,6 +96,20 @@ mod tests {
         ] {
             assert_eq!(environment(bundle, &[]).supported_version().is_true(), is, "{bundle}");
         }
+    }
+
+    #[test]
+    fn features_are_told_where_they_are_objects() {
+        for (bundle, are) in [
+            ("v0.8.1", false),
+            ("v1.1.0", false),
+            ("v1.2.0", true),
+            ("v1.9.0", true),
+            ("main", true),
+        ] {
+            assert_eq!(environment(bundle, &[]).has_features(), are, "{bundle}");
+        }
+        assert!(Environment::default().has_features());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod claim;
 pub mod environment;
 mod hostname;
 mod layer;
+mod local;
 pub mod node;
 pub mod ownership;
 pub mod plan;
@@ -42,7 +43,7 @@ pub use plan::{
 };
 pub use planner::{Outcome, Planner, Role, Runs};
 pub use refusal::Refusal;
-pub use report::Reports;
+pub use report::{Lost, LostNode, Reports};
 pub use services::Classless;
-pub use status::{Problem, ServiceStatus, Statuses};
+pub use status::{FormerStatus, Problem, ServiceStatus, Statuses};
 pub use world::World;

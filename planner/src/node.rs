@@ -58,6 +58,9 @@ pub struct Node {
     pub labels: Labels,
     /// Network interfaces, by index.
     pub links: Vec<Link>,
+    /// Why its VIPs are better on another node, if they are: it is drained, or not ready.
+    #[serde(default)]
+    pub gives_way: Option<String>,
 }
 
 /// A network interface.

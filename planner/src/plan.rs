@@ -20,6 +20,9 @@ pub struct Plan {
     /// generation.
     #[serde(skip)]
     pub sources: BTreeMap<ObjectRef, Source>,
+    /// Why the VIPs are given to whoever else of the group can have them, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gives_way: Option<String>,
 }
 
 /// Which object of a name, and which state of its spec: one that was deleted and made again under

@@ -40,7 +40,7 @@ use crate::environment::Environment;
 use crate::layer::Layer;
 use crate::node::{Node, NodeReport};
 use crate::plan::Plan;
-use crate::report::Reports;
+use crate::report::{Lost, Reports};
 use crate::resolution::{self, Resolution};
 use crate::services::{self, Classless, Services};
 use crate::status::{self, Layers, Statuses};
@@ -56,12 +56,15 @@ pub struct Planner {
     foreign: Foreign,
     node: Node,
     reports: Reports,
+    lost: Lost,
     role: Role,
     /// Addresses of other hosts of the cluster, which are never given out.
     reserved: BTreeSet<IpAddr>,
     release: bool,
     /// Whether the claims are another's, and are only followed.
     follows: bool,
+    /// Objects that are there and cannot be read.
+    unreadable: BTreeSet<ObjectRef>,
     classless: Classless,
     environment: Environment,
 
@@ -176,12 +179,20 @@ impl Planner {
                 self.status.touch();
             }
             Kind::Service => {
-                if self.role == Role::Controller {
-                    self.services.touch();
+                match self.role {
+                    Role::Controller => self.services.touch(),
+                    Role::Speaker => self.assembly.touch(),
+                    Role::Standalone => {}
                 }
                 self.resolution.touch();
             }
-            Kind::EndpointSlice | Kind::Backend => self.resolution.touch(),
+            Kind::EndpointSlice => {
+                self.resolution.touch();
+                if self.role == Role::Speaker {
+                    self.assembly.touch();
+                }
+            }
+            Kind::Backend => self.resolution.touch(),
             Kind::ReferenceGrant => {
                 self.resolution.touch();
                 self.certificates.touch();
@@ -217,6 +228,15 @@ impl Planner {
     pub fn set_reports(&mut self, reports: Reports) {
         if reports != self.reports {
             self.reports = reports;
+            self.status.touch();
+        }
+    }
+
+    /// Says which nodes are not heard any more. Their reports have to be taken out of
+    /// [`Self::set_reports`].
+    pub fn set_lost(&mut self, lost: Lost) {
+        if lost != self.lost {
+            self.lost = lost;
             self.status.touch();
         }
     }
@@ -271,6 +291,14 @@ impl Planner {
     pub fn set_release(&mut self, release: bool) {
         if release != self.release {
             self.release = release;
+            self.allocation.touch();
+        }
+    }
+
+    /// Says which objects are there and cannot be read: a claim of theirs does not end.
+    pub fn set_unreadable(&mut self, unreadable: BTreeSet<ObjectRef>) {
+        if unreadable != self.unreadable {
+            self.unreadable = unreadable;
             self.allocation.touch();
         }
     }
@@ -358,7 +386,9 @@ impl Planner {
     fn run_certificates(&mut self) {
         let World { secrets, grants, .. } = &self.world;
         let admission = self.admission.value();
-        if self.certificates.refresh(|| certificates::resolve(admission, secrets, grants)) {
+        let in_cluster = self.role != Role::Standalone;
+        let resolve = || certificates::resolve(admission, secrets, grants, in_cluster);
+        if self.certificates.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();
         }
@@ -392,7 +422,7 @@ impl Planner {
             }
             let services = self.services.value();
             let claims = match self.release {
-                true => still_owned(&self.claims, admission, services),
+                true => still_owned(&self.claims, admission, services, &self.unreadable),
                 false => Cow::Borrowed(&self.claims),
             };
             let (pools, _) = self.pools.value().as_ref();
@@ -469,24 +499,28 @@ impl Planner {
                 plan: self.assembly.value(),
                 node: &self.node,
                 reports: &self.reports,
+                lost: &self.lost,
             })
         });
     }
 }
 
-/// The claims whose Gateway is there. One that is refused for now, or has lost its class, keeps
-/// its address: a mistake in a manifest must not cost the address that clients know.
+/// The claims whose Gateway is there. One that is refused for now, has lost its class, or cannot be
+/// read keeps its address: a mistake in a manifest must not cost the address that clients know.
 fn still_owned<'a>(
     claims: &'a Claims,
     admission: &Admission,
     services: &Services,
+    unreadable: &BTreeSet<ObjectRef>,
 ) -> Cow<'a, Claims> {
     let is_there = |user: &VipUser| {
-        let VipUser { object: ObjectRef { kind, key }, .. } = user;
-        match kind {
+        let VipUser { object, .. } = user;
+        let ObjectRef { kind, key } = object;
+        let is_known = match kind {
             Kind::Service => services.wants.contains_key(key),
             _ => admission.gateways.contains_key(key) || admission.classless.contains_key(key),
-        }
+        };
+        is_known || unreadable.contains(object)
     };
     let is_whole = |claim: &Claim| !claim.users.is_empty() && claim.users.iter().all(is_there);
     if claims.0.values().all(is_whole) {

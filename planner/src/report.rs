@@ -1,6 +1,6 @@
 //! What nodes do, as they report it: all reports together, and their form as `Speaker.status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vipgate_api::vipgate::{
@@ -13,6 +13,26 @@ use crate::plan::{ListenerId, Plan, Source};
 
 /// The last report of each node, by its name. Standalone there is one.
 pub type Reports = BTreeMap<String, NodeReport>;
+
+/// The nodes that are not heard any more, by name: what they said last counts for nothing.
+pub type Lost = BTreeMap<String, LostNode>;
+
+/// A node that is gone, or that the cluster has lost sight of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostNode {
+    /// How that shows.
+    pub why: String,
+    /// What it served when it was heard last.
+    pub served: BTreeSet<IpAddr>,
+}
+
+impl LostNode {
+    /// A node whose Speaker says this, and does not count.
+    pub fn new(why: String, status: &SpeakerStatus) -> Self {
+        let served = status.vips.iter().filter(|vip| vip.state == SpeakerVipState::Serving);
+        Self { why, served: served.map(|vip| vip.address).collect() }
+    }
+}
 
 /// States of a VIP, with the nodes that are in them.
 pub(crate) fn vip_states(reports: &Reports, address: IpAddr) -> Vec<(&str, &VipState)> {

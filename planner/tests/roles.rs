@@ -246,3 +246,43 @@ fn a_controller_believes_reports_and_not_its_own_links() {
     let condition = programmed(VipState::Failed("no interface".to_owned()));
     assert_eq!(condition.reason, Reason::NoResources);
 }
+
+#[test]
+fn a_service_whose_traffic_stays_on_its_node_is_announced_where_an_endpoint_is_ready() {
+    let key = ObjectRef::new(Kind::Service, ObjectKey::new("default", "dns"));
+    let slice = |node: &str, ready: bool| {
+        let slice = json!({
+            "kind": "EndpointSlice",
+            "metadata": {"name": "dns-1", "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "dns"}},
+            "addressType": "IPv4",
+            "ports": [{"port": 53, "protocol": "UDP"}],
+            "endpoints": [{"addresses": ["10.244.0.9"], "nodeName": node,
+                "conditions": {"ready": ready, "serving": true, "terminating": !ready}}],
+        });
+        support::object(slice).expect("an EndpointSlice")
+    };
+    let mut speaker = planner(Role::Speaker);
+    speaker.set_claims(claim(key, &[53]));
+    let (object, age) = service();
+    let vipgate_api::Object::Service(mut service) = object else { panic!("a Service") };
+    let announce = |speaker: &mut Planner| {
+        speaker.run().plan.vips.values().next().expect("a VIP").announce.clone()
+    };
+    let here = Announce::Layer2(vec!["eth0".to_owned()]);
+    speaker.apply(vipgate_api::Object::Service(service.clone()), age.clone());
+    assert_eq!(announce(&mut speaker), here, "Cluster: every node forwards");
+
+    let spec = std::sync::Arc::make_mut(&mut service).spec.as_mut().expect("a spec");
+    spec.external_traffic_policy = Some("Local".to_owned());
+    speaker.apply(vipgate_api::Object::Service(service), age.clone());
+    let nowhere = |announce: Announce| matches!(announce, Announce::Nowhere(why) if why.contains("Service default/dns"));
+    assert!(nowhere(announce(&mut speaker)), "no endpoint at all");
+    for (node, ready, is_here) in
+        [("n2", true, false), ("n1", true, true), ("n1", false, false), ("n1", true, true)]
+    {
+        speaker.apply(slice(node, ready), age.clone());
+        let announce = announce(&mut speaker);
+        assert_eq!(announce == here, is_here, "{node} {ready}: {announce:?}");
+    }
+}

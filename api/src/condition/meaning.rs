@@ -34,6 +34,7 @@ impl Reason {
         Self::NotAllowed,
         Self::ParentNotAccepted,
         Self::ParentNotProgrammed,
+        Self::TooManyListeners,
         Self::NoMatchingListenerHostname,
         Self::UnsupportedVersion,
         Self::AddressRefused,
@@ -99,7 +100,8 @@ impl Reason {
                 "A field has a value that is not served; the message says which."
             }
             Self::PortUnavailable => {
-                "The port cannot be bound on the nodes, or another Gateway has it on this address."
+                "The port cannot be bound on a node: another program there has it, or the right to bind \
+                 it is missing. The message says which."
             }
             Self::ProtocolConflict => {
                 "Two listeners on one port have protocols that exclude each other. In one object \
@@ -143,12 +145,16 @@ impl Reason {
                  `spec.allowedListeners`."
             }
             Self::ParentNotAccepted => {
-                "The Gateway of this ListenerSet is not accepted, or does not exist; look at the \
+                "The Gateway of this ListenerSet is not accepted, or was deleted; look at the \
                  conditions of the Gateway."
             }
             Self::ParentNotProgrammed => {
                 "The Gateway of this ListenerSet is not programmed yet; look at the conditions of \
                  the Gateway."
+            }
+            Self::TooManyListeners => {
+                "The Gateway and its ListenerSets have 256 ports already, which is all that an address \
+                 has room for: put this listener on another Gateway."
             }
             Self::NoMatchingListenerHostname => {
                 "The route's hostnames and those of the listener have none in common."

@@ -1,5 +1,6 @@
 //! The one task that owns the planner: what happens comes in, plans and claims go out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,12 @@ use tokio::time::sleep;
 use vipgate_api::ObjectRef;
 use vipgate_api::manifest::Update;
 use vipgate_controller::foreign::Findings;
-use vipgate_planner::{Link, Node, NodeReport, Planner, Statuses, VipState};
+use vipgate_planner::{Foreign, Link, Node, NodeReport, Planner, Statuses, VipState};
 use vipgate_speaker::group::{Group, Standing};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Shown, Situation};
-use super::group::{Clerk, Lead};
+use super::group::{Clerk, Lead, Roll, foreign, missing};
 use super::journal::Journal;
 use super::source::Source;
 use super::state::{State, StateFile};
@@ -34,6 +35,8 @@ pub(super) struct Engine {
     /// Why it could not be written the last time.
     unsaved: Option<String>,
     group: Option<Membership>,
+    /// Users of claims of others of which no manifest was read yet.
+    unread: BTreeSet<ObjectRef>,
     speaker: Arc<Speaker>,
     journal: Journal,
     board: Arc<Board>,
@@ -44,6 +47,7 @@ struct Membership {
     group: Arc<Group>,
     standings: watch::Receiver<Arc<Standing>>,
     clerk: Clerk,
+    roll: Roll,
 }
 
 impl Engine {
@@ -63,6 +67,7 @@ impl Engine {
             standings: group.standings(),
             group,
             clerk: Clerk::default(),
+            roll: Roll::default(),
         });
         Self {
             source,
@@ -73,6 +78,7 @@ impl Engine {
             saved,
             unsaved: None,
             group,
+            unread: BTreeSet::new(),
             speaker,
             journal: Journal::default(),
             board,
@@ -134,24 +140,39 @@ impl Engine {
                 self.planner.publish(*address);
             }
         }
-        self.planner.set_foreign(self.findings.addresses());
+        if self.group.is_none() {
+            self.planner.set_foreign(self.findings.addresses());
+        }
         self.planner.set_report(report);
     }
 
     fn forget(&mut self) {
         self.findings.forget(Instant::now());
-        self.planner.set_foreign(self.findings.addresses());
+        if self.group.is_none() {
+            self.planner.set_foreign(self.findings.addresses());
+        }
     }
 
     /// Takes in who of the group gives out addresses, and which.
     fn follow_group(&mut self) {
-        let Some(Membership { group, standings, clerk }) = &mut self.group else { return };
+        let Some(Membership { group, standings, clerk, roll }) = &mut self.group else { return };
         let standing = Arc::clone(&standings.borrow_and_update());
+        roll.call(&standing);
         let lead = clerk.look(group.address(), &standing, self.planner.claims());
-        self.planner.set_follows(!matches!(lead, Lead::Here(_)));
+        let leads = matches!(lead, Lead::Here(_));
+        self.planner.set_follows(!leads);
+        // Who leads chooses again for all; the others wait for that.
+        let mut found = self.findings.addresses();
+        found.extend(foreign(&standing));
+        self.planner.set_foreign(if leads { found } else { Foreign::default() });
         if let Lead::Here(Some(claims)) | Lead::There(claims) = lead {
+            // Others may have newer manifests: what they gave out does not end before we have read of it.
+            let users = claims.0.values().flat_map(|claim| &claim.users);
+            self.unread.extend(users.map(|user| user.object.clone()));
             self.planner.set_claims(claims);
         }
+        self.unread.retain(|user| self.source.object(user).is_none());
+        self.planner.set_unreadable(self.unread.clone());
     }
 
     /// Plans, and hands out what follows. Claims are safe before the plan that uses them goes out.
@@ -160,7 +181,8 @@ impl Engine {
         let outcome = self.planner.run();
         self.save();
         if let Some(Membership { group, clerk, .. }) = &self.group {
-            group.notes(|notes| clerk.say(self.planner.claims(), notes));
+            let found = self.findings.addresses();
+            group.notes(|notes| clerk.say(self.planner.claims(), &found, notes));
         }
         self.speaker.apply(Arc::clone(&outcome.plan));
         let report = self.speaker.reports().borrow().clone();
@@ -227,7 +249,10 @@ impl Engine {
     fn notes(&self, statuses: &Statuses) -> Vec<Problem> {
         let manifests = self.source.problems().iter().filter(|problem| !problem.is_error());
         let planned = statuses.notes.iter().map(|note| Problem::plain(note));
-        manifests.map(Problem::of_manifest).chain(planned).collect()
+        let standing = self.group.as_ref().map(|group| group.standings.borrow().clone());
+        let missing = standing.iter().flat_map(|standing| missing(standing));
+        let missing = missing.map(|text| Problem::plain(&text));
+        manifests.map(Problem::of_manifest).chain(planned).chain(missing).collect()
     }
 }
 

@@ -4,8 +4,11 @@
 //! alive (by where it is reached). Claims are replicated as notes of each member:
 //!
 //! ```text
-//!   c<address>   a claim that this member goes by, as JSON without ports: those are in the manifests
-//!   l<member>    this member leads, and has taken the claims of that one into its own
+//!   c<address>#<n>  a user of a claim that this member goes by, as JSON without ports: those are in
+//!                   the manifests
+//!   f<address>      a host outside of the group has the address: its MAC
+//!   t               the term of this member: raised each time it begins to lead
+//!   l<member>       this member leads, and has taken the claims that that one had in this term of its
 //! ```
 //!
 //! A member that is not the lowest goes by what it has until the lowest has taken that over; then by the
@@ -19,7 +22,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use vipgate_api::ObjectRef;
-use vipgate_planner::{Claim, Claims, Origin, VipUser};
+use vipgate_planner::{Claim, Claims, Foreign, MacAddr, Origin, VipUser};
 use vipgate_speaker::group::core::Setup;
 use vipgate_speaker::group::{Group, Keyring, Notes, Standing};
 
@@ -33,6 +36,8 @@ const CLUSTER: &str = "cluster";
 
 const CLAIM: u8 = b'c';
 const LEADS: u8 = b'l';
+const FOREIGN: u8 = b'f';
+const TERM: &[u8] = b"t";
 
 /// Joins the group that the arguments name, if any.
 pub(crate) fn join(
@@ -44,22 +49,27 @@ pub(crate) fn join(
     let keys = Keyring::open(key)?;
     let seeds: BTreeSet<SocketAddr> = args.peers.iter().copied().collect();
     let address = match args.group_address {
-        Some(address) => address,
+        Some(address) => {
+            let ip = address.ip();
+            ensure!(is_here(ip), "--group-address {ip} is no address of this host");
+            address
+        }
         None => own_address(&seeds)?,
     };
     let setup = Setup { group: args.group_name.clone(), keys, address, epoch: epoch(), seeds };
     Ok(Some(Arc::new(Group::start(setup, name, former)?)))
 }
 
-/// Joins the group of a cluster's speakers. The others come later ([`Group::set_seeds`]).
+/// Joins the group of a cluster's speakers. More of them come later ([`Group::set_seeds`]).
 pub(crate) fn join_cluster(
     address: SocketAddr,
     node: &str,
     keys: Keyring,
+    seeds: BTreeSet<SocketAddr>,
     former: &BTreeMap<IpAddr, u64>,
 ) -> Result<Arc<Group>> {
     let group = CLUSTER.to_owned();
-    let setup = Setup { group, keys, address, epoch: epoch(), seeds: BTreeSet::new() };
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds };
     Ok(Arc::new(Group::start(setup, node, former)?))
 }
 
@@ -74,29 +84,65 @@ fn epoch() -> u64 {
 /// The peer that is this host, so that all hosts can be given one list; else the address by which
 /// this host reaches the first one.
 fn own_address(peers: &BTreeSet<SocketAddr>) -> Result<SocketAddr> {
-    let is_here = |peer: &&SocketAddr| UdpSocket::bind((peer.ip(), 0)).is_ok();
-    if let Some(here) = peers.iter().find(is_here) {
+    if let Some(here) = peers.iter().find(|peer| is_here(peer.ip())) {
         return Ok(*here);
     }
     let first = peers.first().context("a group needs at least one --peer")?;
-    let unspecified: IpAddr = if first.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
-    let probe = || -> std::io::Result<IpAddr> {
-        let socket = UdpSocket::bind((unspecified, 0))?;
-        socket.connect(first)?;
-        Ok(socket.local_addr()?.ip())
-    };
-    let ip = probe().with_context(|| {
+    let ip = source_towards(first.ip()).with_context(|| {
         format!("there is no way to {first} yet: say --group-address, the address of this host")
     })?;
-    ensure!(!ip.is_unspecified(), "say --group-address: how others reach this host is not clear");
     Ok(SocketAddr::new(ip, PORT))
 }
 
-/// What a member says of a claim.
+/// Whether an address is this host's. (Binding it proves nothing: `net.ipv4.ip_nonlocal_bind`.)
+fn is_here(ip: IpAddr) -> bool {
+    source_towards(ip).is_ok_and(|source| source == ip)
+}
+
+/// By which address this host would send there. Nothing is sent.
+fn source_towards(ip: IpAddr) -> std::io::Result<IpAddr> {
+    let unspecified: IpAddr = if ip.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
+    let socket = UdpSocket::bind((unspecified, 0))?;
+    socket.connect((ip, PORT))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// What is to be known of members that should be there and are not.
+pub(crate) fn missing(standing: &Standing) -> impl Iterator<Item = String> {
+    let text = |address: &SocketAddr| {
+        format!(
+            "{address} of the group does not answer: does vipgate run there with the same key, and do \
+             firewalls let UDP through?"
+        )
+    };
+    standing.missing.iter().map(text)
+}
+
+/// Who was there the last time, for the log.
+#[derive(Debug, Default)]
+pub(crate) struct Roll(BTreeMap<SocketAddr, String>);
+
+impl Roll {
+    /// Says who came and who went. A member is named once its name is known.
+    pub(crate) fn call(&mut self, standing: &Standing) {
+        let named = standing.others.iter().filter(|(_, other)| !other.name.is_empty());
+        let now: BTreeMap<SocketAddr, String> =
+            named.map(|(address, other)| (*address, other.name.clone())).collect();
+        for (address, name) in now.iter().filter(|(address, _)| !self.0.contains_key(*address)) {
+            tracing::info!(%address, "{name} is there, as one of the group");
+        }
+        for (address, name) in self.0.iter().filter(|(address, _)| !now.contains_key(*address)) {
+            tracing::warn!(%address, "{name} is gone from the group");
+        }
+        self.0 = now;
+    }
+}
+
+/// What a member says of a user of a claim.
 #[derive(Serialize, Deserialize)]
 struct Said {
     pool: String,
-    users: Vec<ObjectRef>,
+    user: ObjectRef,
     origin: Origin,
     published: bool,
 }
@@ -115,37 +161,40 @@ pub(crate) enum Lead {
 /// This host's part in the giving out of addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Clerk {
-    /// Members whose claims were taken into ours, while this host leads.
-    merged: Option<BTreeSet<SocketAddr>>,
+    /// How often this host began to lead.
+    term: u64,
+    /// Members whose claims were taken into ours, with their terms then, while this host leads.
+    merged: Option<BTreeMap<SocketAddr, Vec<u8>>>,
 }
 
 impl Clerk {
     /// Looks at the group anew. `own` are the claims that this host goes by.
     pub(crate) fn look(&mut self, me: SocketAddr, standing: &Standing, own: &Claims) -> Lead {
         let Standing { others, ownership, .. } = standing;
-        if let Some((lowest, leader)) = others.first_key_value().filter(|(other, _)| **other < me) {
+        if let Some((_, leader)) = others.first_key_value().filter(|(other, _)| **other < me) {
             self.merged = None;
-            let mine = keyed(LEADS, me.to_string().as_bytes());
-            let granted = leader.complete && leader.notes.contains_key(&mine);
-            tracing::trace!(%lowest, granted, "another member gives out addresses");
-            return match granted {
+            // What was taken over in an earlier term lacks what this host gave out since.
+            let granted = leader.notes.get(&keyed(LEADS, me.to_string().as_bytes()));
+            return match leader.complete && granted == Some(&self.term()) {
                 true => Lead::There(carried(claims_of(&leader.notes), own)),
                 false => Lead::Nobody,
             };
         }
-        let complete = || others.iter().filter(|(_, other)| other.complete);
         if self.merged.is_none() && !ownership.settled {
             return Lead::Nobody;
         }
-        let merged = self.merged.get_or_insert_default();
-        merged.retain(|member| others.contains_key(member));
-        let new: Vec<_> = complete().filter(|(member, _)| !merged.contains(*member)).collect();
-        if new.is_empty() {
-            return Lead::Here(None);
+        if self.merged.is_none() {
+            self.term += 1;
         }
+        let merged = self.merged.get_or_insert_default();
+        merged.retain(|member, _| others.contains_key(member));
         let mut claims = own.clone();
-        for (member, other) in new {
-            merged.insert(*member);
+        for (member, other) in others.iter().filter(|(_, other)| other.complete) {
+            let term = other.notes.get(TERM).cloned().unwrap_or_default();
+            if merged.get(member) == Some(&term) {
+                continue;
+            }
+            merged.insert(*member, term);
             for (address, theirs) in claims_of(&other.notes).0 {
                 let ours = claims.0.get(&address);
                 if ours.is_none_or(|ours| theirs.published && !ours.published) {
@@ -156,48 +205,69 @@ impl Clerk {
         Lead::Here((claims != *own).then_some(claims))
     }
 
+    fn term(&self) -> Vec<u8> {
+        self.term.to_be_bytes().to_vec()
+    }
+
     /// What this host says to the others.
-    pub(crate) fn say(&self, claims: &Claims, notes: &mut Notes) {
-        notes.retain(|key, _| !matches!(key.first(), Some(&CLAIM | &LEADS)));
+    pub(crate) fn say(&self, claims: &Claims, foreign: &Foreign, notes: &mut Notes) {
+        notes.retain(|key, _| !matches!(key.first(), Some(&CLAIM | &LEADS | &FOREIGN)));
+        notes.insert(TERM.to_vec(), self.term());
         for (address, claim) in &claims.0 {
-            let said = Said {
-                pool: claim.pool.clone(),
-                users: claim.users.iter().map(|user| user.object.clone()).collect(),
-                origin: claim.origin,
-                published: claim.published,
-            };
-            let key = keyed(CLAIM, address.to_string().as_bytes());
-            let value = serde_json::to_vec(&said).expect("claims are plain data");
-            if key.len() + value.len() < LONGEST {
-                notes.insert(key, value);
-            } else {
-                tracing::warn!(%address, "a claim of so many users is not known to the group");
+            for (number, user) in claim.users.iter().enumerate() {
+                let said = Said {
+                    pool: claim.pool.clone(),
+                    user: user.object.clone(),
+                    origin: claim.origin,
+                    published: claim.published,
+                };
+                let key = keyed(CLAIM, format!("{address}#{number}").as_bytes());
+                notes.insert(key, serde_json::to_vec(&said).expect("claims are plain data"));
             }
         }
-        for member in self.merged.iter().flatten() {
-            notes.insert(keyed(LEADS, member.to_string().as_bytes()), Vec::new());
+        for (address, mac) in foreign {
+            notes.insert(keyed(FOREIGN, address.to_string().as_bytes()), mac.0.to_vec());
+        }
+        for (member, term) in self.merged.iter().flatten() {
+            notes.insert(keyed(LEADS, member.to_string().as_bytes()), term.clone());
         }
     }
 }
-
-/// What the group takes of a key and its value.
-const LONGEST: usize = vipgate_speaker::group::store::MAX_ENTRY - 1;
 
 fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     [&[prefix], rest].concat()
 }
 
+/// Addresses that hosts outside of the group have, as its members found.
+pub(crate) fn foreign(standing: &Standing) -> Foreign {
+    let finding = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+        let (&FOREIGN, address) = key.split_first()? else { return None };
+        let address = std::str::from_utf8(address).ok()?.parse().ok()?;
+        Some((address, MacAddr(value.as_slice().try_into().ok()?)))
+    };
+    standing.others.values().flat_map(|other| &other.notes).filter_map(finding).collect()
+}
+
 /// The claims that a member says it goes by; what cannot be read is of a later version, and left out.
 fn claims_of(notes: &Notes) -> Claims {
-    let claim = |(key, value): (&Vec<u8>, &Vec<u8>)| {
-        let (&CLAIM, address) = key.split_first()? else { return None };
-        let address: IpAddr = std::str::from_utf8(address).ok()?.parse().ok()?;
-        let Said { pool, users, origin, published } = serde_json::from_slice(value).ok()?;
-        let users =
-            users.into_iter().map(|object| VipUser { object, ports: Vec::new(), terms: None });
-        Some((address, Claim { pool, users: users.collect(), origin, published }))
-    };
-    Claims(notes.iter().filter_map(claim).collect())
+    let mut claims = Claims::default();
+    for (key, value) in notes {
+        let Some((address, said)) = claim_of(key, value) else { continue };
+        let Said { pool, user: object, origin, published } = said;
+        let claim = Claim { pool, users: Vec::new(), origin, published };
+        let claim = claims.0.entry(address).or_insert(claim);
+        claim.users.push(VipUser { object, ports: Vec::new(), terms: None });
+    }
+    for claim in claims.0.values_mut() {
+        claim.users.sort_unstable();
+    }
+    claims
+}
+
+fn claim_of(key: &[u8], value: &[u8]) -> Option<(IpAddr, Said)> {
+    let (&CLAIM, place) = key.split_first()? else { return None };
+    let (address, _) = std::str::from_utf8(place).ok()?.split_once('#')?;
+    Some((address.parse().ok()?, serde_json::from_slice(value).ok()?))
 }
 
 /// Claims of the leader, with what we know of them: their ports, and that they were published.

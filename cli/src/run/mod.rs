@@ -74,7 +74,12 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
         config.proxy.workers = workers;
     }
     let speaker = Arc::new(Speaker::start(config).await?);
-    let node = Node { name, labels: args.labels.iter().cloned().collect(), links: Vec::new() };
+    let node = Node {
+        name,
+        labels: args.labels.iter().cloned().collect(),
+        links: Vec::new(),
+        gives_way: None,
+    };
     let board = Arc::new(Board::new(node.name.clone(), Arc::clone(&speaker)));
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
     let admin = paths::admin_socket(args.admin.socket.as_deref());

@@ -16,8 +16,9 @@ use vipgate_planner::{Link, Node, NodeReport, Outcome, Planner, Role};
 use vipgate_speaker::node::Speaker;
 
 use super::copies::Copies;
+use super::fitness;
 use super::members::Members;
-use super::object::Found;
+use super::object::{Found, Owner};
 use super::troubles::{Subject, Troubles};
 use crate::run::board::{Board, Situation};
 use crate::run::journal::Journal;
@@ -40,8 +41,11 @@ pub(super) struct Engine {
     members: Members,
     /// What the last plan was made of, once there was one.
     outcome: Option<Outcome>,
+    /// Whether the first plan was made true.
+    is_so: bool,
     statuses: watch::Sender<Option<SpeakerStatus>>,
     found: watch::Sender<Found>,
+    owner: watch::Sender<Owner>,
     journal: Journal,
     board: Arc<Board>,
 }
@@ -93,8 +97,10 @@ impl Engine {
             speaker,
             members,
             outcome: None,
+            is_so: false,
             statuses: watch::Sender::new(None),
             found: watch::Sender::default(),
+            owner: watch::Sender::default(),
             journal: Journal::default(),
             board,
         }
@@ -108,6 +114,11 @@ impl Engine {
     /// What stands in the Speaker object.
     pub(super) fn found(&self) -> watch::Receiver<Found> {
         self.found.subscribe()
+    }
+
+    /// The Node that owns the Speaker object.
+    pub(super) fn owner(&self) -> watch::Receiver<Owner> {
+        self.owner.subscribe()
     }
 
     /// Goes on for as long as there are events; `rivals` are other processes of this node's name.
@@ -170,12 +181,22 @@ impl Engine {
                     Object::VirtualIp(vip) => self.claim(&vip),
                     Object::Node(node) => {
                         self.node.labels = node.metadata.labels.clone().unwrap_or_default();
+                        self.node.gives_way = fitness::gives_way(&node);
+                        let why = self.node.gives_way.as_ref();
+                        let why = why.map(|why| {
+                            format!("VIPs of this node go to others that can have them: {why}")
+                        });
+                        self.troubles.note(Subject::Unfit, why);
                         self.planner.set_node(self.node.clone());
+                        self.owned_by(node.metadata.uid.clone());
                         self.troubles.note(Subject::Node, None);
                     }
                     Object::Speaker(speaker) => {
                         match speaker.metadata.name.as_ref() == Some(&self.node.name) {
-                            true => drop(self.found.send_replace(Found::of(&speaker))),
+                            true => {
+                                self.members.introduced(&speaker);
+                                self.found.send_replace(Found::of(&speaker));
+                            }
                             false => self.members.met(&speaker),
                         }
                     }
@@ -203,6 +224,9 @@ impl Engine {
                 if kind == Kind::Node {
                     self.look_for_node();
                 }
+                if kind == Kind::Speaker {
+                    self.members.all_met();
+                }
                 if kind == Kind::Secret && !self.members.has_key() {
                     let why = format!(
                         "there is no Secret {} yet, by which speakers know each other: a controller \
@@ -213,6 +237,9 @@ impl Engine {
                 }
             }
             Event::Trouble(kind, why) => {
+                if kind == Kind::Speaker {
+                    self.members.all_met();
+                }
                 self.known.refused.insert(kind);
                 self.troubles.note(Subject::Kind(kind), Some(why));
             }
@@ -226,7 +253,7 @@ impl Engine {
                 });
                 self.troubles.note(Subject::Api, text);
             }
-            Event::Unreadable(object, why) => {
+            Event::Unreadable(object, why, _) => {
                 let why = format!("cannot be read, what was known of it stays: {why}");
                 self.troubles.note(Subject::Object(object), Some(why));
             }
@@ -264,13 +291,24 @@ impl Engine {
             }
             Kind::Speaker => self.members.gone(&object.key.name),
             // Its labels count until there is one again: it may be registered anew.
-            Kind::Node => self.look_for_node(),
+            Kind::Node => {
+                self.owned_by(None);
+                self.look_for_node();
+            }
             _ => drop(self.planner.delete(&object)),
         }
     }
 
+    fn owned_by(&mut self, owner: Owner) {
+        self.owner.send_if_modified(|known| {
+            let changed = *known != owner;
+            *known = owner;
+            changed
+        });
+    }
+
     fn look_for_node(&mut self) {
-        if self.node.labels.is_empty() {
+        if self.node.labels.is_empty() && self.owner.borrow().is_none() {
             let why = format!(
                 "there is no Node {} in the cluster, so advertisements with a nodeSelector do not \
                  count here: is --node right?",
@@ -289,7 +327,7 @@ impl Engine {
             self.speaker.apply(Arc::clone(&outcome.plan));
             self.outcome = Some(outcome);
         }
-        self.members.save();
+        self.members.settle();
         self.tell(&report);
         let (plan, statuses) = match &self.outcome {
             Some(outcome) => (Arc::clone(&outcome.plan), Arc::clone(&outcome.statuses)),
@@ -314,15 +352,20 @@ impl Engine {
         self.board.show(situation);
     }
 
-    /// What the Speaker object is to say: nothing before what was planned first is so.
-    fn tell(&self, report: &NodeReport) {
-        let Some(outcome) = &self.outcome else { return };
-        if self.statuses.borrow().is_none() && report.sources != outcome.plan.sources {
+    /// What the Speaker object is to say. Before what was planned first is so, only where we are: it stays
+    /// as it was before our restart otherwise.
+    fn tell(&mut self, report: &NodeReport) {
+        let is_so = |outcome: &Outcome| report.sources == outcome.plan.sources;
+        self.is_so |= self.outcome.as_ref().is_some_and(is_so);
+        let address = Some(self.members.address().to_string());
+        let status = if self.is_so {
+            report.to_speaker(address, self.members.names(), self.troubles.errors())
+        } else if self.members.is_to_announce() {
+            let found = self.found.borrow().status.clone().unwrap_or_default();
+            SpeakerStatus { group_address: address, ..found }
+        } else {
             return;
-        }
-        let address = self.members.address().to_string();
-        let names = self.members.names();
-        let status = report.to_speaker(Some(address), names, self.troubles.errors());
+        };
         self.statuses.send_if_modified(|current| {
             let changed = current.as_ref() != Some(&status);
             if changed {

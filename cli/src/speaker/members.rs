@@ -14,11 +14,14 @@ use vipgate_controller::group_key;
 use vipgate_speaker::group::{Group, Keyring, Standing};
 use vipgate_speaker::node::Speaker;
 
-use crate::run::group;
+use crate::run::group::{self, Roll};
 use crate::run::state::{State, StateFile};
 
 /// How long after a failure the group is joined again.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long the group is not joined while the others cannot read where we are.
+const UNANNOUNCED: Duration = Duration::from_secs(5);
 
 /// What this node has to do with the group.
 pub(super) struct Members {
@@ -30,6 +33,12 @@ pub(super) struct Members {
     keys: Option<(Keyring, Instant)>,
     /// Where the speakers of other nodes say that they are.
     peers: BTreeMap<String, SocketAddr>,
+    /// Since when these are all there are. Before, we would take ourselves for the whole group.
+    peers_known: Option<Instant>,
+    /// Whether the others can read where we are. Of two speakers that start together the one whose
+    /// object came later knows the other then.
+    announced: bool,
+    roll: Roll,
     file: StateFile,
     saved: State,
 }
@@ -53,6 +62,9 @@ impl Members {
             joined: None,
             keys: None,
             peers: BTreeMap::new(),
+            peers_known: None,
+            announced: false,
+            roll: Roll::default(),
             file,
             saved,
         }
@@ -60,14 +72,15 @@ impl Members {
 
     /// Waits until the group says something new, or it is time to join it again.
     pub(super) async fn changed(&mut self) {
+        let may = self.may_join_at();
         match (&mut self.joined, &self.keys) {
             (Some(joined), _) => {
                 if joined.standings.changed().await.is_err() {
                     std::future::pending().await
                 }
             }
-            (None, Some((_, at))) => sleep_until(*at).await,
-            (None, None) => std::future::pending().await,
+            (None, Some((_, at))) if let Some(may) = may => sleep_until(may.max(*at)).await,
+            (None, _) => std::future::pending().await,
         }
     }
 
@@ -92,16 +105,38 @@ impl Members {
         self.joined.is_some() || self.keys.is_some()
     }
 
+    /// Every Speaker object was told of, or they may not be read.
+    pub(super) fn all_met(&mut self) {
+        self.peers_known.get_or_insert_with(Instant::now);
+    }
+
+    /// Takes in what our own Speaker object says.
+    pub(super) fn introduced(&mut self, own: &SpeakerObject) {
+        self.announced = own.status.group_address == Some(self.address.to_string());
+    }
+
+    /// Whether the others are still to be told where we are.
+    pub(super) fn is_to_announce(&self) -> bool {
+        self.peers_known.is_some() && !self.announced
+    }
+
+    /// From when on the group may be joined, as far as the others are concerned.
+    fn may_join_at(&self) -> Option<Instant> {
+        let known = self.peers_known?;
+        Some(if self.announced { known } else { known + UNANNOUNCED })
+    }
+
     /// Joins the group, when it is time; what is in the way, if that was tried.
     pub(super) fn join(&mut self) -> Option<Result<(), String>> {
+        self.may_join_at().filter(|at| *at <= Instant::now())?;
         let (keys, at) = self.keys.take_if(|(_, at)| *at <= Instant::now())?;
         let (node, former) = (&self.node, &self.saved.holds);
-        match group::join_cluster(self.address, node, keys.clone(), former) {
+        let seeds = self.peers.values().copied().collect();
+        match group::join_cluster(self.address, node, keys.clone(), seeds, former) {
             Ok(group) => {
                 tracing::info!(address = %group.address(), "one of the group of speakers");
                 self.speaker.join(Arc::clone(&group));
                 self.joined = Some(Joined { standings: group.standings(), group });
-                self.look();
                 Some(Ok(()))
             }
             Err(error) => {
@@ -148,10 +183,12 @@ impl Members {
         names
     }
 
-    /// Remembers what is held here.
-    pub(super) fn save(&mut self) {
+    /// Says in the log who came and went, and remembers what is held here.
+    pub(super) fn settle(&mut self) {
         let Some(joined) = &mut self.joined else { return };
-        let holds = joined.standings.borrow_and_update().holds.clone();
+        let standing = Arc::clone(&joined.standings.borrow_and_update());
+        self.roll.call(&standing);
+        let holds = standing.holds.clone();
         if holds == self.saved.holds {
             return;
         }

@@ -11,6 +11,7 @@
 
 mod copies;
 mod engine;
+mod fitness;
 mod members;
 mod object;
 mod troubles;
@@ -104,7 +105,7 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
     let members = Members::new(&args.node, args.group_address, Arc::clone(&speaker), state);
     let engine = Engine::new(&args.node, Arc::clone(&speaker), members, Arc::clone(&board));
-    let (statuses, found) = (engine.statuses(), engine.found());
+    let (statuses, found, owner) = (engine.statuses(), engine.found(), engine.owner());
     let (rival, rivals) = tokio::sync::watch::channel(None);
     if let Some(socket) = socket {
         socket.serve(board, &tracker, stopped.clone());
@@ -113,7 +114,7 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
         env!("CARGO_PKG_VERSION"));
     tokio::select! {
         () = engine.run(events, rivals) => {}
-        () = writer.follow(statuses, found.clone(), rival) => {}
+        () = writer.follow(statuses, found.clone(), owner, rival) => {}
         () = signals.end() => {}
     }
     tracing::info!(timeout = ?args.drain_timeout, "draining: listeners close, connections may finish");

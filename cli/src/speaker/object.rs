@@ -3,6 +3,9 @@
 //! Guarantees: written by nobody else, at most once a second, not when nothing changed, and never
 //! larger than 256 KiB. Who deletes or changes it finds it as it was.
 //!
+//! Its Node owns it, so that it goes with that, though no speaker is left to take it away
+//! ([`Owner`]).
+//!
 //! Two processes with one node name would take it for each other's damage. So each puts its own name
 //! on the object ([`claim`]), and the one that finds another name says so and leaves it alone.
 
@@ -33,6 +36,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Annotation: the process that the object is of.
 const INSTANCE: &str = "vipgate.dev/speaker-instance";
+
+/// `metadata.uid` of the Node; `None` while there is no such Node. An object that names an owner of
+/// another uid is deleted by the garbage collector.
+pub(super) type Owner = Option<String>;
 
 /// The object.
 #[derive(Clone)]
@@ -95,6 +102,7 @@ impl SpeakerObject {
         self,
         mut statuses: watch::Receiver<Option<SpeakerStatus>>,
         mut found: watch::Receiver<Found>,
+        mut owner: watch::Receiver<Owner>,
         rivals: watch::Sender<Option<String>>,
     ) {
         let mut claim = Claim::of(&self.instance);
@@ -108,6 +116,10 @@ impl SpeakerObject {
                     let found = found.borrow_and_update();
                     claim.learn(&found, Instant::now());
                     written.take_if(|last| last.is_lost(&found));
+                    changed
+                }
+                changed = owner.changed() => {
+                    claim.renew();
                     changed
                 }
                 () = sleep_until(claim.due(Instant::now())) => {
@@ -133,7 +145,9 @@ impl SpeakerObject {
                 if written.as_ref().is_some_and(|last| last.status == wanted) {
                     break;
                 }
-                let outcome = self.write(&wanted, &mut claim).await;
+                // Not marked as seen: a claim that was made before has to be made anew for it.
+                let its_owner = owner.borrow().clone();
+                let outcome = self.write(&wanted, &mut claim, &its_owner).await;
                 tokio::time::sleep(BETWEEN_WRITES).await;
                 match outcome {
                     Ok(version) => {
@@ -158,13 +172,18 @@ impl SpeakerObject {
     }
 
     /// Returns the version that it has now.
-    async fn write(&self, status: &SpeakerStatus, claim: &mut Claim) -> kube::Result<Option<u64>> {
+    async fn write(
+        &self,
+        status: &SpeakerStatus,
+        claim: &mut Claim,
+        owner: &Owner,
+    ) -> kube::Result<Option<u64>> {
         if !claim.is_made() {
-            claim.made(self.claim().await?, Instant::now());
+            claim.made(self.claim(owner).await?, Instant::now());
         }
         match self.write_status(status).await {
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
-                claim.made(self.claim().await?, Instant::now());
+                claim.made(self.claim(owner).await?, Instant::now());
                 self.write_status(status).await
             }
             outcome => outcome,
@@ -172,9 +191,14 @@ impl SpeakerObject {
     }
 
     /// Makes the object, or takes it over.
-    async fn claim(&self) -> kube::Result<Option<u64>> {
+    async fn claim(&self, owner: &Owner) -> kube::Result<Option<u64>> {
         let mut body = self.body();
         body["metadata"]["annotations"] = json!({ INSTANCE: self.instance });
+        // An owner that is left out here is taken out there: it is ours.
+        if let Some(uid) = owner {
+            body["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid}]);
+        }
         let params = PatchParams::apply(MANAGER).force();
         Ok(version(&self.api.patch(&self.node, &params, &Patch::Apply(&body)).await?))
     }

@@ -25,6 +25,8 @@ pub(super) enum Subject {
     Api,
     /// There is no Node of our name.
     Node,
+    /// The Node should have no VIPs.
+    Unfit,
     /// Another process has our name.
     Rival,
     /// The key of the group.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use vipgate_lab::{eventually, patience};
 
@@ -27,22 +28,39 @@ spec:
   to: [{group: '', kind: Secret}]
 ";
 
-/// A Secret with a certificate of its own.
-pub(crate) fn secret(site: &Site, namespace: &str, name: &str) {
+/// A certificate for `web.example`, signed by itself, and its key.
+pub(crate) struct Issued {
+    pub(crate) der: CertificateDer<'static>,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+pub(crate) fn issue() -> Issued {
     let made = rcgen::generate_simple_self_signed(vec!["web.example".to_owned()]).unwrap();
-    let indented =
-        |pem: String| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    Issued {
+        der: made.cert.der().clone(),
+        certificate: made.cert.pem(),
+        key: made.signing_key.serialize_pem(),
+    }
+}
+
+/// A Secret with a certificate of its own.
+pub(crate) fn secret(site: &Site, namespace: &str, name: &str) -> Issued {
+    let issued = issue();
+    let indented = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
     site.apply(&format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
          type: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
-        indented(made.cert.pem()),
-        indented(made.signing_key.serialize_pem()),
+        indented(&issued.certificate),
+        indented(&issued.key),
     ));
+    issued
 }
 
 pub(crate) fn copies(site: &Site) -> anyhow::Result<Vec<Value>> {
     let list = site.cluster.get(["secrets", "--namespace=vipgate-system"])?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
+    let all = list["items"].as_array().cloned().unwrap_or_default();
+    Ok(all.into_iter().filter(|secret| secret["metadata"]["name"] != "vipgate-group").collect())
 }
 
 #[test]

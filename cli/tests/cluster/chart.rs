@@ -25,7 +25,7 @@ fn helm_installs_upgrades_and_uninstalls_it_and_claims_stay() {
     );
     for (kind, name) in [
         ("deployment", "vipgate-controller"),
-        ("deployment", "vipgate-speaker"),
+        ("daemonset", "vipgate-speaker"),
         ("serviceaccount", "vipgate-controller"),
         ("clusterrole", "vipgate-speaker"),
         ("crd", "virtualips.vipgate.dev"),
@@ -49,7 +49,7 @@ fn helm_installs_upgrades_and_uninstalls_it_and_claims_stay() {
     helm(&["uninstall", "vipgate"]);
     eventually(SOON, || {
         for (kind, name) in [
-            ("deployment", "vipgate-speaker"),
+            ("daemonset", "vipgate-speaker"),
             ("serviceaccount", "vipgate-speaker"),
             ("clusterrole", "vipgate-controller"),
             ("gatewayclass", "vipgate"),

@@ -1,6 +1,6 @@
 //! Being one of several, and being interrupted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use vipgate_lab::eventually;
 
 use crate::certificates::{GRANT, LISTENER, copies, secret};
-use crate::site::{SOON, Site, VIP, backend, gateway, route};
+use crate::site::{SOON, Site, VIP, backend, gateway, route, said};
 
 /// How many VirtualIPs there are.
 fn vips(site: &Site) -> anyhow::Result<usize> {
@@ -136,33 +136,77 @@ fn a_leader_that_wakes_after_a_takeover_changes_nothing_back() {
     assert_eq!(written(&site), before);
 }
 
+/// The addresses of the Gateways of a cluster, if each has one and says that it is programmed.
+fn all_programmed(site: &Site, count: usize) -> anyhow::Result<BTreeSet<String>> {
+    let gateways = site.cluster.api().get("/apis/gateway.networking.k8s.io/v1/gateways")?;
+    let gateways = gateways["items"].as_array().cloned().unwrap_or_default();
+    ensure!(gateways.len() == count, "{} Gateways", gateways.len());
+    let mut addresses = BTreeSet::new();
+    for gateway in gateways {
+        let (generation, status) = (&gateway["metadata"]["generation"], &gateway["status"]);
+        for condition in ["Accepted", "Programmed"] {
+            let says = said(&status["conditions"], condition);
+            ensure!(says == Some(format!("True/{condition}")), "{status}");
+        }
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let old = conditions.filter(|one| one["observedGeneration"] != *generation).count();
+        ensure!(old == 0, "of another generation: {status}");
+        let listener = said(&status["listeners"][0]["conditions"], "Programmed");
+        ensure!(listener.as_deref() == Some("True/Programmed"), "{status}");
+        addresses.insert(status["addresses"][0]["value"].to_string());
+    }
+    ensure!(addresses.len() == count, "{} addresses", addresses.len());
+    Ok(addresses)
+}
+
 #[test]
 fn addresses_stay_over_a_restart_and_many_at_once_get_one_each() {
+    const MANY: usize = 500;
+    // There are thousands of writes, on a machine that does other things as well.
+    const LONG: Duration = Duration::from_secs(240);
     let site = Site::new("many");
     site.apply(crate::site::CLASS);
     site.apply(&crate::site::pool("10.78.0.0/22"));
     let mut one = site.controller("one");
     one.wait_for_line("leads", SOON).unwrap();
     let many: String =
-        (0..500).map(|n| format!("---\n{}", gateway(&format!("g{n}"), &[("tcp", 80)]))).collect();
+        (0..MANY).map(|n| format!("---\n{}", gateway(&format!("g{n}"), &[("tcp", 80)]))).collect();
     site.apply(&many);
-    eventually(Duration::from_secs(60), || {
+    eventually(LONG, || {
         let found = vips(&site)?;
-        ensure!(found == 500, "{found} VirtualIPs");
+        ensure!(found == MANY, "{found} VirtualIPs");
         Ok(())
     })
     .unwrap();
     let before = site.cluster.get(["vips"]).unwrap();
+    let specs = |list: &Value| -> Vec<Value> {
+        list["items"].as_array().unwrap().iter().map(|vip| vip["spec"].clone()).collect()
+    };
+    let serving = specs(&before)
+        .into_iter()
+        .map(|vip| json!({"address": vip["address"], "state": "Serving", "interfaces": ["eth0"]}));
+    site.says("worker", serving.collect());
+    let addresses = eventually(LONG, || {
+        // So that looking does not take the time of those who write.
+        std::thread::sleep(Duration::from_millis(500));
+        all_programmed(&site, MANY)
+    })
+    .unwrap();
+    let before = eventually(SOON * 3, || {
+        let now = site.cluster.get(["vips"])?;
+        let left = specs(&now).iter().filter(|vip| vip["published"] != true).count();
+        ensure!(left == 0, "{left} are not published yet");
+        Ok(now)
+    })
+    .unwrap();
     one.kill();
     let two = site.controller("two");
     two.wait_for_line("leads", SOON).unwrap();
     std::thread::sleep(Duration::from_secs(3));
     let after = site.cluster.get(["vips"]).unwrap();
-    let specs = |list: &serde_json::Value| -> Vec<serde_json::Value> {
-        list["items"].as_array().unwrap().iter().map(|vip| vip["spec"].clone()).collect()
-    };
     assert_eq!(specs(&before), specs(&after));
-    let owners: std::collections::BTreeSet<String> =
+    assert_eq!(all_programmed(&site, MANY).unwrap(), addresses);
+    let owners: BTreeSet<String> =
         specs(&after).iter().map(|spec| spec["users"][0]["name"].to_string()).collect();
-    assert_eq!(owners.len(), 500);
+    assert_eq!(owners.len(), MANY);
 }

@@ -1,6 +1,10 @@
 //! A Gateway's way from creation to traffic and back.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use anyhow::ensure;
+use serde_json::Value;
 use vipgate_lab::eventually;
 
 use crate::site::{SOON, Site, VIP, backend, gateway, route, said};
@@ -81,20 +85,75 @@ fn a_gateway_gets_an_address_that_works_and_gives_it_back() {
     .unwrap();
 }
 
+/// How often each event was told: by object, part of it, action and reason, one that is repeated (a series) as
+/// often as that.
+fn told(site: &Site) -> anyhow::Result<BTreeMap<String, u64>> {
+    let events = site.cluster.get(["events.events.k8s.io", "--all-namespaces"])?;
+    let mut told = BTreeMap::new();
+    for event in events["items"].as_array().into_iter().flatten() {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let object = &event["regarding"];
+        let [action, reason] = [&event["action"], &event["reason"]];
+        let what = [&object["kind"], &object["name"], &object["fieldPath"], action, reason];
+        let what: Vec<String> = what.map(text).into_iter().filter(|w| !w.is_empty()).collect();
+        let times = event["series"]["count"].as_u64().unwrap_or(1);
+        *told.entry(what.join(" ")).or_default() += times;
+    }
+    Ok(told)
+}
+
+/// The same when nothing was told for a while.
+fn told_in_the_end(site: &Site) -> BTreeMap<String, u64> {
+    eventually(SOON, || {
+        let before = told(site)?;
+        std::thread::sleep(Duration::from_secs(2));
+        let after = told(site)?;
+        ensure!(before == after, "{before:?} has become {after:?}");
+        Ok(after)
+    })
+    .unwrap()
+}
+
 #[test]
 fn events_tell_of_each_transition_once() {
+    const PROGRAMMED: &str = "Gateway web Programmed Programmed";
     let site = Site::new("events");
     site.apply_pool();
     let _controller = site.controller("one");
-    let _speaker = site.speaker();
+    let mut speaker = site.speaker();
     site.apply(&gateway("web", &[("tcp", 80)]));
     site.condition("gateway", "web", "Programmed", "True/Programmed");
     eventually(SOON, || {
-        let events = site.cluster.get(["events.events.k8s.io"])?;
-        let all = events["items"].as_array().cloned().unwrap_or_default();
-        let programmed = all.iter().filter(|event| event["reason"] == "Programmed").count();
-        ensure!(programmed == 1, "{programmed} events of reason Programmed: {events}");
+        let told = told(&site)?;
+        ensure!(told.contains_key(PROGRAMMED), "{told:?}");
         Ok(())
     })
     .unwrap();
+    let first = told_in_the_end(&site);
+    assert!(first.values().all(|times| *times == 1), "{first:?}");
+    let listener = "Gateway web status.listeners{tcp} Programmed Programmed";
+    assert!(first.contains_key(listener), "{first:?}");
+
+    // What is no transition is not told: here a write of the same object.
+    site.cluster.kubectl(["label", "gateway", "web", "seen=yes"]).unwrap();
+    assert_eq!(told_in_the_end(&site), first);
+
+    // Away and back are two, and the second time is told as one.
+    speaker.terminate(SOON).unwrap();
+    eventually(SOON, || {
+        let web = site.get("gateway", "web")?;
+        let programmed = said(&web["status"]["conditions"], "Programmed").unwrap_or_default();
+        ensure!(programmed.starts_with("False/"), "{programmed}");
+        Ok(())
+    })
+    .unwrap();
+    let _speaker = site.speaker();
+    site.condition("gateway", "web", "Programmed", "True/Programmed");
+    eventually(SOON, || {
+        let told = told(&site)?;
+        ensure!(told[PROGRAMMED] >= 2, "{told:?}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(told_in_the_end(&site)[PROGRAMMED], 2);
 }

@@ -37,8 +37,9 @@ fn served_again(site: &Site) -> Duration {
 #[test]
 fn the_speaker_of_another_node_takes_over_also_without_an_api_server() {
     let mut site = Site::new("group");
-    let machine = site._lab.node("second").unwrap();
-    let _cable = machine.join(&site._lan, "10.77.0.12/24").unwrap();
+    site.has_node("second");
+    let machine = site.lab.node("second").unwrap();
+    let _cable = machine.join(&site.lan, "10.77.0.12/24").unwrap();
     site.cluster.kubectl(["delete", "secret", "-n", "vipgate-system", "vipgate-group"]).unwrap();
     let mut speakers: Vec<(&str, Process)> = vec![
         ("worker", site.speaker()),
@@ -98,4 +99,52 @@ fn the_speaker_of_another_node_takes_over_also_without_an_api_server() {
     eprintln!("and without an API server: served again after {took:?}");
     assert!(took <= FAIL_OVER, "{took:?}");
     assert!(!back.has_ended());
+}
+
+#[test]
+fn a_node_that_is_cordoned_gives_its_vips_away_and_alone_it_keeps_them() {
+    let site = Site::new("cordon");
+    let machine = site.lab.node("second").unwrap();
+    let _cable = machine.join(&site.lan, "10.77.0.12/24").unwrap();
+    for name in ["worker", "second"] {
+        site.apply(&format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n"));
+    }
+    site.apply_pool();
+    let _echo = site.echo(7000, "hello");
+    site.apply(&[gateway("web", &[("tcp", 80)]), backend("web", 7000)].join("---\n"));
+    site.apply(&route("v1", "web", "web", "web"));
+    let _controller = site.controller("one");
+    let _first = site.speaker();
+    site.condition("gateway", "web", "Programmed", "True/Programmed");
+    let cordon = |name: &str| site.cluster.kubectl(["cordon", name]).unwrap();
+
+    // Alone on the cluster: nobody else can have it.
+    cordon("worker");
+    eventually(SOON, || {
+        let errors = site.get("speaker", "worker")?["status"]["errors"].to_string();
+        ensure!(errors.contains("it is cordoned"), "{errors}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(owner(&site).unwrap(), "worker");
+    served_again(&site);
+
+    // A second one takes it as soon as it is there.
+    let _second = site.speaker_on(&machine, "second", "10.77.0.12");
+    let owned_by = |name: &str| {
+        eventually(SOON, || {
+            let owner = owner(&site)?;
+            ensure!(owner == name, "{owner} has it");
+            Ok(())
+        })
+        .unwrap();
+        served_again(&site);
+    };
+    owned_by("second");
+    // Both cordoned: it stays where it is.
+    cordon("second");
+    std::thread::sleep(Duration::from_secs(3));
+    owned_by("second");
+    site.cluster.kubectl(["uncordon", "worker"]).unwrap();
+    owned_by("worker");
 }

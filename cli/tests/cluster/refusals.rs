@@ -149,3 +149,132 @@ fn references_to_what_is_missing_or_not_granted_are_named_and_heal() {
     site.apply(&gateway("missing", &[("tcp", 80)]));
     route_says(&site, "web", "Accepted", "True/Accepted");
 }
+
+/// Protocols and kinds of routes without a data path, one listener that has one, and one whose protocol
+/// excludes its neighbour's.
+const UNSERVED: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: mixed}
+spec:
+  gatewayClassName: vipgate
+  listeners:
+  - {name: tls, protocol: TLS, port: 443, hostname: '*.example.com', tls: {mode: Passthrough}}
+  - {name: udp, protocol: UDP, port: 53}
+  - {name: tcp, protocol: TCP, port: 53}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: none}
+spec:
+  gatewayClassName: vipgate
+  listeners: [{name: udp, protocol: UDP, port: 53}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{name: tls, port: 443}, {name: dns, port: 53, protocol: UDP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: web}
+spec:
+  parentRefs: [{name: mixed, sectionName: tls}, {name: mixed, sectionName: missing}]
+  hostnames: [a.example.com]
+  rules: [{backendRefs: [{name: web, port: 443}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: UDPRoute
+metadata: {name: web}
+spec:
+  parentRefs: [{name: mixed, sectionName: udp}, {name: none}]
+  rules: [{backendRefs: [{name: missing, port: 53}]}]
+";
+
+/// `Accepted=False/Reason` of each condition of ours, in the order of their types.
+fn all_said(conditions: &Value) -> Vec<String> {
+    let kinds = ["Accepted", "Conflicted", "Programmed", "ResolvedRefs"];
+    let one = |kind: &str| Some(format!("{kind}={}", said(conditions, kind)?));
+    kinds.iter().filter_map(|kind| one(kind)).collect()
+}
+
+/// For each parent of a route its name and section, and what is said.
+fn parents_say(route: &Value) -> Vec<Value> {
+    let parents = route["status"]["parents"].as_array().into_iter().flatten();
+    let shown = |parent: &Value| {
+        assert_eq!(parent["controllerName"], "vipgate.dev/gateway-controller");
+        for condition in parent["conditions"].as_array().into_iter().flatten() {
+            assert_eq!(condition["observedGeneration"], route["metadata"]["generation"]);
+        }
+        let of = &parent["parentRef"];
+        json!([of["name"], of["sectionName"], all_said(&parent["conditions"])])
+    };
+    parents.map(shown).collect()
+}
+
+#[test]
+fn listeners_and_routes_without_a_data_path_say_so() {
+    let site = Site::new("unserved");
+    site.apply_pool();
+    let _controller = site.controller("one");
+    site.apply(UNSERVED);
+    eventually(SOON, || site.get("vip", VIP)).unwrap();
+    site.says("worker", json!([{"address": VIP, "state": "Serving", "interfaces": ["eth0"]}]));
+    let mixed = site.condition("gateway", "mixed", "Programmed", "True/Programmed");
+    assert_eq!(said(&mixed["status"]["conditions"], "Accepted").unwrap(), "True/ListenersNotValid");
+    let unserved = json!([
+        "Accepted=False/UnsupportedProtocol",
+        "Conflicted=False/NoConflicts",
+        "Programmed=False/Invalid",
+        "ResolvedRefs=True/ResolvedRefs"
+    ]);
+    let served = json!([
+        "Accepted=True/Accepted",
+        "Conflicted=False/NoConflicts",
+        "Programmed=True/Programmed",
+        "ResolvedRefs=True/ResolvedRefs"
+    ]);
+    let tcp = json!([{"group": "gateway.networking.k8s.io", "kind": "TCPRoute"}]);
+    let listeners: Vec<Value> = (mixed["status"]["listeners"].as_array().into_iter().flatten())
+        .map(|one| {
+            assert_eq!(one["attachedRoutes"], 0, "{one}");
+            json!([one["name"], one["supportedKinds"], all_said(&one["conditions"])])
+        })
+        .collect();
+    assert_eq!(
+        json!(listeners),
+        json!([["tls", [], unserved], ["udp", [], unserved], ["tcp", tcp, served]])
+    );
+    let text = mixed["status"]["listeners"].to_string();
+    assert!(text.contains("protocol UDP is not served: write protocol: "), "{text}");
+    // Where nothing is left there is no address either.
+    let none = site.condition("gateway", "none", "Accepted", "False/ListenersNotValid");
+    assert_eq!(none["status"]["addresses"].as_array().map_or(0, Vec::len), 0, "{none}");
+    assert_eq!(site.cluster.get(["vips"]).unwrap()["items"].as_array().map_or(0, Vec::len), 1);
+
+    let route_says = |kind: &str, expected: Value| {
+        eventually(SOON, || {
+            let route = site.get(kind, "web")?;
+            ensure!(json!(parents_say(&route)) == expected, "{}", route["status"]);
+            Ok(())
+        })
+        .unwrap();
+    };
+    let refused = "Accepted=False/NotAllowedByListeners";
+    let (resolved, unresolved) =
+        ("ResolvedRefs=True/ResolvedRefs", "ResolvedRefs=False/BackendNotFound");
+    route_says(
+        "tlsroute",
+        json!([
+            ["mixed", "tls", [refused, resolved]],
+            ["mixed", "missing", ["Accepted=False/NoMatchingParent", resolved]]
+        ]),
+    );
+    route_says(
+        "udproute",
+        json!([["mixed", "udp", [refused, unresolved]], ["none", null, [refused, unresolved]]]),
+    );
+    // Entries go with their parents.
+    site.cluster.kubectl(["delete", "gateway", "mixed"]).unwrap();
+    route_says("tlsroute", json!([]));
+    route_says("udproute", json!([["none", null, [refused, unresolved]]]));
+}

@@ -175,3 +175,51 @@ fn a_kind_that_may_not_be_read_is_named_and_the_others_go_on() {
     })
     .unwrap();
 }
+
+/// Said of a Gateway, while what is said of others is written.
+#[test]
+fn a_status_that_may_not_be_written_is_named_and_the_others_are_written() {
+    let site = Site::new("mute");
+    site.apply_pool();
+    let complete = without(&site, "gateways/status");
+    let controller = site.controller("one");
+    site.apply(&gateway("web", &[("tcp", 80)]));
+    site.apply(&backend("web", 7000));
+    site.apply(&route("v1", "web", "web", "web"));
+    let named = "may not update the status of Gateway default/web: give this ServiceAccount";
+    controller.wait_for_line(named, SOON).unwrap();
+    // All the rest goes on, also what comes later.
+    let accepted = |route: &str| {
+        eventually(SOON, || {
+            let route = site.get("tcproute", route)?;
+            let accepted = said(&route["status"]["parents"][0]["conditions"], "Accepted");
+            ensure!(accepted.as_deref() == Some("True/Accepted"), "{route}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    accepted("web");
+    site.apply(&route("v1", "later", "web", "web"));
+    accepted("later");
+    site.condition("gatewayclass", "vipgate", "Accepted", "True/Accepted");
+    eventually(SOON, || {
+        let vip = site.get("vip", VIP)?;
+        ensure!(vip["spec"]["users"][0]["name"] == "web", "{vip}");
+        site.get("service", "vipgate-web")?;
+        let pool = site.cluster.get(["ipaddresspool", "pool", "--namespace", NAMESPACE])?;
+        ensure!(pool["status"]["assignedIPv4"] == 1, "{}", pool["status"]);
+        Ok(())
+    })
+    .unwrap();
+    site.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: lb}\nspec: {type: LoadBalancer, \
+         loadBalancerClass: vipgate.dev/service, ports: [{port: 80}]}\n",
+    );
+    site.condition("service", "lb", "vipgate.dev/AddressAssigned", "False/Pending");
+    let web = site.get("gateway", "web").unwrap();
+    assert_ne!(said(&web["status"]["conditions"], "Accepted").as_deref(), Some("True/Accepted"));
+
+    // Given the right, it is said without a restart.
+    site.cluster.api().patch(ROLE, Patch::Merge, &json!({ "rules": complete })).unwrap();
+    site.condition("gateway", "web", "Accepted", "True/Accepted");
+}

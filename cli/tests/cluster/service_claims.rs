@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use vipgate_lab::eventually;
 
-use crate::site::{SOON, Site, VIP};
+use crate::site::{NAMESPACE, SOON, Site, VIP};
 
 const ASSIGNED: &str = "vipgate.dev/AddressAssigned";
 
@@ -105,4 +105,66 @@ fn services_without_a_class_are_left_to_another_controller_that_shows_itself() {
     // Those of our class are ours.
     site.apply(&service("ours", "loadBalancerClass: vipgate.dev/service, "));
     site.condition("service", "ours", ASSIGNED, "False/Pending");
+}
+
+/// One of the CRDs of MetalLB, as much of it as tells that it is there.
+const OF_METALLB: &str = "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: bgppeers.metallb.io}
+spec:
+  group: metallb.io
+  scope: Namespaced
+  names: {kind: BGPPeer, listKind: BGPPeerList, plural: bgppeers, singular: bgppeer}
+  versions:
+  - name: v1beta2
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+#[test]
+fn services_without_a_class_are_left_to_metallb_where_it_is_installed_unless_a_setting_decides() {
+    let site = Site::new("metallb");
+    site.apply_pool();
+    site.apply(OF_METALLB);
+    eventually(SOON, || site.cluster.api().get("/apis/metallb.io/v1beta2")).unwrap();
+    let left = site.controller("one");
+    site.apply(&service("web", ""));
+    let web = site.condition("service", "web", ASSIGNED, "False/OtherController");
+    let said = web["status"]["conditions"].to_string();
+    assert!(said.contains("MetalLB is installed (the API group metallb.io is served)"), "{said}");
+    assert!(said.contains("--classless take"), "{said}");
+    // Those of our class are ours. It is the only one that has an address.
+    site.apply(&service("ours", "loadBalancerClass: vipgate.dev/service, "));
+    site.condition("service", "ours", ASSIGNED, "False/Pending");
+    let users = || -> Vec<Value> {
+        let vips = site.cluster.get(["vips"]).unwrap();
+        let vips = vips["items"].as_array().cloned().unwrap_or_default();
+        vips.iter().map(|vip| vip["spec"]["users"][0]["name"].clone()).collect()
+    };
+    assert_eq!(users(), ["ours"]);
+    assert_eq!(ingress(&site, "web").unwrap(), Value::Null);
+    drop(left);
+
+    let with = |setting: &str, name: &str| {
+        let setting = format!("controller.classless={setting}");
+        let chart = site.cluster.install_chart(NAMESPACE, &[&setting]).unwrap();
+        site.controller_of(&chart, name)
+    };
+    let taken = with("take", "two");
+    site.condition("service", "web", ASSIGNED, "False/Pending");
+    eventually(SOON, || {
+        ensure!(users() == ["ours", "web"], "{:?}", users());
+        Ok(())
+    })
+    .unwrap();
+    drop(taken);
+
+    // One that has an address of ours keeps it.
+    let _left = with("leave", "three");
+    site.apply(&service("late", ""));
+    let late = site.condition("service", "late", ASSIGNED, "False/OtherController");
+    let said = late["status"]["conditions"].to_string();
+    assert!(said.contains("--classless leave") && !said.contains("MetalLB"), "{said}");
+    assert_eq!(users(), ["ours", "web"]);
 }

@@ -1,5 +1,6 @@
 //! The usual cluster: a control plane, a node with a speaker, servers and a client, on one bridge.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::OnceLock;
@@ -7,9 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use vipgate_lab::cluster::{Channel, Chart, Cluster};
+use vipgate_lab::cluster::{Channel, Chart, Cluster, Patch};
 use vipgate_lab::servers::Echo;
-use vipgate_lab::{Bridge, Lab, Link, Node, Process, Program, Result, eventually, patience};
+use vipgate_lab::{
+    ArpOp, Bridge, Lab, Link, Mac, Node, Process, Program, Result, eventually, patience,
+};
 
 const VIPGATE: &str = env!("CARGO_BIN_EXE_vipgate");
 /// Long enough for a probe, a plan, some writes and a slow machine.
@@ -28,8 +31,8 @@ pub(crate) struct Site {
     pub(crate) controllers: Node,
     pub(crate) servers: Node,
     pub(crate) cables: Cables,
-    pub(crate) _lan: Bridge,
-    pub(crate) _lab: Lab,
+    pub(crate) lan: Bridge,
+    pub(crate) lab: Lab,
 }
 
 /// Those of the machines.
@@ -73,8 +76,8 @@ impl Site {
                 worker: on_worker,
                 _others: [on_plane, on_controllers, on_servers, on_client],
             },
-            _lan: lan,
-            _lab: lab,
+            lan,
+            lab,
         })
     }
 
@@ -99,9 +102,23 @@ impl Site {
 
     /// A controller as a chart with other settings runs it.
     pub(crate) fn controller_of(&self, chart: &Chart, name: &str) -> Process {
+        self.controller_that_logs(chart, name, "info,kube=warn")
+    }
+
+    /// A controller that logs what `log` says (`VIPGATE_LOG`).
+    pub(crate) fn controller_that_logs(&self, chart: &Chart, name: &str, log: &str) -> Process {
+        // A Speaker counts while there is its Node.
+        self.has_node("worker");
         let node = ("ctl", "10.77.0.3".parse().unwrap());
         let program = chart.program("vipgate-controller", VIPGATE, name, node).unwrap();
-        self.controllers.spawn(program.env("VIPGATE_LOG", "info,kube=warn")).unwrap()
+        self.controllers.spawn(program.env("VIPGATE_LOG", log)).unwrap()
+    }
+
+    /// Sees to it that the cluster has a Node of this name.
+    pub(crate) fn has_node(&self, name: &str) {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+        // It may be there: as a worker with pods, or of a test's own making.
+        drop(self.cluster.api().create("/api/v1/nodes", &node));
     }
 
     /// The speaker of the node `worker`, as the chart runs it.
@@ -111,16 +128,20 @@ impl Site {
 
     /// The speaker of another node, which has this address.
     pub(crate) fn speaker_on(&self, machine: &Node, node: &str, address: &str) -> Process {
-        let at = (node, address.parse().unwrap());
         let pod = format!("speaker-{node}");
-        let program = self.chart().program("vipgate-speaker", VIPGATE, &pod, at).unwrap();
-        let program = program
+        machine.spawn(self.speaker_program(&pod, node, address)).unwrap()
+    }
+
+    /// The same, not yet started, in a pod of this name, which its state and admin socket have too.
+    pub(crate) fn speaker_program(&self, pod: &str, node: &str, address: &str) -> Program {
+        let at = (node, address.parse().unwrap());
+        let program = self.chart().program("vipgate-speaker", VIPGATE, pod, at).unwrap();
+        program
             .args(["--drain-timeout", "1", "--state"])
             .arg(self.cluster.directory().join(format!("{pod}.json")))
             .arg("--admin")
             .arg(self.cluster.directory().join(format!("{pod}.sock")))
-            .env("VIPGATE_LOG", "info,kube=warn");
-        machine.spawn(program).unwrap()
+            .env("VIPGATE_LOG", "info,kube=warn")
     }
 
     fn admin(&self) -> std::path::PathBuf {
@@ -150,9 +171,9 @@ impl Site {
                     "uid": metadata["uid"]})
             })
             .collect();
-        let patch = json!({"status": {"vips": vips, "plan": plan}}).to_string();
-        let arguments = ["patch", "speaker", node, "--subresource=status", "--type=merge"];
-        self.cluster.kubectl(arguments.into_iter().chain(["--patch", &patch])).unwrap();
+        let patch = json!({"status": {"vips": vips, "plan": plan}});
+        let status = format!("/apis/vipgate.dev/v1alpha1/speakers/{node}/status");
+        self.cluster.api().patch(&status, Patch::Merge, &patch).unwrap();
     }
 
     pub(crate) fn apply(&self, manifest: &str) {
@@ -186,6 +207,23 @@ impl Site {
             Ok(object)
         })
         .unwrap()
+    }
+
+    /// Who answers the client when it asks for an address by ARP, twice.
+    pub(crate) fn who_has(&self, address: &str) -> BTreeSet<Mac> {
+        let capture = self.client.capture("eth0", "arp").unwrap();
+        let program = Program::new("arping").args(["-I", "eth0", "-c", "2", "-w", "2", address]);
+        // It fails when nobody answers.
+        let _ = self.client.run_within(SOON, program);
+        let frames = capture.stop().unwrap();
+        let asked = |arp: &vipgate_lab::Arp| arp.op == ArpOp::Request;
+        let arps = frames.iter().filter_map(|frame| frame.arp());
+        let (requests, others): (Vec<_>, Vec<_>) = arps.partition(asked);
+        let of_ours = |arp: &&vipgate_lab::Arp| arp.target_ip.to_string() == address;
+        assert!(requests.iter().any(|arp| of_ours(&arp)), "nobody asked for {address}");
+        let answers = others.iter().filter(|arp| arp.op == ArpOp::Reply);
+        let answers = answers.filter(|arp| arp.sender_ip.to_string() == address);
+        answers.map(|arp| arp.sender_mac).collect()
     }
 
     /// A connection from the client.

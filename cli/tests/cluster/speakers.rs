@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use vipgate_lab::cluster::Patch;
-use vipgate_lab::{Program, eventually};
+use vipgate_lab::eventually;
 
-use crate::site::{CLASS, SOON, Site, VIP, gateway, pool};
+use crate::site::{CLASS, NAMESPACE, SOON, Site, VIP, gateway, pool};
 
 /// A claim on [`VIP`] by Gateway `web`.
 fn claim(published: bool) -> String {
@@ -142,6 +142,63 @@ fn a_speaker_serves_what_virtual_ips_say_and_nothing_else() {
     assert!(!speaker.has_ended());
 }
 
+/// Addresses of the pool, in every other place where Kubernetes keeps one of a Service.
+const ADDRESSED: &str = "apiVersion: v1
+kind: Service
+metadata: {name: external}
+spec: {externalIPs: [10.77.0.203], ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: asked}
+spec:
+  type: LoadBalancer
+  loadBalancerClass: vipgate.dev/service
+  loadBalancerIP: 10.77.0.204
+  ports: [{port: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shown}
+spec: {type: LoadBalancer, loadBalancerClass: vipgate.dev/service, ports: [{port: 80}]}
+";
+
+#[test]
+fn addresses_of_services_are_not_announced_without_a_virtual_ip() {
+    let site = prepared("unclaimed");
+    let _echo = site.echo(7000, "hello");
+    site.apply(ADDRESSED);
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "10.77.0.205"}]}}});
+    let shown = "/api/v1/namespaces/default/services/shown/status";
+    site.cluster.api().patch(shown, Patch::Merge, &status).unwrap();
+    site.apply(&claim(true));
+    // It knows all kinds completely before it serves anything.
+    let _speaker = site.speaker();
+    serves(&site);
+    let ours = BTreeSet::from([site.cables.worker.mac()]);
+    assert_eq!(site.who_has(VIP), ours);
+    for address in ["10.77.0.203", "10.77.0.204", "10.77.0.205"] {
+        assert_eq!(site.who_has(address), BTreeSet::new(), "{address} is answered for");
+        let addresses = site.worker.run("ip", ["-4", "-oneline", "address"]).unwrap();
+        assert!(!addresses.contains(address), "{addresses}");
+    }
+    shows(&site, &json!([{"address": VIP, "state": "Serving", "interfaces": ["eth0"]}]));
+
+    // It is the VirtualIP that makes the difference.
+    let mut claim: Value = serde_json::from_str(&claim(true)).unwrap();
+    claim["metadata"]["name"] = "10.77.0.204".into();
+    claim["spec"]["address"] = "10.77.0.204".into();
+    claim["spec"]["users"][0]["kind"] = "Service".into();
+    claim["spec"]["users"][0]["name"] = "asked".into();
+    site.apply(&claim.to_string());
+    eventually(SOON, || {
+        let found = site.who_has("10.77.0.204");
+        ensure!(found == ours, "{found:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
 #[test]
 fn an_unpublished_address_is_probed_and_an_orderly_end_takes_everything_back() {
     let site = prepared("orderly");
@@ -224,16 +281,8 @@ fn two_processes_of_one_node_name_each_other_and_do_not_fight() {
     let site = prepared("twins");
     let first = site.speaker();
     shows(&site, &json!([]));
-    let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
-        .args(["speaker", "--node", "worker", "--group-address", "10.77.0.4"])
-        .args(["--drain-timeout", "1", "--admin"])
-        .arg(site.cluster.directory().join("second.sock"))
-        .arg("--state")
-        .arg(site.cluster.directory().join("second.json"))
-        .arg("--kubeconfig")
-        .arg(site.cluster.kubeconfig())
-        .env("VIPGATE_LOG", "info,kube=warn");
-    let mut second = site.servers.spawn(program).unwrap();
+    let mut second =
+        site.servers.spawn(site.speaker_program("second", "worker", "10.77.0.4")).unwrap();
     let said = first.wait_for_line("another process is the speaker of node worker", SOON);
     said.unwrap_or_else(|error| panic!("{error:#}\n{:#}", site.get("speaker", "worker").unwrap()));
     let instance = || -> anyhow::Result<Value> {
@@ -288,22 +337,26 @@ fn whatever_happens_a_speaker_writes_once_a_second() {
     assert!(changes > 2 * writes, "{writes} writes, {changes} changes");
 }
 
-/// As kubelet does with the token of a pod.
+/// As kubelet does with the token of a pod. Both accounts have the rights that the chart gives.
 #[test]
 fn a_token_that_is_replaced_in_its_file_is_used() {
     let site = prepared("rotation");
     let account = |name: &str| {
         format!(
-            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: default}}\n\
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: {NAMESPACE}}}\n\
              ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n\
              metadata: {{name: {name}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, \
-             kind: ClusterRole, name: cluster-admin}}\n\
-             subjects: [{{kind: ServiceAccount, name: {name}, namespace: default}}]\n---\n"
+             kind: ClusterRole, name: vipgate-speaker}}\n\
+             subjects: [{{kind: ServiceAccount, name: {name}, namespace: {NAMESPACE}}}]\n\
+             ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+             metadata: {{name: {name}, namespace: {NAMESPACE}}}\nroleRef: {{apiGroup: \
+             rbac.authorization.k8s.io, kind: Role, name: vipgate-speaker}}\n\
+             subjects: [{{kind: ServiceAccount, name: {name}, namespace: {NAMESPACE}}}]\n---\n"
         )
     };
     site.apply(&[account("old"), account("new")].concat());
     let config = |name: &str| -> (PathBuf, Value) {
-        let path = site.cluster.kubeconfig_of("default", name).unwrap();
+        let path = site.cluster.kubeconfig_of(NAMESPACE, name).unwrap();
         let config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         (path, config)
     };
@@ -315,19 +368,14 @@ fn a_token_that_is_replaced_in_its_file_is_used() {
     fs::write(&file, token(&with_file)).unwrap();
     with_file["users"][0]["user"] = json!({ "tokenFile": file });
     fs::write(&kubeconfig, with_file.to_string()).unwrap();
-    let program = Program::new(env!("CARGO_BIN_EXE_vipgate"))
-        .args(["speaker", "--node", "worker", "--group-address", "10.77.0.2"])
-        .args(["--drain-timeout", "1", "--admin"])
-        .arg(site.cluster.directory().join("speaker.sock"))
-        .arg("--state")
-        .arg(site.cluster.directory().join("speaker.json"))
-        .arg("--kubeconfig")
-        .arg(&kubeconfig)
-        .env("VIPGATE_LOG", "info,kube=warn");
+    let program = site
+        .speaker_program("speaker-worker", "worker", "10.77.0.2")
+        .env("KUBECONFIG", &kubeconfig);
     let _speaker = site.worker.spawn(program).unwrap();
     shows(&site, &json!([]));
     fs::write(&file, token(&of_new)).unwrap();
-    site.cluster.kubectl(["delete", "serviceaccount", "old"]).unwrap();
+    let namespace = format!("--namespace={NAMESPACE}");
+    site.cluster.kubectl(["delete", "serviceaccount", "old", &namespace]).unwrap();
     // The API server remembers for a while whom it knows.
     eventually(SOON, || {
         let get = site.cluster.kubectl_as(&of_old, ["get", "speakers"]);

@@ -2,9 +2,11 @@
 
 use anyhow::ensure;
 use vipgate_lab::cluster::Channel;
-use vipgate_lab::eventually;
+use vipgate_lab::{Process, eventually};
 
+use crate::certificates::{LISTENER, secret};
 use crate::site::{SOON, Site, backend, gateway, pool, route, said};
+use crate::tls;
 
 #[test]
 fn kinds_are_followed_as_their_crds_come_and_go() {
@@ -64,6 +66,100 @@ fn kinds_are_followed_as_their_crds_come_and_go() {
         Ok(())
     })
     .unwrap();
+}
+
+/// A line of the log with all of these words, printed now or before.
+fn logged(controller: &Process, words: &[&str]) {
+    eventually(SOON, || {
+        let output = controller.output().stderr_text();
+        let found = output.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        ensure!(found, "no line with {words:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// The standard channel had no TCPRoutes up to 1.5. What it has is served, and the cluster is upgraded
+/// under a running controller and speaker: to the experimental channel for TCPRoutes, and from there to
+/// the standard channel that has them.
+#[test]
+fn a_standard_channel_without_tcp_routes_serves_the_rest_and_is_upgraded_in_place() {
+    let site = Site::bare("upgrade").unwrap();
+    site.cluster.install_gateway_api("1.2.1", Channel::Standard).unwrap();
+    site.install_chart();
+    site.apply(&pool("10.77.0.200-10.77.0.207"));
+    let controller = site.controller("one");
+    let _speaker = site.speaker();
+    let _echo = site.echo(7000, "hello");
+    for kind in ["TCPRoute", "TLSRoute", "UDPRoute", "ListenerSet"] {
+        logged(&controller, &["not served by this cluster", &format!("\"{kind}\"")]);
+    }
+    let class_says = |words: &[&str]| {
+        eventually(SOON, || {
+            let class = site.get("gatewayclass", "vipgate")?;
+            let said = class["status"]["conditions"].to_string();
+            ensure!(words.iter().all(|word| said.contains(word)), "{said}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    class_says(&["v1.2.1 is installed; not served by this API server", "TCPRoute", "ListenerSet"]);
+
+    // HTTPS as ever.
+    let issued = secret(&site, "default", "web");
+    let https = LISTENER.replace(", namespace: certs", "");
+    site.apply(&[&*https, tls::ROUTE, &backend("web", 7000)].join("---\n"));
+    let web = site.condition("gateway", "web", "Programmed", "True/Programmed");
+    let listener = &web["status"]["listeners"][0];
+    assert_eq!(said(&listener["conditions"], "ResolvedRefs").unwrap(), "True/ResolvedRefs");
+    let trusting = tls::client(&[&issued]);
+    let mut open = eventually(SOON, || tls::talk(&site, &trusting)).unwrap();
+    eventually(SOON, || {
+        let route = site.get("httproute", "web")?;
+        let accepted = said(&route["status"]["parents"][0]["conditions"], "Accepted");
+        ensure!(accepted.as_deref() == Some("True/Accepted"), "{route}");
+        Ok(())
+    })
+    .unwrap();
+    // A listener for TCP is served as one without a route.
+    site.apply(&gateway("tcp", &[("tcp", 80)]));
+    let tcp = site.condition("gateway", "tcp", "Programmed", "True/Programmed");
+    assert_eq!(tcp["status"]["listeners"][0]["attachedRoutes"], 0);
+
+    let accepted = |version: &str| {
+        eventually(SOON, || {
+            let kind = format!("tcproutes.{version}.gateway.networking.k8s.io");
+            let route = site.get(&kind, "tcp")?;
+            let accepted = said(&route["status"]["parents"][0]["conditions"], "Accepted");
+            ensure!(accepted.as_deref() == Some("True/Accepted"), "{route}");
+            ensure!(site.greeting("10.77.0.201:80")? == "hello");
+            Ok(route)
+        })
+        .unwrap()
+    };
+    site.cluster.install_gateway_api("1.5.1", Channel::Experimental).unwrap();
+    site.apply(&route("v1alpha2", "tcp", "tcp", "web"));
+    accepted("v1alpha2");
+    class_says(&["v1.5.1 is installed"]);
+
+    site.cluster.install_gateway_api("1.6.1", Channel::Standard).unwrap();
+    logged(&controller, &["\"TCPRoute\"", "\"version\":\"v1\""]);
+    class_says(&["v1.6.1 is installed"]);
+    accepted("v1");
+    // What changes now is seen in the new version: only that one is watched.
+    assert!(site.get("tcproutes.v1alpha2.gateway.networking.k8s.io", "tcp").is_err());
+    site.apply(&route("v1", "tcp", "tcp", "missing"));
+    eventually(SOON, || {
+        let route = site.get("tcproute", "tcp")?;
+        let resolved = said(&route["status"]["parents"][0]["conditions"], "ResolvedRefs");
+        ensure!(resolved.as_deref() == Some("False/BackendNotFound"), "{route}");
+        Ok(())
+    })
+    .unwrap();
+    // And HTTPS as ever, through all of it.
+    tls::echoes(&mut open, "still here").unwrap();
+    tls::talk(&site, &trusting).unwrap();
+    assert_eq!(controller.output().stderr_text().matches("panicked").count(), 0);
 }
 
 /// Each release from 1.2 on, with TCPRoutes: from an empty cluster to traffic and back.

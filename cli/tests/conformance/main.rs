@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
 use vipgate_lab::cluster::{Channel, Cluster, Images, PodPlayer, conformance_suite};
 use vipgate_lab::{Bridge, Lab, Link, Node, Process, Program, Result};
 
@@ -14,10 +16,21 @@ const VIPGATE: &str = env!("CARGO_BIN_EXE_vipgate");
 /// The release that the tests are of (`kind-e2e/conformance/go.mod`).
 const RELEASE: &str = "1.6.3";
 
-const TCP_ROUTE_TESTS: &str = "TCPRouteInvalidBackendRefNonexistent,\
-    TCPRouteInvalidCrossNamespaceBackendRef,TCPRouteInvalidNonTCPListener,\
-    TCPRouteMultipleRoutesAttachment,TCPRouteParentRefAttachAll,\
-    TCPRouteParentRefPortAndSectionName,TCPRouteReferenceGrant,TCPRouteWeightedRouting";
+/// How many core and extended tests of the profile concern us in that release.
+const CORE: u64 = 18;
+const EXTENDED: u64 = 11;
+
+/// All tests of that release that need TCPRoute.
+const TCP_ROUTE_TESTS: [&str; 8] = [
+    "TCPRouteInvalidBackendRefNonexistent",
+    "TCPRouteInvalidCrossNamespaceBackendRef",
+    "TCPRouteInvalidNonTCPListener",
+    "TCPRouteMultipleRoutesAttachment",
+    "TCPRouteParentRefAttachAll",
+    "TCPRouteParentRefPortAndSectionName",
+    "TCPRouteReferenceGrant",
+    "TCPRouteWeightedRouting",
+];
 
 /// Besides the chart.
 const POOLS: &str = "\
@@ -85,24 +98,41 @@ fn site() -> Result<Site> {
     })
 }
 
+/// What a run left.
+struct Outcome {
+    /// The lines of the table.
+    results: Vec<TestResult>,
+    /// The report, as the suite wrote it.
+    report: Value,
+}
+
+/// What came of one test.
+struct TestResult {
+    name: String,
+    passed: bool,
+    features: Vec<String>,
+}
+
 /// Runs the tests, all of them when `only` is empty, and prints what came of each. The report, which
 /// is written whether they pass or not, gets the name that the Gateway API has for it.
-fn run(only: &str, reports: Option<&Path>) -> Result<()> {
+///
+/// That the suite ends well says no more than that no test failed: one that did not run is no
+/// failure. What has to have passed is for the caller to ask of the outcome.
+fn run(only: &[&str], reports: Option<&Path>) -> Result<Outcome> {
     let suite = conformance_suite()?;
     let site = site()?;
-    let mut program = Program::new(suite)
+    let directory = reports.unwrap_or_else(|| site.cluster.directory());
+    let report = directory.join(format!("standard-v{RELEASE}-default-report.yaml"));
+    let program = Program::new(suite)
         .args(["-test.v", "-test.timeout=40m", "-test.run=TestConformance"])
         .args(["-gateway-class=vipgate", "-conformance-profiles=GATEWAY-TCP"])
         .args(["-usable-address=10.77.2.5", "-unusable-address=192.0.2.5"])
         .args(["-disable-parallel-tests", "-organization=vipgate", "-project=vipgate"])
         .args(["-url=https://vipgate.dev", "-contact=https://vipgate.dev"])
         .arg(format!("-version={}", env!("CARGO_PKG_VERSION")))
-        .arg(format!("-only={only}"))
+        .arg(format!("-only={}", only.join(",")))
+        .arg(format!("-report-output={}", report.display()))
         .env("KUBECONFIG", site.cluster.kubeconfig());
-    if let Some(directory) = reports {
-        let report = directory.join(format!("standard-v{RELEASE}-default-report.yaml"));
-        program = program.arg(format!("-report-output={}", report.display()));
-    }
     let mut process = site.client.spawn(program)?;
     let ended = process.wait(Duration::from_secs(2400))?;
     let printed = process.output().stdout_text();
@@ -114,12 +144,79 @@ fn run(only: &str, reports: Option<&Path>) -> Result<()> {
     }
     println!("{}", &printed[start..]);
     ensure!(ended.success(), "the conformance tests: {ended}; what failed and why is above");
+    Ok(Outcome { results: table(&printed[start..])?, report: read(&report)? })
+}
+
+fn read(report: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(report)
+        .with_context(|| format!("the suite left no report {}", report.display()))?;
+    serde_saphyr::from_str(&text).with_context(|| format!("{} is no YAML", report.display()))
+}
+
+/// The table that `conformance_test.go` prints: a line for each test that concerns us.
+fn table(printed: &str) -> Result<Vec<TestResult>> {
+    let lines = printed.lines().skip(2).take_while(|line| line.starts_with('|'));
+    lines
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [verdict, _, name, features] = cells[..] else {
+                bail!("a line of the table that is not understood: {line}");
+            };
+            Ok(TestResult {
+                name: name.to_owned(),
+                passed: verdict == "pass",
+                features: features.split(", ").map(str::to_owned).collect(),
+            })
+        })
+        .collect()
+}
+
+fn names<'a>(results: impl Iterator<Item = &'a TestResult>) -> BTreeSet<&'a str> {
+    results.map(|result| &*result.name).collect()
+}
+
+/// That exactly these passed, of all tests that need a feature and in all.
+fn only_these_passed(outcome: &Outcome, expected: &[&str], feature: &str) -> Result<()> {
+    let expected = BTreeSet::from_iter(expected.iter().copied());
+    let results = outcome.results.iter();
+    let needing = names(results.clone().filter(|one| one.features.iter().any(|f| f == feature)));
+    ensure!(
+        needing == expected,
+        "the release has other tests of {feature} than those that are asked for here.\n\
+         It has: {needing:?}\nAsked for: {expected:?}"
+    );
+    let passed = names(results.filter(|result| result.passed));
+    ensure!(passed == expected, "to pass: {expected:?}\npassed: {passed:?}");
+    Ok(())
+}
+
+/// That a report tells of these tests of the profile as passed, and of no other that concerns us.
+fn all_passed(report: &Value, core: u64, extended: u64) -> Result<()> {
+    let version = &report["gatewayAPIVersion"];
+    ensure!(*version == format!("v{RELEASE}"), "a report on Gateway API {version}");
+    let profiles = report["profiles"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let [profile] = profiles else { bail!("a report on {} profiles", profiles.len()) };
+    ensure!(profile["name"] == "GATEWAY-TCP", "a report on the profile {}", profile["name"]);
+    for (level, expected) in [("core", core), ("extended", extended)] {
+        let level_report = &profile[level];
+        let wanted = json!({"Passed": expected, "Failed": 0, "Skipped": 0});
+        ensure!(
+            level_report["statistics"] == wanted && level_report["result"] == "success",
+            "{level}: {expected} tests are to pass, and none to fail or to be skipped; the report \
+             says {level_report}"
+        );
+    }
     Ok(())
 }
 
 #[test]
 fn the_tcp_route_tests_pass() -> Result<()> {
-    run(TCP_ROUTE_TESTS, None)
+    let outcome = run(&TCP_ROUTE_TESTS, None)?;
+    only_these_passed(&outcome, &TCP_ROUTE_TESTS, "TCPRoute")?;
+    // The suite counts as many: it takes all of them for core tests of the profile.
+    let counted = &outcome.report["profiles"][0]["core"]["statistics"];
+    ensure!(counted["Passed"] == TCP_ROUTE_TESTS.len() && counted["Failed"] == 0, "{counted}");
+    Ok(())
 }
 
 /// `VIPGATE_CONFORMANCE_REPORTS` names the directory for the report.
@@ -127,5 +224,35 @@ fn the_tcp_route_tests_pass() -> Result<()> {
 #[ignore = "the whole profile takes long: make conformance"]
 fn long_the_whole_profile_passes() -> Result<()> {
     let reports = std::env::var_os("VIPGATE_CONFORMANCE_REPORTS").map(PathBuf::from);
-    run("", reports.as_deref())
+    let outcome = run(&[], reports.as_deref())?;
+    all_passed(&outcome.report, CORE, EXTENDED)?;
+    let passed = names(outcome.results.iter().filter(|result| result.passed)).len() as u64;
+    ensure!(passed == CORE + EXTENDED, "{passed} tests of the table passed");
+    Ok(())
+}
+
+/// The report that is kept, and what would be wrong with it.
+#[test]
+fn a_report_counts_when_it_tells_of_every_test_and_only_then() -> Result<()> {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance");
+    let kept = read(&kept.join(format!("standard-v{RELEASE}-default-report.yaml")))?;
+    all_passed(&kept, CORE, EXTENDED)?;
+    let refused = |change: &dyn Fn(&mut Value), says: &str| {
+        let mut changed = kept.clone();
+        change(&mut changed);
+        let error = all_passed(&changed, CORE, EXTENDED).expect_err(says).to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    refused(
+        &|report| report["profiles"][0]["core"]["statistics"]["Skipped"] = 1.into(),
+        "core: 18",
+    );
+    refused(
+        &|report| report["profiles"][0]["extended"]["statistics"]["Passed"] = 10.into(),
+        "extended: 11",
+    );
+    refused(&|report| report["profiles"][0]["extended"] = Value::Null, "extended: 11");
+    refused(&|report| report["profiles"] = json!([]), "0 profiles");
+    refused(&|report| report["gatewayAPIVersion"] = "v1.6.1".into(), "v1.6.1");
+    Ok(())
 }

@@ -28,6 +28,10 @@ fn another_host_takes_over_when_the_owner_is_killed() {
         assert_ne!(after[vip], dead);
         assert!(was == dead || after[vip] == *was, "{vip} moved for nothing");
     }
+    let other = hosts.hosts.iter().find(|host| host.runs()).expect("two run");
+    let notes = other.report().unwrap()["notes"].to_string();
+    assert!(notes.contains("7947 of the group does not answer"), "{notes}");
+    assert!(other.output().contains(&format!("{dead} is gone from the group")));
     eprintln!("killed: first good connection after {gap:?}");
 
     // It comes back, and takes nothing back.
@@ -47,10 +51,53 @@ fn a_host_that_ends_in_order_hands_over() {
     hosts.terminate(owner);
     std::thread::sleep(Duration::from_millis(1_000));
     let (gap, attempts) = prober.stop();
+    for (index, attempt) in attempts.iter().enumerate() {
+        if attempt.outcome != Outcome::Good {
+            eprintln!("{index}: {attempt:?}");
+        }
+    }
     let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Refused).count();
     eprintln!("ended in order: {gap:?} between good connections, {refused} refused");
     assert!(gap <= Duration::from_millis(150), "{gap:?}");
     assert_eq!(refused, 0);
+}
+
+/// Keeps every processor busy with several programs for this long, while three hosts share VIPs.
+fn nothing_moves_for(name: &str, time: Duration) {
+    let mut hosts = Hosts::new(name, 3, 10);
+    hosts.start_all();
+    let before = hosts.settled();
+    let wire = hosts.listen();
+    // It makes the client ask for the address all the time, so that the owner has to answer.
+    let prober = hosts.probe(VIP);
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let busy: Vec<_> = (0..4 * processors)
+        .map(|_| {
+            let spin = vipgate_lab::Program::new("sh").args(["-c", "while :; do :; done"]);
+            hosts.client.spawn(spin).unwrap()
+        })
+        .collect();
+    std::thread::sleep(time);
+    drop(busy);
+    drop(prober.stop());
+    assert_eq!(hosts.settled(), before);
+    let frames = wire.stop().unwrap();
+    let owner = hosts.hosts[hosts.owner(VIP)].link.mac();
+    let said = frames.iter().filter_map(vipgate_lab::Frame::arp);
+    let said = said.filter(|arp| arp.sender_mac == owner && arp.sender_ip.to_string() == VIP);
+    assert!(said.count() > 0, "nothing was heard of {VIP}");
+    hosts.assert_owners(&frames, 1);
+}
+
+#[test]
+fn nothing_moves_while_the_processors_are_busy() {
+    nothing_moves_for("busy", Duration::from_secs(15));
+}
+
+#[test]
+#[ignore = "half an hour: make lab"]
+fn long_nothing_moves_in_half_an_hour_while_the_processors_are_busy() {
+    nothing_moves_for("long-busy", Duration::from_secs(1_800));
 }
 
 #[test]
@@ -64,6 +111,58 @@ fn a_restart_within_half_a_second_moves_nothing() {
     hosts.start(owner);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(hosts.settled(), before);
+}
+
+/// The same with two hosts, of which the dead one returns at different moments: what it had before is
+/// not taken for what it has.
+#[test]
+fn of_two_hosts_the_one_that_took_over_keeps_what_it_has() {
+    let mut hosts = Hosts::new("of-two", 2, 6);
+    hosts.start_all();
+    for pause in [700, 3_000] {
+        let owner = hosts.owner(VIP);
+        hosts.kill(owner);
+        std::thread::sleep(Duration::from_millis(pause));
+        let other = hosts.hosts[1 - owner].node.name().to_owned();
+        let wire = hosts.listen();
+        let prober = hosts.probe(VIP);
+        std::thread::sleep(Duration::from_millis(200));
+        hosts.start(owner);
+        std::thread::sleep(Duration::from_secs(2));
+        let (gap, _) = prober.stop();
+        let owners = hosts.settled();
+        assert!(owners.values().all(|owner| *owner == other), "{pause} ms: {owners:?}");
+        assert!(gap < Duration::from_millis(250), "{pause} ms: {gap:?} without a connection");
+        hosts.assert_owners(&wire.stop().unwrap(), 1);
+        // Back in the first one's hands for the next round.
+        hosts.terminate(1 - owner);
+        hosts.start(1 - owner);
+        hosts.settled();
+    }
+}
+
+/// A stranger has the first address of the pool: no member of the group ever announces it.
+#[test]
+fn an_address_that_a_stranger_has_is_taken_by_no_member() {
+    let mut hosts = Hosts::new("stranger", 3, 3);
+    let stranger = hosts.stranger(VIP);
+    let wire = hosts.listen();
+    // One more than the pool had, for the Gateway that has to go elsewhere.
+    hosts.write("pool.yaml", &crate::site::pool("10.77.0.200-10.77.0.203"));
+    for number in 0..3 {
+        hosts.start(number);
+    }
+    let owners = hosts.settled();
+    assert_eq!(owners.len(), 3, "{owners:?}");
+    assert!(!owners.contains_key(VIP), "{owners:?}");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(hosts.settled(), owners);
+    let frames = wire.stop().unwrap();
+    let claims = frames.iter().filter_map(vipgate_lab::Frame::arp);
+    let claims = claims.filter(|arp| arp.sender_ip.to_string() == VIP);
+    for claim in claims {
+        assert_eq!(claim.sender_mac, stranger, "a member claims {VIP}");
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -56,8 +56,8 @@ impl Hosts {
         let lab = Lab::new(name).unwrap();
         let lan = lab.bridge("lan").unwrap();
         let (client, machine) = (lab.node("client").unwrap(), lab.node("servers").unwrap());
-        let on_client = client.join(&lan, "10.77.0.100/24").unwrap();
-        let on_servers = machine.join(&lan, "10.77.0.101/24").unwrap();
+        let on_client = client.join(&lan, "10.77.0.100/16").unwrap();
+        let on_servers = machine.join(&lan, "10.77.0.101/16").unwrap();
         let echo = servers::echo(&machine, "10.77.0.101:80".parse().unwrap(), "hello").unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let key = scratch.path().join("key");
@@ -67,7 +67,7 @@ impl Hosts {
         let hosts = (0..count)
             .map(|number| {
                 let node = lab.node(&format!("host{}", number + 1)).unwrap();
-                let link = node.join(&lan, &format!("{}/24", address(number))).unwrap();
+                let link = node.join(&lan, &format!("{}/16", address(number))).unwrap();
                 let directory = scratch.path().join(format!("host{}", number + 1));
                 let manifests = directory.join("manifests");
                 fs::create_dir_all(&manifests).unwrap();
@@ -95,6 +95,13 @@ impl Hosts {
             hosts.write(&format!("route{number}.yaml"), &route(&name, &name, "tcp", "web"));
         }
         hosts
+    }
+
+    /// Gives an address to the servers' machine; its MAC.
+    pub(crate) fn stranger(&self, address: &str) -> Mac {
+        let link = &self._servers.1;
+        link.add_address(&format!("{address}/16")).unwrap();
+        link.mac()
     }
 
     /// Writes a manifest for all hosts.
@@ -175,10 +182,11 @@ impl Hosts {
     pub(crate) fn probe(&self, vip: &str) -> Prober {
         let to: SocketAddr = format!("{vip}:80").parse().unwrap();
         let stopping = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopping);
+        let attempts = Arc::new(Mutex::new(Vec::new()));
+        let (stop, made) = (Arc::clone(&stopping), Arc::clone(&attempts));
         let client = Arc::clone(&self.client);
-        let thread = std::thread::spawn(move || client.enter(|| probe(to, &stop)));
-        Prober { stopping, thread }
+        let thread = std::thread::spawn(move || client.enter(|| probe(to, &stop, &made)));
+        Prober { stopping, attempts, thread }
     }
 
     /// Everything that is said by ARP from now on, as the client hears it.
@@ -190,9 +198,10 @@ impl Hosts {
     /// words of a former one within [`GRACE`] do not count.
     pub(crate) fn assert_owners(&self, frames: &[Frame], owners: usize) {
         let hosts: Vec<Mac> = self.hosts.iter().map(|host| host.link.mac()).collect();
+        let first: Ipv4Addr = VIP.parse().unwrap();
         let mut claims: BTreeMap<Ipv4Addr, Vec<(Duration, Mac)>> = BTreeMap::new();
         for (frame, arp) in frames.iter().filter_map(|frame| Some((frame, frame.arp()?))) {
-            if hosts.contains(&arp.sender_mac) && arp.sender_ip.octets()[3] >= 200 {
+            if hosts.contains(&arp.sender_mac) && arp.sender_ip >= first {
                 claims.entry(arp.sender_ip).or_default().push((frame.at, arp.sender_mac));
             }
         }
@@ -231,7 +240,8 @@ impl Host {
 /// A client that connects every few milliseconds.
 pub(crate) struct Prober {
     stopping: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Attempt>>,
+    attempts: Arc<Mutex<Vec<Attempt>>>,
+    thread: JoinHandle<()>,
 }
 
 /// One try to get a greeting.
@@ -251,10 +261,20 @@ pub(crate) enum Outcome {
 }
 
 impl Prober {
+    /// Whether a try that ended half a second or more after that moment was good.
+    pub(crate) fn good_since(&self, moment: Instant) -> bool {
+        let attempts = self.attempts.lock().unwrap();
+        let last = attempts.last();
+        last.is_some_and(|last| {
+            last.outcome == Outcome::Good && last.ended > moment + Duration::from_millis(500)
+        })
+    }
+
     /// Ends it. The longest time from the end of a good try to the end of the next.
     pub(crate) fn stop(self) -> (Duration, Vec<Attempt>) {
         self.stopping.store(true, Ordering::Relaxed);
-        let attempts = self.thread.join().expect("the prober does not panic");
+        self.thread.join().expect("the prober does not panic");
+        let attempts = std::mem::take(&mut *self.attempts.lock().unwrap());
         let good: Vec<&Attempt> =
             attempts.iter().filter(|attempt| attempt.outcome == Outcome::Good).collect();
         let gaps = good.windows(2).map(|two| two[1].ended - two[0].ended);
@@ -262,15 +282,13 @@ impl Prober {
     }
 }
 
-fn probe(to: SocketAddr, stop: &AtomicBool) -> Vec<Attempt> {
-    let mut attempts = Vec::new();
+fn probe(to: SocketAddr, stop: &AtomicBool, attempts: &Mutex<Vec<Attempt>>) {
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
         let outcome = greeting(to);
-        attempts.push(Attempt { ended: Instant::now(), outcome });
+        attempts.lock().unwrap().push(Attempt { ended: Instant::now(), outcome });
         std::thread::sleep(Duration::from_millis(5).saturating_sub(began.elapsed()));
     }
-    attempts
 }
 
 fn greeting(to: SocketAddr) -> Outcome {

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod examples;
+mod figures;
 mod group;
 mod hosts;
 mod loopback;

@@ -9,7 +9,8 @@ use vipgate_planner::Outcome;
 use super::{AT_ONCE, Controller};
 use crate::change::Change;
 use crate::fights::Verdict;
-use crate::merge::Transition;
+use crate::merge::{Part, Transition};
+use crate::watch::Seen;
 use crate::writer::{Writer, Written};
 use crate::{certificates, class, companion};
 
@@ -75,7 +76,7 @@ impl Controller {
             let in_use = self.index.planner.secrets_in_use();
             all.extend(certificates::changes(world, &in_use, &self.settings.namespace));
         }
-        let knows = self.index.knows(&OF_COMPANIONS);
+        let knows = self.index.has_read(&OF_COMPANIONS);
         let (companion, accounts) = (self.settings.companion, &self.index.accounts);
         let plan = &outcome.plan;
         all.extend(companion::changes(world, accounts, statuses, plan, companion, knows));
@@ -85,18 +86,28 @@ impl Controller {
         all
     }
 
-    /// Tells that somebody else keeps changing an object back.
+    /// Tells that somebody else keeps changing an object back, or taking it away.
     async fn give_up(&mut self, change: &Change) {
         let object = change.object();
-        let Some(seen) = self.index.seen.get(object).cloned() else { return };
+        let Some(seen) = self.index.seen.get(object).cloned() else {
+            tracing::error!(%object, "somebody keeps deleting what vipgate makes: it is not made again \
+                for some minutes");
+            let message = "somebody keeps deleting what vipgate makes".to_owned();
+            let seen = Seen { version: object.kind.versions()[0], ..Seen::default() };
+            return self.teller.tell(object, &seen, &[contested(message)]);
+        };
         let rival = self.writer.rival(object, seen.version).await;
         let rival = rival.unwrap_or_else(|| "unknown".to_owned());
         tracing::error!(%object, rival, "a fight over an object: writing stops for it");
         let message = format!("field manager {rival:?} keeps changing back what vipgate writes");
-        let condition = Condition::holds(ConditionType::Contested, Reason::OtherWriter, message);
-        let transition = Transition { of: String::new(), condition };
-        self.teller.tell(object, seen.version, &[transition]);
+        self.teller.tell(object, &seen, &[contested(message)]);
     }
+}
+
+/// What is said of a fight over an object that has no status of ours.
+pub(super) fn contested(message: String) -> Transition {
+    let condition = Condition::holds(ConditionType::Contested, Reason::OtherWriter, message);
+    Transition { of: Part::Whole, condition }
 }
 
 async fn carry_out(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -9,16 +10,22 @@ use serde_json::json;
 use vipgate_api::vipgate::{VirtualIpSpec, virtual_ip_name};
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
+use super::changes::contested;
 use super::{AT_ONCE, Controller};
 use crate::claims;
+use crate::pace::Turn;
+use crate::watch::Seen;
 use crate::writer::Written;
 
 /// After somebody else was faster, when to look again: the watch has told by then.
 const SOON: Duration = Duration::from_millis(100);
 
+/// A VirtualIP and what it is to be; nothing when it is to go.
+type Wanted = (IpAddr, Option<VirtualIpSpec>);
+
 /// How far claims have come.
 pub(super) enum Claimed {
-    /// Every claim is an object.
+    /// Every claim is an object, or was one until somebody took it away.
     All,
     /// Objects were written; what follows from them is to be seen.
     More,
@@ -37,6 +44,7 @@ impl Controller {
         let over: Vec<_> = over.map(|address| (address, None)).collect();
         let changed = wanted.into_iter().filter(|(a, spec)| self.index.vips.get(*a) != Some(spec));
         let changed: Vec<_> = changed.map(|(address, spec)| (address, Some(spec))).collect();
+        let (over, changed) = (self.in_turn(over).await, self.in_turn(changed).await);
         if over.is_empty() && changed.is_empty() {
             return Claimed::All;
         }
@@ -48,13 +56,52 @@ impl Controller {
         Claimed::More
     }
 
+    /// Those of the writes whose turn it is. The others wait, because somebody else keeps undoing them;
+    /// nobody else waits for them.
+    async fn in_turn(&mut self, writes: Vec<Wanted>) -> Vec<Wanted> {
+        let now = Instant::now();
+        self.pace.forget(now);
+        let mut in_turn = Vec::new();
+        for (address, spec) in writes {
+            match self.pace.judge(address, self.index.vips.get(address), now) {
+                Turn::Now => in_turn.push((address, spec)),
+                Turn::Wait { until, begins } => {
+                    self.try_again(until);
+                    if begins {
+                        self.tell_of_rival(address).await;
+                    }
+                }
+            }
+        }
+        in_turn
+    }
+
+    async fn tell_of_rival(&mut self, address: IpAddr) {
+        let object = vip_of(address);
+        let version = Kind::VirtualIp.versions()[0];
+        let rival = self.writer.rival(&object, version).await;
+        let rival = rival.map_or("somebody".to_owned(), |rival| format!("field manager {rival:?}"));
+        tracing::error!(%address, rival, "a fight over a claim: it is written ever more slowly");
+        let message = format!(
+            "{rival} keeps changing or deleting this claim; vipgate writes it again, ever more slowly: \
+             end the other writer, an address has one claim"
+        );
+        let seen = self.index.seen.get(&object).cloned();
+        let seen = seen.unwrap_or_else(|| Arc::new(Seen { version, ..Seen::default() }));
+        self.teller.tell(&object, &seen, &[contested(message)]);
+    }
+
     /// Writes or, without a spec, deletes; says whether all could be done.
-    async fn write_vips(&mut self, writes: Vec<(IpAddr, Option<VirtualIpSpec>)>) -> bool {
+    async fn write_vips(&mut self, writes: Vec<Wanted>) -> bool {
         let writes = writes.into_iter().map(|(address, spec)| self.write_vip(address, spec));
         let written: Vec<_> =
             futures_util::stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
         let mut all = true;
-        for (object, spec, written) in written {
+        let done = Instant::now();
+        for (address, object, spec, written) in written {
+            if matches!(written, Written::Done(_) | Written::Gone) {
+                self.pace.wrote(address, spec.clone(), done);
+            }
             match written {
                 Written::Done(now) => {
                     self.note(&object, &now, Kind::VirtualIp.versions()[0]);
@@ -70,7 +117,7 @@ impl Controller {
                     // Somebody else was faster. What is there now counts, and is read.
                     all = false;
                     self.claims_are_fresh = false;
-                    self.again = Some(Instant::now() + SOON);
+                    self.try_again(Instant::now() + SOON);
                 }
                 Written::Closed => all = false,
                 Written::Failed(why) => {
@@ -89,9 +136,8 @@ impl Controller {
         &self,
         address: IpAddr,
         spec: Option<VirtualIpSpec>,
-    ) -> impl Future<Output = (ObjectRef, Option<VirtualIpSpec>, Written)> + use<> {
-        let key = ObjectKey::new("", virtual_ip_name(address));
-        let object = ObjectRef { kind: Kind::VirtualIp, key };
+    ) -> impl Future<Output = (IpAddr, ObjectRef, Option<VirtualIpSpec>, Written)> + use<> {
+        let object = vip_of(address);
         let seen = self.index.seen.get(&object).cloned();
         let (writer, version) = (self.writer.clone(), Kind::VirtualIp.versions()[0]);
         async move {
@@ -112,7 +158,11 @@ impl Controller {
                     writer.merge(&object, version, &seen.resource_version, change).await
                 }
             };
-            (object, spec, written)
+            (address, object, spec, written)
         }
     }
+}
+
+fn vip_of(address: IpAddr) -> ObjectRef {
+    ObjectRef::new(Kind::VirtualIp, ObjectKey::new("", virtual_ip_name(address)))
 }

@@ -24,7 +24,7 @@ use kube::Client;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as channel};
-use vipgate_api::{Age, Kind, Object, ObjectRef};
+use vipgate_api::{Age, Condition, ConditionType, Kind, Object, ObjectRef, Reason};
 use vipgate_planner::services::Classless;
 use vipgate_planner::{NodeReport, Outcome, Reports, VipState};
 
@@ -36,6 +36,8 @@ use crate::foreign::Findings;
 use crate::index::Index;
 use crate::ip_mode::IpMode;
 use crate::leader::Gate;
+use crate::merge::{Part, Transition};
+use crate::pace::Pace;
 use crate::watch::{Event, Seen};
 use crate::writer::Writer;
 
@@ -74,6 +76,10 @@ pub struct Controller {
     /// Over statuses, and over everything else.
     fights: Fights,
     other_fights: Fights,
+    /// Over claims.
+    pace: Pace,
+    /// Objects that cannot be read, of which that was told, and why.
+    told_unreadable: BTreeMap<ObjectRef, String>,
     /// Statuses that the API server does not keep as they are written (a CRD that is older knows
     /// fewer fields): what was written, and what it made of it. Without times.
     altered: BTreeMap<ObjectRef, (Value, Value)>,
@@ -104,6 +110,8 @@ impl Controller {
             teller,
             fights: Fights::default(),
             other_fights: Fights::default(),
+            pace: Pace::default(),
+            told_unreadable: BTreeMap::new(),
             altered: BTreeMap::new(),
             ip_mode: None,
             claims_are_fresh: false,
@@ -158,7 +166,11 @@ impl Controller {
         match &event {
             Event::Deleted(object) => {
                 self.fights.forget(object);
-                self.other_fights.forget(object);
+                // Classes are people's; what else we change we make ourselves.
+                match object.kind {
+                    Kind::GatewayClass => self.other_fights.forget(object),
+                    _ => self.other_fights.gone(object, Instant::now()),
+                }
                 self.altered.remove(object);
                 self.said.remove(object);
             }
@@ -172,6 +184,7 @@ impl Controller {
     }
 
     async fn round(&mut self) {
+        self.tell_of_unreadable();
         for round in 0..CLAIM_ROUNDS {
             let outcome = self.plan();
             if round == 0 {
@@ -189,6 +202,24 @@ impl Controller {
         self.later();
     }
 
+    /// Tells of objects that cannot be read. Nothing can be written about them.
+    fn tell_of_unreadable(&mut self) {
+        let unreadable = &self.index.unreadable;
+        self.told_unreadable.retain(|object, _| unreadable.contains_key(object));
+        for (object, (why, seen)) in unreadable {
+            if self.told_unreadable.get(object) == Some(why) {
+                continue;
+            }
+            let message = format!(
+                "it cannot be read, so what was known of it stays, and addresses that it has are \
+                 kept: {why}"
+            );
+            let condition = Condition::fails(ConditionType::Accepted, Reason::Invalid, message);
+            self.teller.tell(object, seen, &[Transition { of: Part::Whole, condition }]);
+            self.told_unreadable.insert(object.clone(), why.clone());
+        }
+    }
+
     /// Brings the planner up to what is known, and plans.
     fn plan(&mut self) -> Outcome {
         let now = Instant::now();
@@ -197,9 +228,12 @@ impl Controller {
         self.decide_on_classless();
         self.index.planner.set_claims(self.index.vips.claims());
         let plan = self.index.planner.run().plan;
-        let reports: Reports = (self.index.speakers.iter())
+        let (heard, lost) = self.index.speakers();
+        let reports: Reports = heard
+            .into_iter()
             .map(|(node, status)| (node.clone(), NodeReport::from_speaker(status, &plan)))
             .collect();
+        self.index.planner.set_lost(lost);
         let all = everybody(&reports);
         for (address, state) in &all.vips {
             if matches!(state, VipState::Serving(_)) {
@@ -295,7 +329,12 @@ impl Controller {
     }
 
     fn later(&mut self) {
-        self.again.get_or_insert(Instant::now() + AGAIN);
+        self.try_again(Instant::now() + AGAIN);
+    }
+
+    /// Sees to it that there is another round at this moment or before.
+    fn try_again(&mut self, at: Instant) {
+        self.again = Some(self.again.map_or(at, |again| again.min(at)));
     }
 }
 

@@ -12,10 +12,14 @@ use vipgate_planner::Outcome;
 use super::{AT_ONCE, Controller};
 use crate::companion::{self, Companion};
 use crate::fights::{PAUSE, Verdict};
+use crate::former;
 use crate::ip_mode::{self, IpMode};
 use crate::merge::{add_condition, merged, timeless, transitions};
 use crate::watch::Seen;
 use crate::writer::Written;
+
+/// Kinds that make a Gateway or ListenerSet ours.
+const OF_PARENTS: [Kind; 2] = [Kind::GatewayClass, Kind::Gateway];
 
 /// A status to be written.
 struct Job {
@@ -130,6 +134,13 @@ impl Controller {
                 Some((object, ours))
             })
             .collect();
+        if self.index.has_read(&OF_PARENTS) {
+            all.extend(former::left(&outcome.statuses, &self.index.seen).filter_map(|object| {
+                let generation = self.index.generation(object);
+                let ours = outcome.statuses.former_json(object, generation)?;
+                Some((object.clone(), ours))
+            }));
+        }
         // Routes that were ours and name no Gateway of ours any more.
         let left = self.index.seen.iter().filter(|(object, seen)| {
             object.kind.is_route()
@@ -155,7 +166,7 @@ impl Controller {
 
     fn said_it(&mut self, job: Job, now: &DynamicObject) {
         let Job { object, seen, status, .. } = job;
-        self.teller.tell(&object, seen.version, &transitions(seen.status.as_ref(), &status));
+        self.teller.tell(&object, &seen, &transitions(seen.status.as_ref(), &status));
         self.fights.wrote(&object);
         self.note(&object, now, seen.version);
         let kept = now.data.get("status").map(timeless).unwrap_or_default();

@@ -1,5 +1,3 @@
-use vipgate_api::ConditionStatus;
-
 use super::*;
 
 const NOW: &str = "2026-11-27T12:00:00Z";
@@ -79,6 +77,45 @@ fn only_changes_are_transitions() {
     let found = transitions(Some(&before), &after);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].condition.kind, ConditionType::Programmed);
+    assert_eq!(found[0].condition.status, ConditionStatus::True);
+}
+
+#[test]
+fn two_parent_refs_to_one_gateway_are_told_apart() {
+    let parent = |section: &str, status: &str| {
+        let reason = if status == "True" { "Accepted" } else { "NoMatchingParent" };
+        json!({"parentRef": {"kind": "Gateway", "name": "web", "sectionName": section},
+            "controllerName": CONTROLLER_NAME, "conditions": [{"type": "Accepted",
+            "status": status, "reason": reason, "message": "m"}]})
+    };
+    let before = json!({"parents": [parent("a", "True"), parent("b", "False")]});
+    let after = json!({"parents": [parent("a", "False"), parent("b", "False")]});
+    let found = transitions(Some(&before), &after);
+    let told: Vec<String> = found.iter().map(|one| one.of.to_string()).collect();
+    assert_eq!(told, [" for web (sectionName a)"]);
+}
+
+#[test]
+fn listeners_are_told_of_when_something_becomes_of_them_and_not_when_they_begin_well() {
+    let listener = |name: &str, status: &str, reason: &str| {
+        json!({"name": name, "conditions": [
+            {"type": "Accepted", "status": "True", "reason": "Accepted", "message": "m"},
+            {"type": "Programmed", "status": status, "reason": reason, "message": "m"}]})
+    };
+    let begun = json!({"listeners": [
+        listener("a", "False", "Pending"), listener("b", "False", "PortUnavailable")]});
+    let found = transitions(None, &begun);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].of, Part::Listener("b".to_owned()));
+    assert!(found[0].is_bad());
+    // Whether it was seen on its way or not, that it is served is told once.
+    let at_once = json!({"listeners": [listener("a", "True", "Programmed")]});
+    assert_eq!(transitions(None, &at_once).len(), 1);
+    let later = json!({"listeners": [
+        listener("a", "True", "Programmed"), listener("b", "False", "PortUnavailable")]});
+    let found = transitions(Some(&begun), &later);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].of, Part::Listener("a".to_owned()));
     assert_eq!(found[0].condition.status, ConditionStatus::True);
 }
 

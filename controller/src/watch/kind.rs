@@ -157,15 +157,18 @@ impl KindWatch {
 
     async fn apply(&mut self, object: DynamicObject) -> Result<(), Unread> {
         let key = ObjectKey::of(&object.metadata);
+        // Readable or not, it is there, and its end has to be told.
+        lock(&self.known).insert(key.clone());
+        let mut seen = Seen::of(&object, self.version);
+        // It is part of the object itself.
+        seen.status.take_if(|_| self.kind == Kind::Speaker);
+        let seen = Arc::new(seen);
         let event = match self.read(object) {
-            Ok((object, age, seen)) => {
-                lock(&self.known).insert(key);
-                Event::Applied(object, age, Arc::new(seen))
-            }
+            Ok((object, age)) => Event::Applied(object, age, seen),
             Err(why) => {
                 let reference = ObjectRef { kind: self.kind, key };
                 tracing::warn!(object = %reference, why, "cannot be read; what was known stays");
-                Event::Unreadable(reference, why)
+                Event::Unreadable(reference, why, seen)
             }
         };
         self.events.send(event).await
@@ -179,10 +182,7 @@ impl KindWatch {
         Ok(())
     }
 
-    fn read(&self, object: DynamicObject) -> Result<(Object, Age, Seen), String> {
-        let mut seen = Seen::of(&object, self.version);
-        // It is part of the object itself.
-        seen.status.take_if(|_| self.kind == Kind::Speaker);
+    fn read(&self, object: DynamicObject) -> Result<(Object, Age), String> {
         let DynamicObject { mut metadata, mut data, .. } = object;
         // Who wrote which field says nothing here, and is half of what an object weighs.
         metadata.managed_fields = None;
@@ -194,7 +194,7 @@ impl KindWatch {
             None => data = Value::Object([("metadata".to_owned(), metadata)].into_iter().collect()),
         }
         let object = Object::from_json(self.kind, data).map_err(|error| error.to_string())?;
-        Ok((object, age, seen))
+        Ok((object, age))
     }
 
     async fn failed(&mut self, error: &watcher::Error) -> Result<(), Unread> {

@@ -36,10 +36,14 @@ use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 
 use crate::classless::writer_of_addresses;
 use crate::discovery::{Follower, Picture, Served};
+use crate::former::wrote_accepted;
+use crate::writer::MANAGER;
 use kind::KindWatch;
 
 /// Events that may wait for their reader; then the watches wait.
 const WAITING: usize = 4096;
+/// The only Secrets of others that matter: certificates. Our copies of them are of this type, too.
+const CERTIFICATES: &str = "type=kubernetes.io/tls";
 /// How long one watch goes on before it is opened anew, in seconds. A server that vanished without a
 /// word (no FIN, no RST) is noticed within it.
 pub(crate) const WATCH_SECONDS: u32 = 60;
@@ -53,8 +57,8 @@ pub enum Event {
     Deleted(ObjectRef),
     /// Everything that there is of this kind was told.
     Synced(Kind),
-    /// An object that cannot be read; the text says why. What was known of it stays.
-    Unreadable(ObjectRef, String),
+    /// An object that is there and cannot be read; the text says why. What was known of it stays.
+    Unreadable(ObjectRef, String, Arc<Seen>),
     /// What the API server serves has changed. Kinds that are not served are complete: there is
     /// nothing of them.
     Served(Served),
@@ -73,10 +77,14 @@ pub struct Seen {
     pub version: &'static str,
     /// `metadata.resourceVersion`.
     pub resource_version: String,
+    /// `metadata.uid`.
+    pub uid: Option<String>,
     /// `status`, as it is.
     pub status: Option<Value>,
     /// Of a Service: the other field manager that wrote its addresses.
     pub balancer: Option<String>,
+    /// The condition Accepted in its status is as the controller wrote it last, and nobody since.
+    pub accepted_by_us: bool,
 }
 
 impl Seen {
@@ -87,8 +95,10 @@ impl Seen {
         Self {
             version,
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            uid: object.metadata.uid.clone(),
             status: status.cloned(),
             balancer: writer_of_addresses(managers).map(str::to_owned),
+            accepted_by_us: wrote_accepted(managers, MANAGER),
         }
     }
 }
@@ -98,7 +108,8 @@ impl Seen {
 pub struct Scope {
     /// These kinds, everywhere.
     pub kinds: Vec<Kind>,
-    /// Secrets only in this namespace; everywhere when `None`.
+    /// Secrets only in this namespace, which is ours. When `None` everywhere, but only those of type
+    /// `kubernetes.io/tls`: people's passwords and tokens are nobody's business here.
     pub secrets_in: Option<String>,
     /// Of Nodes only that of this name; all when `None`.
     pub node: Option<String>,
@@ -123,6 +134,7 @@ impl Scope {
         let all = watcher::Config::default().timeout(WATCH_SECONDS);
         match (kind, &self.node, self.accounts_with) {
             (Kind::Node, Some(node), _) => all.fields(&format!("metadata.name={node}")),
+            (Kind::Secret, ..) if self.secrets_in.is_none() => all.fields(CERTIFICATES),
             (Kind::ServiceAccount, _, Some(label)) => all.labels(label),
             _ => all,
         }

@@ -7,6 +7,7 @@
 mod clients;
 mod listeners;
 mod protocol;
+mod room;
 mod sets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
 pub use self::listeners::AdmittedListener;
 pub(crate) use self::protocol::takes;
+use self::room::Room;
 pub use self::sets::AdmittedSet;
 use crate::allocation::{Asks, POOL_ANNOTATION, PoolChoice, SHARE_ANNOTATION, Sharing, Want};
 use crate::plan::Source;
@@ -95,14 +97,15 @@ pub fn admit(
             }
             continue;
         };
-        let mut gateway = admit_gateway(&stored.object, name, refused.as_ref());
+        let mut room = Room::default();
+        let mut gateway = admit_gateway(&stored.object, name, refused.as_ref(), &mut room);
         for set in sets.get(key).into_iter().flatten() {
             let refused = sets::allowed(&stored.object, key, &set.namespace, namespaces);
             if refused.is_none() {
                 let listeners = &listener_sets[*set].object.spec.listeners;
                 let spec = &stored.object.spec;
                 let more = listeners::admit(spec, Some(set), listeners, &gateway.listeners);
-                gateway.listeners.extend(more);
+                gateway.listeners.extend(room.taken_by(more));
             }
             let source = Source::of(&listener_sets[*set].object.metadata);
             let admitted = AdmittedSet { source, gateway: key.clone(), refused };
@@ -139,8 +142,14 @@ fn admit_classes(classes: &Shelf<GatewayClass>) -> BTreeMap<ObjectKey, Option<Re
     .collect()
 }
 
-fn admit_gateway(gateway: &Gateway, class: &str, unfit: Option<&Refusal>) -> AdmittedGateway {
+fn admit_gateway(
+    gateway: &Gateway,
+    class: &str,
+    unfit: Option<&Refusal>,
+    room: &mut Room,
+) -> AdmittedGateway {
     let listeners = listeners::admit(&gateway.spec, None, &gateway.spec.listeners, &[]);
+    let listeners = room.taken_by(listeners);
     let refused = unfit
         .map(|why| {
             let message = format!("GatewayClass {class} is not accepted: {}", why.message);

@@ -41,6 +41,7 @@ use self::ground::Ground;
 use self::ledger::Ledger;
 pub use self::pool::Pools;
 pub use self::problem::{AddressProblem, Note, Outside};
+pub(crate) use self::sharing::MOST_PORTS;
 pub use self::sharing::{SHARE_ANNOTATION, Sharing, Traffic, Unshared};
 pub use self::span::Family;
 pub use self::want::{Asks, POOL_ANNOTATION, PoolChoice, ServiceAsks, Want};

@@ -41,9 +41,9 @@ pub struct Traffic {
 /// written: one that cannot be written keeps the controller from writing anything else.
 pub(super) const MOST_USERS: usize = 64;
 
-/// The most ports with which somebody shares. Whoever has more has an address alone; its claim holds
-/// the first ones.
-pub(super) const MOST_PORTS: usize = 256;
+/// The most ports with which somebody shares. A Service that has more has an address alone; its claim
+/// holds the first ones. A Gateway serves no more than these: its listeners need their claim.
+pub(crate) const MOST_PORTS: usize = 256;
 
 impl Sharing {
     /// Digest of the terms on which somebody shares: short, however long the key is. It tells whether

@@ -25,11 +25,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Where a VIP is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Possession {
-    /// Here. `first`: nobody in the group had it before, as far as is known, so the wire must be asked.
-    Here {
-        /// Whether the address was never held.
-        first: bool,
-    },
+    /// Here.
+    Here,
     /// With another member.
     There {
         /// Which.
@@ -65,8 +62,6 @@ pub struct Keeper {
     preferred: BTreeMap<IpAddr, Duration>,
     /// Since when a VIP is offered here.
     offered: BTreeMap<IpAddr, Duration>,
-    /// VIPs that we were the first to hold.
-    first: BTreeSet<IpAddr>,
     /// VIPs that we had before our start, and have not served since.
     resumed: BTreeSet<IpAddr>,
     /// Whether the group, or the end of the patience, was seen.
@@ -95,7 +90,6 @@ impl Keeper {
             taking: BTreeMap::new(),
             preferred: BTreeMap::new(),
             offered: BTreeMap::new(),
-            first: BTreeSet::new(),
             resumed: BTreeSet::new(),
             joined: false,
             started: now,
@@ -255,9 +249,7 @@ impl Keeper {
             return None;
         }
         Some(match (hold, best) {
-            (Some(hold), _) if hold.serving => {
-                Possession::Here { first: self.first.contains(&vip) }
-            }
+            (Some(hold), _) if hold.serving => Possession::Here,
             (Some(_), _) => Possession::Nowhere(waits.unwrap_or("the former owner lets go")),
             (None, Some((name, _))) => {
                 let offer = of(name).and_then(|entry| entry.offer);
@@ -310,13 +302,11 @@ impl Keeper {
     /// A new hold. One that nobody has is served at once.
     fn take(&mut self, vip: IpAddr, now: Duration, free: bool, solid: bool) -> Hold {
         let epoch = self.epochs.entry(vip).or_default();
-        if *epoch == 0 {
-            self.first.insert(vip);
-        }
         *epoch += 1;
         let hold = Hold { epoch: *epoch, solid, serving: free };
         self.preferred.remove(&vip);
         self.undisputed.insert(vip, now);
+        self.wake(now + SETTLED);
         if !free {
             self.taking.insert(vip, now);
             self.wake(now + LET_GO_WITHIN);
@@ -358,7 +348,6 @@ impl Keeper {
         if entry.hold.is_none() {
             self.undisputed.remove(&vip);
             self.taking.remove(&vip);
-            self.first.remove(&vip);
             self.resumed.remove(&vip);
         }
         if entry == Entry::default() {

@@ -28,10 +28,10 @@ pub(super) enum Readiness {
 }
 
 /// EndpointSlices by the Service they belong to.
-pub(super) struct SliceIndex<'a>(BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>);
+pub(crate) struct SliceIndex<'a>(BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>);
 
 impl<'a> SliceIndex<'a> {
-    pub(super) fn new(slices: &'a Shelf<EndpointSlice>) -> Self {
+    pub(crate) fn new(slices: &'a Shelf<EndpointSlice>) -> Self {
         let mut index = BTreeMap::<_, Vec<_>>::new();
         for (key, stored) in slices {
             let labels = stored.object.metadata.labels.as_ref();
@@ -41,6 +41,14 @@ impl<'a> SliceIndex<'a> {
             }
         }
         Self(index)
+    }
+
+    /// The nodes of a Service's endpoints that are ready.
+    pub(crate) fn ready_on(&self, service: &ObjectKey) -> impl Iterator<Item = &'a str> {
+        let endpoints = self.of(service).iter().flat_map(|slice| &slice.endpoints);
+        endpoints
+            .filter(|one| readiness(one.conditions.as_ref()) == Some(Readiness::Ready))
+            .filter_map(|endpoint| endpoint.node_name.as_deref())
     }
 
     fn of(&self, service: &ObjectKey) -> &[&'a EndpointSlice] {

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use vipgate_api::gateway::{AddressType, GatewayAddress};
-use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, Reason};
+use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 
 use super::standing::Standing;
 use super::{GatewayStatus, Layers, listener_set};
@@ -41,7 +41,7 @@ impl<'a> View<'a> {
             .iter()
             .filter_map(|address| {
                 let vip = layers.plan.vips.get(address)?;
-                Some((*address, Standing::of(vip, layers.reports, &layers.node.name)))
+                Some((*address, Standing::of(vip, layers)))
             })
             .collect();
         Self { layers, key, gateway, addresses, standings }
@@ -120,7 +120,21 @@ impl View<'_> {
             let message = format!("the Gateway is not accepted: {}", refusal.message);
             return Condition::fails(kind, Reason::Invalid, message);
         }
-        self.unreachable().or_else(|| self.unbound(None)).unwrap_or_else(|| self.serving())
+        self.unreachable().or_else(|| self.unbound(None)).unwrap_or_else(|| {
+            let mut serving = self.serving();
+            serving.message += &self.kept();
+            serving
+        })
+    }
+
+    /// Addresses that it keeps and would not be given today, as the end of a sentence.
+    fn kept(&self) -> String {
+        let user = ObjectRef::new(Kind::Gateway, self.key.clone());
+        let notes = self.standings.iter().filter_map(|(address, _)| {
+            let note = self.layers.allocation.note(&user, *address)?;
+            Some(format!("; {address} is kept because it is in use, although {}", note.why))
+        });
+        notes.collect()
     }
 
     /// Programmed=True, with where.

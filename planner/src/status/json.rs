@@ -7,7 +7,7 @@ use vipgate_api::{Kind, ObjectRef};
 use super::Statuses;
 
 impl Statuses {
-    /// The objects that have a status, in the order in which kinds are listed to people.
+    /// The objects that have a status of ours, in the order in which kinds are listed to people.
     pub fn objects(&self) -> impl Iterator<Item = ObjectRef> {
         let classes = self.classes.keys().map(|key| (Kind::GatewayClass, key));
         let gateways = self.gateways.keys().map(|key| (Kind::Gateway, key));
@@ -34,10 +34,21 @@ impl Statuses {
             kind if kind.is_route() => to_value(self.routes.get(object)?),
             _ => return None,
         };
-        if let Some(generation) = generation {
-            observe(&mut status, generation);
-        }
+        observe_at(&mut status, generation);
         Some(status)
+    }
+
+    /// The last `status` of an object that is not ours, as [`Self::json`] has it.
+    pub fn former_json(&self, object: &ObjectRef, generation: Option<i64>) -> Option<Value> {
+        let mut status = to_value(self.former.get(object)?);
+        observe_at(&mut status, generation);
+        Some(status)
+    }
+}
+
+fn observe_at(status: &mut Value, generation: Option<i64>) {
+    if let Some(generation) = generation {
+        observe(status, generation);
     }
 }
 

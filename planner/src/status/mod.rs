@@ -4,6 +4,7 @@
 //! condition is ever kept, so none can be stale. Conditions come in a fixed order and have no
 //! times: whoever writes them adds `lastTransitionTime` and keeps it while the status is the same.
 
+mod former;
 mod gateway;
 mod json;
 mod listener;
@@ -21,6 +22,7 @@ use vipgate_api::gateway::{GatewayAddress, ListenerSet, ParentReference, RouteGr
 use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolStatus};
 use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
 
+pub use self::former::FormerStatus;
 pub use self::problem::Problem;
 pub use self::service::{Ingress, LoadBalancer, ServiceStatus};
 use crate::admission::Admission;
@@ -31,7 +33,7 @@ use crate::environment::Environment;
 use crate::node::Node;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
-use crate::report::Reports;
+use crate::report::{Lost, Reports};
 use crate::resolution::Resolution;
 use crate::services::{Classless, Services};
 use crate::world::{Routes, Shelf};
@@ -66,6 +68,9 @@ pub struct Statuses {
     pub services: BTreeMap<ObjectKey, ServiceStatus>,
     /// IPAddressPools.
     pub pools: BTreeMap<ObjectKey, IpAddressPoolStatus>,
+    /// Gateways and ListenerSets that are not ours: for whoever finds there what we said once, and
+    /// for nobody else.
+    pub former: BTreeMap<ObjectRef, FormerStatus>,
     /// What is wrong, broken things first.
     pub problems: Vec<Problem>,
     /// What is well but worth knowing, such as an address in use that its pool no longer has.
@@ -78,8 +83,9 @@ pub struct Statuses {
 pub struct ClassStatus {
     /// Accepted, SupportedVersion.
     pub conditions: Vec<Condition>,
-    /// Sorted by name.
-    pub supported_features: Vec<Feature>,
+    /// Sorted by name; absent where the API server knows features in another form, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supported_features: Option<Vec<Feature>>,
 }
 
 /// One of `GatewayClass.status.supportedFeatures`.
@@ -180,6 +186,8 @@ pub struct Layers<'a> {
     pub node: &'a Node,
     /// What each node does.
     pub reports: &'a Reports,
+    /// Nodes that are not heard any more.
+    pub lost: &'a Lost,
 }
 
 /// Derives every status.
@@ -213,6 +221,7 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
         statuses.services.insert(key.clone(), service::former(*clear));
     }
     statuses.pools = pool::statuses(layers);
+    statuses.former = former::statuses(layers).into_iter().collect();
     statuses.problems = problem::problems(&statuses, layers);
     statuses
 }
@@ -229,6 +238,9 @@ fn class(refused: Option<&Refusal>, environment: &Environment) -> ClassStatus {
     let version = environment.supported_version();
     ClassStatus {
         conditions: vec![accepted, version],
-        supported_features: SUPPORTED_FEATURES.map(|name| Feature { name }).to_vec(),
+        // One field in a form that the CRD does not have, and the API server refuses all of it.
+        supported_features: environment
+            .has_features()
+            .then(|| SUPPORTED_FEATURES.map(|name| Feature { name }).to_vec()),
     }
 }

@@ -1,11 +1,14 @@
 //! How far a VIP has come on this node.
 
+use std::net::IpAddr;
+
 use vipgate_api::Reason;
 
+use super::Layers;
 use crate::node::VipState;
 use crate::plan::{Announce, Vip};
 use crate::refusal::Refusal;
-use crate::report::{Reports, truncated, vip_states};
+use crate::report::{Lost, truncated, vip_states};
 
 /// What can be said of a VIP.
 pub(super) enum Standing {
@@ -22,8 +25,8 @@ pub(super) enum Standing {
 impl Standing {
     /// Plan and reports together. What the plan rules out needs no report. One node that serves is
     /// enough; else one that may, then what a node waits for, then what stands in its way.
-    pub(super) fn of(vip: &Vip, reports: &Reports, this_node: &str) -> Self {
-        let address = vip.address;
+    pub(super) fn of(vip: &Vip, layers: &Layers<'_>) -> Self {
+        let (address, reports, this_node) = (vip.address, layers.reports, &layers.node.name);
         if let Announce::Nowhere(why) = &vip.announce {
             let message = format!("{address} cannot be announced: {why}");
             return Self::Down(Refusal::new(Reason::NoResources, message));
@@ -50,8 +53,9 @@ impl Standing {
         }
         Self::Waiting(match &vip.announce {
             Announce::ByNodes => format!(
-                "no speaker has taken {address} yet (if this lasts: does one run? `kubectl get \
-                 speakers` lists them)"
+                "no speaker has taken {address} yet{} (if this lasts: does one run? `kubectl get \
+                 speakers` lists them)",
+                who_had(address, layers.lost)
             ),
             _ if vip.probe => format!("{address} is about to be probed"),
             _ => format!("node {this_node} is about to take {address}"),
@@ -91,4 +95,10 @@ impl Standing {
             }
         }
     }
+}
+
+/// The nodes that served an address and are lost, as the end of a sentence.
+fn who_had(address: IpAddr, lost: &Lost) -> String {
+    let had = lost.iter().filter(|(_, node)| node.served.contains(&address));
+    had.map(|(name, node)| format!("; node {name} served it and is lost: {}", node.why)).collect()
 }

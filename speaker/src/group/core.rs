@@ -119,9 +119,11 @@ impl Core {
         self.store.stamp_of(member).is_some_and(|known| known >= heard)
     }
 
-    /// Where a member's record stands, as far as it is known.
+    /// Where a member's record stands, as far as it is known; nothing while only that of a former life
+    /// is.
     pub fn stamp_of(&self, member: SocketAddr) -> Option<Stamp> {
-        self.store.stamp_of(member)
+        let heard = self.heard.get(&member).copied().unwrap_or_default();
+        self.store.stamp_of(member).filter(|known| known.generation >= heard.generation)
     }
 
     /// What a member says of itself; also of one that is gone, as long as it is remembered.

@@ -16,18 +16,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
-use vipgate_planner::ownership::{Entries, Entry, Hold, Keeper, Offer, Ownership, Peer, View};
+use vipgate_planner::ownership::{Entries, Entry, Hold, Keeper, Offer, Ownership, View};
 
 use super::codec::{take, take_u8, take_u16, take_u64};
 use super::core::{Core, Input, Output, Setup};
 use super::counters::Counts;
+use super::store::MAX_ENTRY;
 use super::wire::Stamp;
 
 /// What could be served here, by VIP.
 pub type Offers = BTreeMap<IpAddr, Offer>;
 
 /// Short values that a process wants its peers to know; key and value together at most
-/// [`super::store::MAX_ENTRY`] bytes less one.
+/// [`MAX_ENTRY`] bytes less one, and what is longer is not said.
 pub type Notes = BTreeMap<Vec<u8>, Vec<u8>>;
 
 const NAME: &[u8] = b"n";
@@ -172,7 +173,8 @@ impl Member {
         let other = |address: &SocketAddr| {
             let mut other =
                 Other { complete: self.core.knows_all_of(*address), ..Other::default() };
-            for (key, value) in self.core.says(*address) {
+            let present = self.core.stamp_of(*address).is_some();
+            for (key, value) in self.core.says(*address).filter(|_| present) {
                 match key.split_first() {
                     Some((&NOTE, key)) => drop(other.notes.insert(key.to_vec(), value.to_vec())),
                     _ if key == NAME => other.name = String::from_utf8_lossy(value).into_owned(),
@@ -204,10 +206,15 @@ impl Member {
         for (name, address) in names {
             let peer = self.view.others.entry(name).or_default();
             peer.complete = self.core.knows_all_of(address);
-            let stamp = self.core.stamp_of(address);
-            if stamp.is_some() && self.seen.get(&address) != stamp.as_ref() {
-                *peer = Peer { entries: read(self.core.says(address)), ..*peer };
-                self.seen.insert(address, stamp.unwrap_or_default());
+            // What it said before it died is not so any more.
+            let Some(stamp) = self.core.stamp_of(address) else {
+                peer.entries.clear();
+                self.seen.remove(&address);
+                continue;
+            };
+            if self.seen.get(&address) != Some(&stamp) {
+                peer.entries = read(self.core.says(address));
+                self.seen.insert(address, stamp);
             }
         }
     }
@@ -223,7 +230,8 @@ impl Member {
             (key, write(entry))
         });
         let notes = self.notes.iter().map(|(key, value)| (keyed(NOTE, key), value.clone()));
-        let say: BTreeMap<Vec<u8>, Vec<u8>> = vips.chain(notes).collect();
+        let fits = |(key, value): &(Vec<u8>, Vec<u8>)| key.len() + value.len() <= MAX_ENTRY;
+        let say: BTreeMap<Vec<u8>, Vec<u8>> = vips.chain(notes).filter(fits).collect();
         let gone =
             self.said.keys().filter(|key| !say.contains_key(*key)).map(|k| (k.clone(), None));
         let new = say.iter().filter(|(key, value)| self.said.get(*key) != Some(value));

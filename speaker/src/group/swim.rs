@@ -23,11 +23,11 @@ use rand::{RngExt, SeedableRng};
 use super::codec::SwimCodec;
 
 /// How often a member probes another.
-pub const PROBE_EVERY: Duration = Duration::from_millis(40);
+pub const PROBE_EVERY: Duration = Duration::from_millis(20);
 /// How long a direct answer may take before others are asked to try.
-const ANSWER_WITHIN: Duration = Duration::from_millis(15);
+const ANSWER_WITHIN: Duration = Duration::from_millis(10);
 /// How long a suspected member may take to object.
-pub const SUSPECT_FOR: Duration = Duration::from_millis(350);
+pub const SUSPECT_FOR: Duration = Duration::from_millis(280);
 /// How often news are passed on; nothing is sent when there are none.
 const GOSSIP_EVERY: Duration = Duration::from_millis(20);
 /// How often addresses that should be members, and are not, are called.

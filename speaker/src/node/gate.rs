@@ -18,6 +18,8 @@ use crate::group::{Group, Notes, Standing};
 
 /// The note with the Ethernet addresses of a member, six bytes each.
 const MACS: &[u8] = b"m";
+/// So many fit one.
+const MOST_MACS: usize = 128;
 
 /// The way to the group.
 pub(super) enum Gate {
@@ -39,8 +41,8 @@ pub(super) struct Membership {
 
 /// Whose VIP it is.
 pub(super) enum Turn {
-    /// Ours. `ask`: nobody in the group had it before, so the wire is asked, where the plan says so.
-    Ours { ask: bool },
+    /// Ours.
+    Ours,
     /// Not ours; to be reported so.
     Others(VipState),
 }
@@ -86,8 +88,8 @@ impl Gate {
     /// Whose a VIP is.
     pub(super) fn turn(&self, vip: IpAddr) -> Turn {
         let standing = match self {
-            _ if vip.is_loopback() => return Turn::Ours { ask: false },
-            Self::Open => return Turn::Ours { ask: true },
+            _ if vip.is_loopback() => return Turn::Ours,
+            Self::Open => return Turn::Ours,
             Self::Awaited(_) => {
                 let why = "this node has not joined the group yet";
                 return Turn::Others(VipState::Waiting(why.to_owned()));
@@ -95,7 +97,7 @@ impl Gate {
             Self::Member(membership) => &membership.standing,
         };
         Turn::Others(match standing.ownership.vips.get(&vip) {
-            Some(Possession::Here { first }) => return Turn::Ours { ask: *first },
+            Some(Possession::Here) => return Turn::Ours,
             Some(Possession::There { owner, announced }) => {
                 let owner = standing.name_of(owner).to_owned();
                 VipState::Standby { owner, announced: *announced }
@@ -125,18 +127,31 @@ impl Gate {
                 failed.entry(address).or_insert(now);
             }
             let announced = matches!(report.vips.get(&address), Some(VipState::Serving(_)));
+            let leaving = leaving || plan.gives_way.is_some();
             let offer = Offer { bound, leaving, announced, ..Offer::default() };
             (able && !failed.contains_key(&address)).then_some((address, offer))
         });
         group.offer(offers.collect());
     }
 
-    /// Tells the group by which Ethernet addresses this host is seen, for it not to be taken for a
-    /// stranger.
-    pub(super) fn introduce(&self, links: &[Link]) {
+    /// When a VIP that could not be served is offered again, if there is one.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.membership()?.failed.values().min().map(|at| *at + RETRY)
+    }
+
+    /// Tells the group by which Ethernet addresses this host may announce VIPs, for it not to be taken
+    /// for a stranger.
+    pub(super) fn introduce(&self, plan: &Plan, links: &[Link]) {
         let Some(Membership { group, .. }) = self.membership() else { return };
-        let macs: Vec<u8> =
-            links.iter().filter_map(|link| link.mac).flat_map(|mac| mac.0).collect();
+        let announcing: BTreeSet<&String> = (plan.vips.values())
+            .flat_map(|vip| match &vip.announce {
+                Announce::Layer2(links) => links.as_slice(),
+                _ => &[],
+            })
+            .collect();
+        let links = links.iter().filter(|link| announcing.contains(&link.name));
+        let macs: BTreeSet<MacAddr> = links.filter_map(|link| link.mac).collect();
+        let macs: Vec<u8> = macs.into_iter().take(MOST_MACS).flat_map(|mac| mac.0).collect();
         group.note(MACS, Some(macs));
     }
 

@@ -228,6 +228,7 @@ impl Executor {
     ) {
         self.follow_links();
         loop {
+            let retry = self.gate.due();
             tokio::select! {
                 changed = plans.changed() => {
                     if changed.is_err() { break; }
@@ -253,6 +254,7 @@ impl Executor {
                     self.contests.seen(&conflict, Instant::now());
                 }
                 () = until(self.contests.due()) => {}
+                () = until(retry) => {}
                 () = until(self.lingering.values().min().copied()) => {}
                 () = tokio::time::sleep(RETRY), if self.incomplete => {}
             }
@@ -264,33 +266,28 @@ impl Executor {
     fn follow_links(&mut self) {
         let links = self.links.borrow_and_update().clone();
         self.arp.set_links(&links);
-        self.gate.introduce(&links);
     }
 
     /// What members of the group say on the wire is no conflict, nor was it before they were known.
     fn follow_members(&mut self) {
-        self.gate.introduce(&self.links.borrow());
         let macs = self.gate.macs();
         self.contests.forget(&macs);
+        self.probes.forget(&macs);
         self.arp.set_friends(macs);
     }
 
     /// One round: from the plan to the host and back to the report.
     async fn reconcile(&mut self) {
         let plan = self.plan.clone();
-        let (mut ours, mut ask, mut others) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        self.gate.introduce(&plan, &self.links.borrow());
+        let (mut ours, mut others) = (BTreeSet::new(), BTreeMap::new());
         for address in plan.vips.keys() {
             match self.gate.turn(*address) {
-                Turn::Ours { ask: first } => {
-                    ours.insert(*address);
-                    if first {
-                        ask.insert(*address);
-                    }
-                }
+                Turn::Ours => drop(ours.insert(*address)),
                 Turn::Others(state) => drop(others.insert(*address, state)),
             }
         }
-        self.probes.follow(&plan, &ask, &self.arp);
+        self.probes.follow(&plan, &ours, &self.arp);
         self.announce(&(&self.held & &ours));
         let listeners = self.bind(&plan);
 
@@ -299,8 +296,7 @@ impl Executor {
         let mut report = NodeReport { listeners, contested, sources, ..NodeReport::default() };
         let mut ready = BTreeSet::new();
         for (address, vip) in &plan.vips {
-            let asked = ask.contains(address);
-            match self.readiness(vip, asked, others.get(address).cloned(), &report) {
+            match self.readiness(vip, others.get(address).cloned(), &report) {
                 Readiness::Hold => {
                     ready.insert(*address);
                 }
@@ -369,13 +365,11 @@ impl Executor {
 
     /// Whether a VIP can be held, or what stands in the way: first what would do so if it were this
     /// node's, then that it is another's.
-    fn readiness(
-        &self,
-        vip: &Vip,
-        ask: bool,
-        others: Option<VipState>,
-        report: &NodeReport,
-    ) -> Readiness {
+    fn readiness(&self, vip: &Vip, others: Option<VipState>, report: &NodeReport) -> Readiness {
+        // Whoever announces it elsewhere, it is well.
+        if let Some(state @ VipState::Standby { announced: true, .. }) = others {
+            return Readiness::Report(state);
+        }
         let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
         // Where the kernel forwards, for a Service, no listener of ours is needed.
         if !vip.kernel && !listeners.any(|(_, state)| state.listens()) {
@@ -387,8 +381,7 @@ impl Executor {
             Announce::ByNodes => unreachable!("a plan for a node names its interfaces"),
             Announce::Loopback => Readiness::Report(VipState::Serving(Vec::new())),
             Announce::Layer2(_) => {
-                let asking = || ask.then(|| self.probes.state(vip)).flatten();
-                others.or_else(asking).map_or(Readiness::Hold, Readiness::Report)
+                others.or_else(|| self.probes.state(vip)).map_or(Readiness::Hold, Readiness::Report)
             }
         }
     }
@@ -411,7 +404,7 @@ impl Executor {
             tokio::select! {
                 changed = phases.changed() => if changed.is_err() { break },
                 () = self.gate.changed() => {
-                    let ours = |vip: &IpAddr| matches!(self.gate.turn(*vip), Turn::Ours { .. });
+                    let ours = |vip: &IpAddr| matches!(self.gate.turn(*vip), Turn::Ours);
                     self.announce(&self.held.iter().copied().filter(ours).collect());
                 }
             }

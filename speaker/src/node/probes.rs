@@ -73,6 +73,12 @@ impl Probes {
         }
     }
 
+    /// Forgets answers of these, which are no strangers any more.
+    pub(super) fn forget(&mut self, macs: &BTreeSet<MacAddr>) {
+        let theirs = |answer: &Answer| matches!(answer, Answer::Taken(mac) if macs.contains(mac));
+        self.questions.retain(|_, question| !question.answer.as_ref().is_some_and(theirs));
+    }
+
     /// Waits until there is something new, and takes in all that is; for ever when nothing runs.
     pub(super) async fn next(&mut self, arp: &Arc<ArpSpeaker>) {
         let mut news = false;

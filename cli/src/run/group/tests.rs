@@ -27,7 +27,7 @@ fn claims(of: &[(u8, &str, bool)]) -> Claims {
 fn standing(others: &[(u8, &Clerk, &Claims)]) -> Standing {
     let other = |(number, clerk, claims): &(u8, &Clerk, &Claims)| {
         let mut notes = Notes::new();
-        clerk.say(claims, &mut notes);
+        clerk.say(claims, &Foreign::new(), &mut notes);
         let other = Other { name: format!("host{number}"), notes, complete: true };
         (member(*number), other)
     };
@@ -101,4 +101,48 @@ fn ports_and_what_was_published_are_kept_of_the_leaders_claims() {
     };
     assert_eq!(claims.0[&IpAddr::from([192, 0, 2, 1])], own.0[&IpAddr::from([192, 0, 2, 1])]);
     assert!(claims.0.contains_key(&IpAddr::from([192, 0, 2, 2])));
+}
+
+#[test]
+fn what_was_given_out_in_a_later_term_is_not_lost_to_a_leader_that_slept() {
+    let (mut low, mut high) = (Clerk::default(), Clerk::default());
+    let (none, given) = (Claims::default(), claims(&[(5, "new", true)]));
+    assert_eq!(low.look(member(1), &standing(&[(2, &high, &none)]), &none), Lead::Here(None));
+    // The lower one sleeps; the higher one leads, and gives out an address.
+    assert_eq!(high.look(member(2), &standing(&[]), &none), Lead::Here(None));
+    // It wakes, and never saw that it was alone.
+    let lead = high.look(member(2), &standing(&[(1, &low, &none)]), &given);
+    assert_eq!(lead, Lead::Nobody, "its grant is of an earlier term");
+    let lead = low.look(member(1), &standing(&[(2, &high, &given)]), &none);
+    assert_eq!(lead, Lead::Here(Some(given.clone())));
+    let lead = high.look(member(2), &standing(&[(1, &low, &given)]), &given);
+    assert_eq!(lead, Lead::There(given));
+}
+
+#[test]
+fn a_claim_of_many_users_with_long_names_is_known_to_all() {
+    let long = |number: u32| format!("{number}-{}", "g".repeat(240));
+    let mut all = claims(&[(1, "a", true)]);
+    let object =
+        |number| ObjectRef::new(Kind::Gateway, ObjectKey::new("n".repeat(63), long(number)));
+    let user = |number| VipUser { object: object(number), ports: Vec::new(), terms: None };
+    for claim in all.0.values_mut() {
+        claim.users = (0..40).map(user).collect();
+        claim.users.sort_unstable();
+    }
+    let mut notes = Notes::new();
+    Clerk::default().say(&all, &Foreign::new(), &mut notes);
+    assert!(notes.iter().all(|(key, value)| {
+        key.len() + value.len() < vipgate_speaker::group::store::MAX_ENTRY
+    }));
+    assert_eq!(claims_of(&notes), all);
+}
+
+#[test]
+fn what_members_find_of_strangers_is_known_to_all() {
+    let found: Foreign = [([192, 0, 2, 9].into(), MacAddr([2, 0, 0, 0, 0, 9]))].into();
+    let mut other = Other { complete: true, ..Other::default() };
+    Clerk::default().say(&Claims::default(), &found, &mut other.notes);
+    let standing = Standing { others: [(member(2), other)].into(), ..Standing::default() };
+    assert_eq!(foreign(&standing), found);
 }

@@ -63,6 +63,11 @@ impl Claim {
         }
     }
 
+    /// It has to be made anew, because something in it is not so any more.
+    pub(super) fn renew(&mut self) {
+        self.is_made = false;
+    }
+
     pub(super) fn is_made(&self) -> bool {
         self.is_made
     }

@@ -64,9 +64,10 @@ fn examples() -> [(&'static str, &'static str, Value); 5] {
             "Speaker",
             "bounds",
             json!({"status": {
-                "serving": 1, "notServing": 1, "truncated": true, "members": ["node-a"], "errors": ["none"],
+                "serving": 1, "standby": 1, "notServing": 1, "truncated": true,
+                "groupAddress": "192.0.2.1:7947", "members": ["node-a"], "errors": ["none"],
                 "vips": [{"address": "192.0.2.9", "state": "Conflict", "interfaces": ["eth0"],
-                    "conflictMac": "02:00:00:00:00:01", "message": "m"}],
+                    "owner": "node-b", "conflictMac": "02:00:00:00:00:01", "message": "m"}],
                 "plan": [{"kind": "Gateway", "namespace": "default", "name": "web", "generation": 1,
                     "uid": "5f0c"}],
                 "failedListeners": [{"gateway": reference, "listenerSet": reference, "name": "tcp",

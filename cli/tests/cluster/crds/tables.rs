@@ -130,7 +130,7 @@ fn fill(site: &Site) -> Result<()> {
     });
     set_status(site, "ipaddresspool", "lan", &json!({ "status": status }))?;
     let status = json!({
-        "serving": 2, "notServing": 1, "errors": ["no Node"],
+        "serving": 2, "standby": 1, "notServing": 1, "errors": ["no Node"],
         "vips": [{"address": "192.0.2.9", "state": "Probing"}],
         "failedListeners": [{
             "gateway": {"namespace": "default", "name": "web"}, "name": "tcp",

@@ -117,7 +117,7 @@ fn text(event: &Event) -> String {
         Event::Applied(object, ..) => format!("+{}", object.reference().key.name),
         Event::Deleted(object) => format!("-{}", object.key.name),
         Event::Synced(_) => "synced".to_owned(),
-        Event::Unreadable(object, _) => format!("?{}", object.key.name),
+        Event::Unreadable(object, ..) => format!("?{}", object.key.name),
         Event::Trouble(_, why) => format!("trouble: {why}"),
         Event::Well(_) => "well".to_owned(),
         other => format!("{other:?}"),

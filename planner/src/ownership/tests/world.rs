@@ -139,7 +139,7 @@ impl World {
     /// Who serves a VIP.
     pub(super) fn servers(&self, vip: IpAddr) -> BTreeSet<usize> {
         let serves = |node: &Node| {
-            node.running && matches!(node.ownership.vips.get(&vip), Some(Possession::Here { .. }))
+            node.running && matches!(node.ownership.vips.get(&vip), Some(Possession::Here))
         };
         (0..self.nodes.len()).filter(|number| serves(&self.nodes[*number])).collect()
     }
