@@ -3,7 +3,7 @@
 //! Claims are never given up: an address without its VirtualIP could become somebody else's. But two
 //! programs that correct each other as fast as they can take the API server down with them. So the
 //! first corrections are made at once, and each one after those waits twice as long as the last, up to
-//! [`LONGEST`]. What vipgate itself wants otherwise is written at once, whatever happened before.
+//! a minute. What vipgate itself wants otherwise is written at once, whatever happened before.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
