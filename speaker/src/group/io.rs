@@ -88,7 +88,7 @@ impl Group {
             seeds: setup.seeds.clone(),
             leave: false,
         };
-        let (orders, wanted) = watch::channel(orders);
+        let (sender, wanted) = watch::channel(orders.clone());
         let mut seed = <SmallRng as SeedableRng>::Seed::default();
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| GroupError::Randomness)?;
         let rng = SmallRng::from_seed(seed);
@@ -98,7 +98,7 @@ impl Group {
             .enable_all()
             .build()
             .map_err(GroupError::Thread)?;
-        let shell = Shell { member, wanted, sink };
+        let shell = Shell { member, orders, wanted, sink };
         let thread = thread::Builder::new()
             .name("vipgate-group".to_owned())
             .spawn(move || {
@@ -108,7 +108,7 @@ impl Group {
                 runtime.block_on(shell.run(socket));
             })
             .map_err(GroupError::Thread)?;
-        Ok(Self { orders, standings, thread: Mutex::new(Some(thread)), address })
+        Ok(Self { orders: sender, standings, thread: Mutex::new(Some(thread)), address })
     }
 
     /// Where the others reach us.
@@ -182,6 +182,9 @@ impl Group {
 /// What the thread has.
 struct Shell {
     member: Member,
+    /// What was done of what is wanted. Not read from the channel: what was sent there before the
+    /// thread ran is still to be done.
+    orders: Orders,
     wanted: watch::Receiver<Orders>,
     sink: watch::Sender<Arc<Standing>>,
 }
@@ -199,7 +202,6 @@ impl Shell {
         // to the others would be lost.
         let _ = socket.writable().await;
         let mut buffer = [0; MAX_DATAGRAM + 1];
-        let mut now = self.wanted.borrow_and_update().clone();
         loop {
             let due = tokio::time::Instant::from_std(self.member.due());
             tokio::select! {
@@ -207,13 +209,14 @@ impl Shell {
                 changed = self.wanted.changed() => {
                     if changed.is_err() { return; }
                     let next = self.wanted.borrow_and_update().clone();
-                    self.follow(&now, &next, &socket);
-                    if next.leave {
+                    let leave = next.leave;
+                    let before = std::mem::replace(&mut self.orders, next.clone());
+                    self.follow(&before, &next, &socket);
+                    if leave {
                         // The kernel has them; a moment for it to find the receivers' MACs.
                         tokio::time::sleep(FAREWELL).await;
                         return;
                     }
-                    now = next;
                 }
                 ready = socket.readable() => {
                     if let Err(error) = ready {
@@ -281,6 +284,38 @@ fn send(outputs: Vec<Output>, socket: &UdpSocket) {
             && let Err(error) = socket.try_send_to(&datagram, to)
         {
             tracing::trace!(%to, %error, "a datagram of the group was not sent");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use vipgate_planner::ownership::{Offer, Possession};
+
+    use super::*;
+    use crate::group::GroupKey;
+
+    /// What is said before the thread has begun counts as what is said later. Often, because it is a race.
+    #[test]
+    fn an_offer_that_comes_at_once_is_not_lost() {
+        let vip = IpAddr::from([192, 0, 2, 1]);
+        for _ in 0..50 {
+            let keys = Keyring::new(vec![GroupKey::random().unwrap()]).unwrap();
+            let free = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = free.local_addr().unwrap();
+            drop(free);
+            let setup =
+                Setup { group: "test".to_owned(), keys, address, epoch: 1, seeds: BTreeSet::new() };
+            let group = Group::start(setup, "one", &BTreeMap::new()).unwrap();
+            group.offer([(vip, Offer { bound: 1, ..Offer::default() })].into());
+            let started = Instant::now();
+            while group.standings().borrow().ownership.vips.get(&vip) != Some(&Possession::Here) {
+                assert!(started.elapsed() < Duration::from_secs(10), "the offer was lost");
+                thread::sleep(Duration::from_millis(1));
+            }
+            group.leave();
         }
     }
 }
