@@ -23,7 +23,7 @@ use vipgate_api::manifest::{
 const HARMLESS: usize = 100_000;
 /// How many times as long as that text a case may take. The longest one that is read has five times as
 /// many values, so a cost that grows faster than the text does not pass.
-const TIMES: f64 = 12.0;
+const TIMES: f64 = 8.0;
 /// Address space of the child, in KiB.
 const MEMORY_KIB: usize = 300_000;
 

@@ -22,7 +22,7 @@ use crate::local;
 use crate::node::Node;
 use crate::plan::{Announce, ByName, Listener, ListenerId, Plan, Service, Target, Vip};
 use crate::report::source_of;
-use crate::resolution::{Resolution, SliceIndex, VipSide};
+use crate::resolution::{Resolution, VipSide};
 use crate::world::World;
 
 /// Puts the plan together; for no node in particular when there is none.
@@ -37,8 +37,8 @@ pub fn assemble(
 ) -> Plan {
     let gives_way = node.and_then(|node| node.gives_way.clone());
     let mut plan = Plan { gives_way, ..Plan::default() };
-    let slices = SliceIndex::new(&world.endpoint_slices);
-    let vip = |address: IpAddr| vip(address, world, allocation, &slices, node);
+    let lacking = node.map(|node| local::lacking(world, node)).unwrap_or_default();
+    let vip = |address: IpAddr| vip(address, world, allocation, &lacking, node);
     let ground = Ground { world, attachment, resolution, certificates };
     for (ObjectRef { kind, key }, addresses) in &allocation.users {
         if *kind == Kind::Service {
@@ -84,12 +84,12 @@ fn vip(
     address: IpAddr,
     world: &World,
     allocation: &Allocation,
-    slices: &SliceIndex<'_>,
+    lacking: &BTreeSet<ObjectKey>,
     node: Option<&Node>,
 ) -> Vip {
     let claim = allocation.claims.0.get(&address).expect("an assigned address has a claim");
     let announce = match node {
-        Some(node) => local::obstacle(claim, world, slices, node).map_or_else(
+        Some(node) => local::obstacle(claim, lacking, node).map_or_else(
             || announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node),
             Announce::Nowhere,
         ),

@@ -8,16 +8,18 @@
 //!   IPAddressPool                x                                     x
 //!   ListenerSet              x                                                  x
 //!   routes                                       x          x                   x
-//!   Service                              x                  x
-//!   EndpointSlice, Backend, ReferenceGrant                  x
+//!   Service                              x                  x          (x)
+//!   EndpointSlice                                           x          (x)
+//!   Backend, ReferenceGrant                                 x
 //!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
-//!   claims, foreign                      x
+//!   claims, whether they are followed, foreign
+//!                                        x
 //!   node                                 x                             x        x
 //!   report                                                                      x
 //! ```
 //!
-//! Behind each `x` the layers that use the result run too, but only if it is another than before.
+//! `(x)`: in the role of a speaker, for Services whose traffic stays on its node. Behind each `x` the layers that use the result run too, but only if it is another than before.
 //! So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
 //!
 //! What always holds: the outcome depends on the inputs as they are, never on the way they came

@@ -340,7 +340,9 @@ impl Engine {
         });
         let situation = Situation {
             problems: self.troubles.problems().chain(planned).collect(),
-            notes: statuses.notes.iter().map(|note| Problem::plain(note)).collect(),
+            notes: (statuses.notes.iter().chain(&self.members.missing()))
+                .map(|note| Problem::plain(note))
+                .collect(),
             plan,
             statuses,
             claims: self.planner.claims().clone(),

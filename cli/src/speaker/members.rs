@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use vipgate_api::k8s::Secret;
-use vipgate_api::vipgate::Speaker as SpeakerObject;
+use vipgate_api::vipgate;
 use vipgate_controller::group_key;
 use vipgate_speaker::group::{Group, Keyring, Standing};
 use vipgate_speaker::node::Speaker;
@@ -111,7 +111,7 @@ impl Members {
     }
 
     /// Takes in what our own Speaker object says.
-    pub(super) fn introduced(&mut self, own: &SpeakerObject) {
+    pub(super) fn introduced(&mut self, own: &vipgate::Speaker) {
         self.announced = own.status.group_address == Some(self.address.to_string());
     }
 
@@ -147,7 +147,7 @@ impl Members {
     }
 
     /// Takes in what another speaker says of itself.
-    pub(super) fn met(&mut self, speaker: &SpeakerObject) {
+    pub(super) fn met(&mut self, speaker: &vipgate::Speaker) {
         let Some(name) = &speaker.metadata.name else { return };
         match speaker.status.group_address.as_ref().and_then(|address| address.parse().ok()) {
             Some(address) => drop(self.peers.insert(name.clone(), address)),
@@ -181,6 +181,12 @@ impl Members {
         names.push(self.node.clone());
         names.sort_unstable();
         names
+    }
+
+    /// What is to be known of speakers that should be there and are not.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let standing = self.joined.as_ref().map(|joined| joined.standings.borrow().clone());
+        standing.iter().flat_map(|standing| group::missing(standing)).collect()
     }
 
     /// Says in the log who came and went, and remembers what is held here.

@@ -172,7 +172,7 @@ fn addresses_stay_over_a_restart_and_many_at_once_get_one_each() {
     let many: String =
         (0..MANY).map(|n| format!("---\n{}", gateway(&format!("g{n}"), &[("tcp", 80)]))).collect();
     site.apply(&many);
-    eventually(LONG, || {
+    eventually(Duration::from_secs(60), || {
         let found = vips(&site)?;
         ensure!(found == MANY, "{found} VirtualIPs");
         Ok(())

@@ -28,32 +28,43 @@ pub(super) enum Readiness {
 }
 
 /// EndpointSlices by the Service they belong to.
-pub(crate) struct SliceIndex<'a>(BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>);
+pub(super) struct SliceIndex<'a>(BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>);
 
 impl<'a> SliceIndex<'a> {
-    pub(crate) fn new(slices: &'a Shelf<EndpointSlice>) -> Self {
+    pub(super) fn new(slices: &'a Shelf<EndpointSlice>) -> Self {
         let mut index = BTreeMap::<_, Vec<_>>::new();
-        for (key, stored) in slices {
-            let labels = stored.object.metadata.labels.as_ref();
-            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)) {
-                let of = ObjectKey::new(&key.namespace, service);
-                index.entry(of).or_default().push(&*stored.object);
+        for stored in slices.values() {
+            if let Some(service) = service_of(&stored.object) {
+                index.entry(service).or_default().push(&*stored.object);
             }
         }
         Self(index)
     }
 
-    /// The nodes of a Service's endpoints that are ready.
-    pub(crate) fn ready_on(&self, service: &ObjectKey) -> impl Iterator<Item = &'a str> {
-        let endpoints = self.of(service).iter().flat_map(|slice| &slice.endpoints);
-        endpoints
-            .filter(|one| readiness(one.conditions.as_ref()) == Some(Readiness::Ready))
-            .filter_map(|endpoint| endpoint.node_name.as_deref())
-    }
-
     fn of(&self, service: &ObjectKey) -> &[&'a EndpointSlice] {
         self.0.get(service).map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+/// The Service that a slice belongs to.
+fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+    Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), service))
+}
+
+/// The Services that have a ready endpoint on a node.
+pub(crate) fn ready_on(
+    slices: &Shelf<EndpointSlice>,
+    node: &str,
+) -> impl Iterator<Item = ObjectKey> {
+    let is_here = move |slice: &EndpointSlice| {
+        slice.endpoints.iter().any(|endpoint| {
+            endpoint.node_name.as_deref() == Some(node)
+                && readiness(endpoint.conditions.as_ref()) == Some(Readiness::Ready)
+        })
+    };
+    let here = slices.values().filter(move |stored| is_here(&stored.object));
+    here.filter_map(|stored| service_of(&stored.object))
 }
 
 /// Endpoints of a port of a Service; `protocol` is TCP or UDP. Slices carry resolved port numbers under the name of the

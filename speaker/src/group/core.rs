@@ -115,15 +115,18 @@ impl Core {
 
     /// Whether a live member's record is known as far as it was heard to go.
     pub fn knows_all_of(&self, member: SocketAddr) -> bool {
-        let heard = self.heard.get(&member).copied().unwrap_or_default();
-        self.store.stamp_of(member).is_some_and(|known| known >= heard)
+        self.store.stamp_of(member).is_some_and(|known| known >= self.heard_of(member))
     }
 
     /// Where a member's record stands, as far as it is known; nothing while only that of a former life
     /// is.
     pub fn stamp_of(&self, member: SocketAddr) -> Option<Stamp> {
-        let heard = self.heard.get(&member).copied().unwrap_or_default();
+        let heard = self.heard_of(member);
         self.store.stamp_of(member).filter(|known| known.generation >= heard.generation)
+    }
+
+    fn heard_of(&self, member: SocketAddr) -> Stamp {
+        self.heard.get(&member).copied().unwrap_or_default()
     }
 
     /// What a member says of itself; also of one that is gone, as long as it is remembered.
@@ -219,8 +222,7 @@ impl Core {
         {
             return;
         }
-        let heard = self.heard.get(&member).copied().unwrap_or_default();
-        if let Some(wanted) = self.store.behind(member, heard) {
+        if let Some(wanted) = self.store.behind(member, self.heard_of(member)) {
             self.asked.insert(member, now);
             self.send_state(now, member, &wanted, out);
         }

@@ -134,6 +134,9 @@ impl Group {
 
     /// Says something to the other processes, under a key, or takes it back.
     pub fn note(&self, key: &[u8], value: Option<Vec<u8>>) {
+        if self.orders.borrow().notes.get(key) == value.as_ref() {
+            return;
+        }
         self.notes(|notes| match value {
             Some(value) => drop(notes.insert(key.to_vec(), value)),
             None => drop(notes.remove(key)),

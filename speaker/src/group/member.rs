@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
@@ -47,7 +48,7 @@ const ANNOUNCED: u8 = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The other members that are alive.
-    pub others: BTreeMap<SocketAddr, Other>,
+    pub others: BTreeMap<SocketAddr, Arc<Other>>,
     /// Members that should be there and are not.
     pub missing: Vec<SocketAddr>,
     /// Where each VIP is.
@@ -75,6 +76,20 @@ pub struct Other {
     pub complete: bool,
 }
 
+impl Other {
+    fn read<'a>(says: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut other = Self::default();
+        for (key, value) in says {
+            match key.split_first() {
+                Some((&NOTE, key)) => drop(other.notes.insert(key.to_vec(), value.to_vec())),
+                _ if key == NAME => other.name = String::from_utf8_lossy(value).into_owned(),
+                _ => {}
+            }
+        }
+        other
+    }
+}
+
 /// A member.
 #[derive(Debug)]
 pub struct Member {
@@ -87,7 +102,7 @@ pub struct Member {
     said: BTreeMap<Vec<u8>, Vec<u8>>,
     notes: Notes,
     view: View,
-    /// By whom the view is made, as of when.
+    /// As of when the others are read.
     seen: BTreeMap<SocketAddr, Stamp>,
     standing: Standing,
     /// Whether something changed since the rule was asked.
@@ -170,51 +185,38 @@ impl Member {
         let ownership = self.keeper.step(now - self.started, &self.offers, &self.view);
         let out = self.say(now);
         let alive = self.core.alive();
-        let other = |address: &SocketAddr| {
-            let mut other =
-                Other { complete: self.core.knows_all_of(*address), ..Other::default() };
-            let present = self.core.stamp_of(*address).is_some();
-            for (key, value) in self.core.says(*address).filter(|_| present) {
-                match key.split_first() {
-                    Some((&NOTE, key)) => drop(other.notes.insert(key.to_vec(), value.to_vec())),
-                    _ if key == NAME => other.name = String::from_utf8_lossy(value).into_owned(),
-                    _ => {}
-                }
-            }
-            (*address, other)
-        };
         let missing = self.core.seeds().iter().filter(|seed| !alive.contains(seed));
         let entries = self.keeper.entries().iter();
-        self.standing = Standing {
-            others: alive.iter().map(other).collect(),
-            missing: missing.copied().collect(),
-            ownership,
-            holds: entries.filter_map(|(vip, e)| Some((*vip, e.hold?.epoch))).collect(),
-        };
+        self.standing.missing = missing.copied().collect();
+        self.standing.holds = entries.filter_map(|(vip, e)| Some((*vip, e.hold?.epoch))).collect();
+        self.standing.ownership = ownership;
         out
     }
 
     /// Reads again what those say who say something new.
     fn look(&mut self) {
-        let alive = self.core.alive();
-        self.seen.retain(|address, _| alive.contains(address));
-        let names: BTreeMap<String, SocketAddr> =
-            alive.iter().map(|address| (address.to_string(), *address)).collect();
-        self.view.others.retain(|name, _| names.contains_key(name));
-        let should: usize = self.core.seeds().union(alive).count();
-        self.view.expected = should + 1;
-        for (name, address) in names {
-            let peer = self.view.others.entry(name).or_default();
-            peer.complete = self.core.knows_all_of(address);
+        let Self { core, view, seen, standing, .. } = self;
+        let alive = core.alive();
+        seen.retain(|address, _| alive.contains(address));
+        standing.others.retain(|address, _| alive.contains(address));
+        view.others.retain(|name, _| name.parse().is_ok_and(|address| alive.contains(&address)));
+        view.expected = core.seeds().union(alive).count() + 1;
+        for address in alive {
+            let peer = view.others.entry(address.to_string()).or_default();
+            let other = standing.others.entry(*address).or_default();
             // What it said before it died is not so any more.
-            let Some(stamp) = self.core.stamp_of(address) else {
-                peer.entries.clear();
-                self.seen.remove(&address);
-                continue;
-            };
-            if self.seen.get(&address) != Some(&stamp) {
-                peer.entries = read(self.core.says(address));
-                self.seen.insert(address, stamp);
+            let stamp = core.stamp_of(*address);
+            if seen.get(address) != stamp.as_ref() {
+                let says = || core.says(*address).filter(|_| stamp.is_some());
+                (peer.entries, *other) = (read(says()), Arc::new(Other::read(says())));
+                match stamp {
+                    Some(stamp) => drop(seen.insert(*address, stamp)),
+                    None => drop(seen.remove(address)),
+                }
+            }
+            peer.complete = core.knows_all_of(*address);
+            if other.complete != peer.complete {
+                Arc::make_mut(other).complete = peer.complete;
             }
         }
     }

@@ -29,7 +29,7 @@ fn standing(others: &[(u8, &Clerk, &Claims)]) -> Standing {
         let mut notes = Notes::new();
         clerk.say(claims, &Foreign::new(), &mut notes);
         let other = Other { name: format!("host{number}"), notes, complete: true };
-        (member(*number), other)
+        (member(*number), Arc::new(other))
     };
     Standing {
         others: others.iter().map(other).collect(),
@@ -143,6 +143,7 @@ fn what_members_find_of_strangers_is_known_to_all() {
     let found: Foreign = [([192, 0, 2, 9].into(), MacAddr([2, 0, 0, 0, 0, 9]))].into();
     let mut other = Other { complete: true, ..Other::default() };
     Clerk::default().say(&Claims::default(), &found, &mut other.notes);
-    let standing = Standing { others: [(member(2), other)].into(), ..Standing::default() };
+    let standing =
+        Standing { others: [(member(2), Arc::new(other))].into(), ..Standing::default() };
     assert_eq!(foreign(&standing), found);
 }
