@@ -88,6 +88,11 @@ pub(crate) struct GroupArgs {
     /// Name of the group; hosts of another one with the same key are strangers.
     #[arg(long, value_name = "NAME", default_value = "vipgate", requires = "group_key")]
     pub(crate) group_name: String,
+    /// When the process dies, how soon a supervisor starts it again: the other hosts wait that long
+    /// before they take its VIPs, in seconds [default: 0.5 as a service of systemd, else they take
+    /// them at once].
+    #[arg(long, value_name = "SECONDS", value_parser = parse_restart, requires = "group_key")]
+    pub(crate) restart_within: Option<Duration>,
 }
 
 /// Where the API server is.
@@ -267,6 +272,13 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("write a number of seconds from 0 to 86400".to_owned()),
     }
+}
+
+fn parse_restart(text: &str) -> Result<Duration, String> {
+    parse_seconds(text)
+        .ok()
+        .filter(|within| within.as_secs_f64() <= 5.0)
+        .ok_or_else(|| "write a number of seconds from 0 to 5".to_owned())
 }
 
 fn parse_announce_interval(text: &str) -> Result<Duration, String> {

@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ use crate::args::GroupArgs;
 
 /// Where members are reached when nothing else is said.
 pub(crate) const PORT: u16 = 7947;
+
+/// What a supervisor may take to start the process again.
+const RESTART_WITHIN: Duration = Duration::from_millis(500);
 
 /// The group of a cluster's speakers; each cluster has a key of its own.
 const CLUSTER: &str = "cluster";
@@ -56,7 +60,9 @@ pub(crate) fn join(
         }
         None => own_address(&seeds)?,
     };
-    let setup = Setup { group: args.group_name.clone(), keys, address, epoch: epoch(), seeds };
+    let group = args.group_name.clone();
+    let restart = args.restart_within.or_else(of_supervisor);
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart };
     Ok(Some(Arc::new(Group::start(setup, name, former)?)))
 }
 
@@ -69,8 +75,14 @@ pub(crate) fn join_cluster(
     former: &BTreeMap<IpAddr, u64>,
 ) -> Result<Arc<Group>> {
     let group = CLUSTER.to_owned();
-    let setup = Setup { group, keys, address, epoch: epoch(), seeds };
+    // A kubelet takes a second and more to start a container again: that is not waited for.
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart: None };
     Ok(Arc::new(Group::start(setup, node, former)?))
+}
+
+/// A service of systemd is started again 100 ms after a crash, where its unit says so.
+fn of_supervisor() -> Option<Duration> {
+    std::env::var_os("INVOCATION_ID").map(|_| RESTART_WITHIN)
 }
 
 /// Larger than in every life before, as long as the clock does not go back; then it takes seconds

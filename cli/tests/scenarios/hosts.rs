@@ -115,6 +115,11 @@ impl Hosts {
 
     /// Starts vipgate on a host.
     pub(crate) fn start(&mut self, number: usize) {
+        self.start_with(number, &[]);
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn start_with(&mut self, number: usize, arguments: &[&str]) {
         let key = self.scratch.path().join("key");
         let peers: Vec<String> = (0..self.hosts.len()).map(address).collect();
         let host = &mut self.hosts[number];
@@ -124,6 +129,7 @@ impl Hosts {
         for peer in &peers {
             program = program.args(["--peer", peer]);
         }
+        program = program.args(arguments);
         host.process = Some(host.node.spawn(program.arg(&host.manifests)).unwrap());
     }
 

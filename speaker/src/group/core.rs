@@ -23,6 +23,9 @@ const SUMMARY_EVERY: Duration = Duration::from_millis(500);
 /// How often a member's record is asked for, at most.
 const ASK_AGAIN: Duration = Duration::from_millis(15);
 
+/// Under this key a member says, in milliseconds (2 bytes), that it is restarted, and how soon.
+const RESTART: &[u8] = b"r";
+
 /// What a member is told at its start.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -36,6 +39,9 @@ pub struct Setup {
     pub epoch: u64,
     /// Addresses of other members; one that is there is enough.
     pub seeds: BTreeSet<SocketAddr>,
+    /// Within what time a supervisor starts the process again when it ends; nothing without one. The
+    /// others wait that long, when they see that the host lives.
+    pub restart: Option<Duration>,
 }
 
 /// What happens to a member.
@@ -43,6 +49,8 @@ pub struct Setup {
 pub enum Input {
     /// A datagram came.
     Datagram(SocketAddr, Vec<u8>),
+    /// A member's host says that no process has its port.
+    Refused(SocketAddr),
     /// It is time ([`Core::due`]).
     Tick,
     /// We say something of ourselves, or take it back.
@@ -85,11 +93,16 @@ impl Core {
         let mut fork = || SmallRng::seed_from_u64(rng.random());
         let longest = NonZeroUsize::new(MAX_PAYLOAD).expect("not zero");
         let me = MemberId::new(setup.address, setup.epoch);
+        let mut store = Store::new(setup.address, setup.epoch);
+        if let Some(restart) = setup.restart {
+            let milliseconds = u16::try_from(restart.as_millis()).unwrap_or(u16::MAX);
+            store.set(RESTART, Some(milliseconds.to_be_bytes().to_vec()));
+        }
         Self {
             me: setup.address,
             sessions: Sessions::new(&setup.group, &setup.keys, fork()),
             swim: Swim::new(now, me, setup.seeds.iter().copied(), longest, fork()),
-            store: Store::new(setup.address, setup.epoch),
+            store,
             heard: BTreeMap::new(),
             asked: BTreeMap::new(),
             summary: now + SUMMARY_EVERY,
@@ -134,6 +147,12 @@ impl Core {
         self.store.entries(member)
     }
 
+    /// Within what time a member said that it is started again when its process ends.
+    fn restart_of(&self, member: SocketAddr) -> Option<Duration> {
+        let (_, value) = self.store.entries(member).find(|(key, _)| *key == RESTART)?;
+        Some(Duration::from_millis(u16::from_be_bytes(value.try_into().ok()?).into()))
+    }
+
     /// Members that should be there.
     pub fn seeds(&self) -> &BTreeSet<SocketAddr> {
         self.swim.seeds()
@@ -149,6 +168,10 @@ impl Core {
         let mut out = Vec::new();
         match input {
             Input::Datagram(from, datagram) => self.datagram(now, from, &datagram, &mut out),
+            Input::Refused(member) => {
+                let restart = self.restart_of(member);
+                self.swim.refused(now, member, restart);
+            }
             Input::Tick => {
                 let effects = self.swim.tick(now);
                 self.follow(now, effects, &mut out);
@@ -194,6 +217,7 @@ impl Core {
     ) {
         let heard = self.heard.entry(from).or_default();
         *heard = received.stamp.max(*heard);
+        self.swim.heard(from);
         match received.channel {
             Channel::Swim => {
                 let effects = self.swim.receive(now, &received.payload);

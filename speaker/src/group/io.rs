@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,12 +14,14 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use thiserror::Error;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
 use super::core::{Input, Output, Setup};
 use super::key::Keyring;
 use super::member::{Member, Notes, Offers, Standing};
+use super::refusal;
 use super::wire::MAX_DATAGRAM;
 
 /// Datagrams taken before the rule is asked again.
@@ -79,7 +82,11 @@ impl Group {
     ) -> Result<Self, GroupError> {
         let address = setup.address;
         let socket = std::net::UdpSocket::bind(address)
-            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .and_then(|socket| {
+                socket.set_nonblocking(true)?;
+                refusal::listen(&socket)?;
+                Ok(socket)
+            })
             .map_err(|error| GroupError::Socket { address, error })?;
         let orders = Orders {
             offers: Arc::default(),
@@ -221,10 +228,19 @@ impl Shell {
                         return;
                     }
                 }
-                ready = socket.readable() => {
+                ready = socket.ready(Interest::READABLE | Interest::ERROR) => {
                     if let Err(error) = ready {
                         tracing::error!(%error, "the socket of the group is broken");
                         return;
+                    }
+                    for _ in 0..AT_ONCE {
+                        let refused =
+                            socket.try_io(Interest::ERROR, || refusal::next(socket.as_raw_fd()));
+                        match refused {
+                            Ok(Some(member)) => self.handle(Input::Refused(member), &socket),
+                            Ok(None) => {}
+                            Err(_) => break,
+                        }
                     }
                     for _ in 0..AT_ONCE {
                         match socket.try_recv_from(&mut buffer) {
@@ -283,10 +299,12 @@ impl Shell {
 /// What cannot be sent is lost, as it may be on the way: the protocol tells again.
 fn send(outputs: Vec<Output>, socket: &UdpSocket) {
     for output in outputs {
-        if let Output::Send(to, datagram) = output
-            && let Err(error) = socket.try_send_to(&datagram, to)
-        {
-            tracing::trace!(%to, %error, "a datagram of the group was not sent");
+        if let Output::Send(to, datagram) = output {
+            // The first error may be what became of an earlier datagram, and this one was not tried.
+            let sent = socket.try_send_to(&datagram, to);
+            if let Err(error) = sent.or_else(|_| socket.try_send_to(&datagram, to)) {
+                tracing::trace!(%to, %error, "a datagram of the group was not sent");
+            }
         }
     }
 }
@@ -309,8 +327,14 @@ mod tests {
             let free = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let address = free.local_addr().unwrap();
             drop(free);
-            let setup =
-                Setup { group: "test".to_owned(), keys, address, epoch: 1, seeds: BTreeSet::new() };
+            let setup = Setup {
+                group: "test".to_owned(),
+                keys,
+                address,
+                epoch: 1,
+                seeds: BTreeSet::new(),
+                restart: None,
+            };
             let group = Group::start(setup, "one", &BTreeMap::new()).unwrap();
             group.offer([(vip, Offer { bound: 1, ..Offer::default() })].into());
             let started = Instant::now();

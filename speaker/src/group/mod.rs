@@ -24,6 +24,7 @@ mod counters;
 pub mod io;
 pub mod key;
 pub mod member;
+mod refusal;
 mod replay;
 pub mod session;
 pub mod store;

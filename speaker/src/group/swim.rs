@@ -2,9 +2,11 @@
 //!
 //! State: foca's members and its timers. Every member probes one other each [`PROBE_EVERY`], in a
 //! shuffled order; who does not answer, also not to three others, is suspected, and told so with the
-//! next datagrams; who does not object for [`SUSPECT_FOR`] is down.
+//! next datagrams; who does not object for [`SUSPECT_FOR`] is down. Where the host answers that no
+//! process has the port it goes faster ([`GONE_FOR`]), or, where a supervisor will start it again, slower.
 //!
 //! Guarantees: a member that answers nobody is down for all within 800 ms (3 to 100 members). A
+//! process that said that it is restarted, and is back in that time, was never down. A
 //! node that was stalled itself (its own timers come late) gives the others the time that it lost.
 //! One that was thought down comes back by itself, under a new epoch of the same address.
 
@@ -28,6 +30,15 @@ pub const PROBE_EVERY: Duration = Duration::from_millis(20);
 const ANSWER_WITHIN: Duration = Duration::from_millis(10);
 /// How long a suspected member may take to object.
 pub const SUSPECT_FOR: Duration = Duration::from_millis(280);
+/// The same for one whose host says that no process has the port: enough for one that lives to say so,
+/// as the word of its host is not sealed.
+pub const GONE_FOR: Duration = Duration::from_millis(40);
+/// What a process that is restarted takes, beyond the time that it asked for, until it is heard.
+const RETURN_FOR: Duration = Duration::from_millis(100);
+/// The longest time that a process may ask for.
+const LONGEST_RESTART: Duration = Duration::from_secs(5);
+/// How long it counts that a member's host refused a datagram: until the probe that it was counts as failed.
+const REFUSED_FOR: Duration = Duration::from_millis(60);
 /// How often news are passed on; nothing is sent when there are none.
 const GOSSIP_EVERY: Duration = Duration::from_millis(20);
 /// How often addresses that should be members, and are not, are called.
@@ -108,12 +119,21 @@ pub struct Swim {
     seeds: BTreeSet<SocketAddr>,
     /// Members that went down, until when they are called.
     former: BTreeMap<SocketAddr, Instant>,
+    /// Members whose hosts said that no process has the port, since they were heard last.
+    refused: BTreeMap<SocketAddr, Refusal>,
     call: Instant,
     /// Rounds in which everybody is told of our new life. foca tells three once, and hears nobody
     /// who still writes to the former one.
     reborn: u8,
     rng: SmallRng,
     left: bool,
+}
+
+/// What the host of a member said. A kernel says it some six times, and then once a second.
+struct Refusal {
+    last: Instant,
+    /// Until when the process may be back.
+    until: Instant,
 }
 
 impl std::fmt::Debug for Swim {
@@ -209,6 +229,7 @@ impl Swim {
             alive: BTreeSet::new(),
             seeds: seeds.into_iter().filter(|seed| *seed != me.address).collect(),
             former: BTreeMap::new(),
+            refused: BTreeMap::new(),
             call: now,
             reborn: 0,
             rng,
@@ -253,6 +274,31 @@ impl Swim {
         self.take(now, notes)
     }
 
+    /// The host of a member says that no process has its port; `restart` is within what time it said
+    /// that a supervisor starts it again.
+    pub fn refused(&mut self, now: Instant, member: SocketAddr, restart: Option<Duration>) {
+        if self.alive.contains(&member) {
+            let wait = restart.map_or(GONE_FOR, |time| time.min(LONGEST_RESTART) + RETURN_FOR);
+            let first = Refusal { last: now, until: now + wait };
+            self.refused.entry(member).or_insert(first).last = now;
+        }
+    }
+
+    /// A member was heard: a process has its port.
+    pub fn heard(&mut self, member: SocketAddr) {
+        self.refused.remove(&member);
+    }
+
+    /// How long a member that is suspected now may take to object.
+    fn patience(&self, now: Instant, member: SocketAddr) -> Duration {
+        match self.refused.get(&member) {
+            Some(Refusal { last, until }) if now < *last + REFUSED_FOR || now < *until => {
+                until.saturating_duration_since(now).max(GONE_FOR)
+            }
+            _ => SUSPECT_FOR,
+        }
+    }
+
     /// Does what is due.
     pub fn tick(&mut self, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -260,11 +306,11 @@ impl Swim {
             && due.at <= now
         {
             let Some(Reverse(due)) = self.timers.pop() else { break };
-            if let Timer::ChangeSuspectToDown { .. } = due.timer
+            if let Timer::ChangeSuspectToDown { member_id, .. } = &due.timer
                 && now > due.at + STALLED
             {
                 // We did not run, so an objection may not have been read: the time begins again.
-                self.set(now + SUSPECT_FOR, due.timer);
+                self.set(now + self.patience(now, member_id.address), due.timer);
                 continue;
             }
             // foca 2.0.0 tells a member that it is down when this timer fires, also when the member has
@@ -332,6 +378,12 @@ impl Swim {
 
     fn take(&mut self, now: Instant, notes: Notes) -> Vec<Effect> {
         for (timer, after) in notes.timers {
+            let after = match &timer {
+                Timer::ChangeSuspectToDown { member_id, .. } => {
+                    self.patience(now, member_id.address)
+                }
+                _ => after,
+            };
             self.set(now + after, timer);
         }
         for effect in &notes.effects {
@@ -342,6 +394,7 @@ impl Swim {
                 }
                 Effect::Down(address) => {
                     self.alive.remove(address);
+                    self.refused.remove(address);
                     if self.former.len() < MOST_CONTACTS {
                         self.former.insert(*address, now + CALL_FOR);
                     }

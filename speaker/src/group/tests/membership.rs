@@ -6,12 +6,12 @@ use rand::RngExt;
 
 use super::net::{Net, address, ms, ring};
 
-/// Kills one member of `count` and measures until all others know.
-fn detection(seed: u64, count: u8) -> Duration {
+/// Ends one member of `count` in this way, and measures until all others know.
+fn detection(seed: u64, count: u8, end: fn(&mut Net, u8)) -> Duration {
     let mut net = Net::settled(seed, count);
     let pause = net.rng.random_range(0..200_000);
     net.run(Duration::from_micros(pause));
-    net.kill(1);
+    end(&mut net, 1);
     let dead = net.now;
     let known = net.run_until(dead + ms(3_000), |net| {
         net.members.values().all(|member| !member.alive().contains(&address(1)))
@@ -23,8 +23,8 @@ fn detection(seed: u64, count: u8) -> Duration {
     net.now - dead
 }
 
-fn worst(count: u8, seeds: u64) -> Duration {
-    let mut times: Vec<Duration> = (0..seeds).map(|seed| detection(seed, count)).collect();
+fn worst(count: u8, seeds: u64, end: fn(&mut Net, u8)) -> Duration {
+    let mut times: Vec<Duration> = (0..seeds).map(|seed| detection(seed, count, end)).collect();
     times.sort_unstable();
     let half = times[times.len() / 2];
     let worst = *times.last().unwrap();
@@ -34,17 +34,23 @@ fn worst(count: u8, seeds: u64) -> Duration {
 
 #[test]
 fn a_death_is_known_to_three_within_800_ms() {
-    assert!(worst(3, 60) <= ms(800));
+    assert!(worst(3, 60, Net::kill) <= ms(800));
 }
 
 #[test]
 fn a_death_is_known_to_ten_within_800_ms() {
-    assert!(worst(10, 12) <= ms(800));
+    assert!(worst(10, 12, Net::kill) <= ms(800));
 }
 
 #[test]
 fn a_death_is_known_to_a_hundred_within_800_ms() {
-    assert!(worst(100, 1) <= ms(800));
+    assert!(worst(100, 1, Net::kill) <= ms(800));
+}
+
+#[test]
+fn the_end_of_a_process_is_known_within_150_ms() {
+    assert!(worst(3, 60, Net::end) <= ms(150));
+    assert!(worst(10, 12, Net::end) <= ms(150));
 }
 
 /// `count` members for that long, each datagram lost with this probability.
@@ -126,23 +132,63 @@ fn two_that_cannot_hear_each_other_stay_members_through_a_third() {
     assert_eq!(net.changes, []);
 }
 
-#[test]
-fn a_restarted_node_is_back_at_once_and_was_not_missed() {
-    let mut net = Net::settled(4, 3);
-    net.kill(1);
-    net.run(ms(100));
+/// Ends one of three, whose processes are restarted within `restart`, starts it again after `pause`, and
+/// counts how often it was missed.
+fn missed(seed: u64, restart: Option<Duration>, pause: Duration, end: fn(&mut Net, u8)) -> usize {
+    let mut net = Net::new(seed);
+    net.restart = restart;
+    net.settle(3);
+    end(&mut net, 1);
+    net.run(pause);
     net.start(1, 2, 3, &ring(&[1]));
-    let whole = net.run_until(net.now + ms(600), |net| {
-        net.members.values().all(|member| member.alive().len() == 2)
-    });
-    assert!(whole);
     net.run(ms(3_000));
-    let lost: Vec<_> = net
-        .changes
-        .iter()
-        .filter(|(_, who, alive)| *who != address(1) && alive.len() < 2)
-        .collect();
-    assert!(lost.is_empty(), "{lost:?}");
+    assert!(net.members.values().all(|member| member.alive().len() == 2), "it is back");
+    let short = |(_, who, alive): &&(Duration, _, std::collections::BTreeSet<_>)| {
+        *who != address(1) && alive.len() < 2
+    };
+    net.changes.iter().filter(short).count()
+}
+
+#[test]
+fn a_process_that_is_back_in_the_time_it_asked_for_was_not_missed() {
+    for seed in 0..20 {
+        for pause in [50, 100, 250, 400, 500] {
+            assert_eq!(
+                missed(seed, Some(ms(500)), ms(pause), Net::end),
+                0,
+                "seed {seed}, {pause} ms"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_that_did_not_ask_is_missed_and_so_is_a_host_that_says_nothing() {
+    // Negative controls of the test above.
+    assert!(missed(4, None, ms(250), Net::end) > 0);
+    assert!(missed(4, Some(ms(500)), ms(500), Net::kill) > 0);
+    assert_eq!(missed(4, None, ms(100), Net::kill), 0);
+}
+
+/// Anybody on the network can say that a port is closed. It harms nobody who lives.
+#[test]
+fn a_host_that_is_said_to_refuse_and_lives_stays() {
+    let mut net = Net::settled(11, 3);
+    for _ in 0..500 {
+        for (at, of) in [(2, 1), (3, 1), (1, 2)] {
+            net.input(address(at), crate::group::core::Input::Refused(address(of)));
+        }
+        net.run(ms(5));
+    }
+    assert_eq!(net.changes, []);
+    // Nor while a fifth of all datagrams is lost.
+    net.loss = 0.2;
+    for _ in 0..2_000 {
+        net.input(address(2), crate::group::core::Input::Refused(address(1)));
+        net.run(ms(5));
+    }
+    let lost = net.changes.len();
+    assert!(lost <= 2, "{lost} changes in 10 s");
 }
 
 #[test]

@@ -43,6 +43,10 @@ pub(super) struct Net {
     pub(super) loss: f64,
     /// Pairs that cannot reach each other.
     pub(super) cut: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// What members say of being restarted.
+    pub(super) restart: Option<Duration>,
+    /// Members whose processes are gone, while their hosts say so, this often to each other member.
+    pub(super) ended: BTreeMap<SocketAddr, BTreeMap<SocketAddr, u8>>,
     /// Members that do not run, until when.
     pub(super) stalled: BTreeMap<SocketAddr, Instant>,
     /// Everything that was sent, when it is wanted.
@@ -63,6 +67,8 @@ impl Net {
             rng: SmallRng::seed_from_u64(seed),
             loss: 0.0,
             cut: BTreeSet::new(),
+            restart: None,
+            ended: BTreeMap::new(),
             stalled: BTreeMap::new(),
             tape: None,
             changes: Vec::new(),
@@ -72,15 +78,20 @@ impl Net {
     /// `count` members that know each other's addresses, started one after the other and settled.
     pub(super) fn settled(seed: u64, count: u8) -> Self {
         let mut net = Self::new(seed);
-        for number in 1..=count {
-            net.start(number, 1, count, &ring(&[1]));
-        }
-        net.run(ms(3_000));
-        for number in 1..=count {
-            assert_eq!(net.alive(number).len(), usize::from(count) - 1, "{number} knows all");
-        }
-        net.changes.clear();
+        net.settle(count);
         net
+    }
+
+    /// Starts members that know each other's addresses, and waits until all know all.
+    pub(super) fn settle(&mut self, count: u8) {
+        for number in 1..=count {
+            self.start(number, 1, count, &ring(&[1]));
+        }
+        self.run(ms(3_000));
+        for number in 1..=count {
+            assert_eq!(self.alive(number).len(), usize::from(count) - 1, "{number} knows all");
+        }
+        self.changes.clear();
     }
 
     /// Starts a member in a new life.
@@ -91,11 +102,20 @@ impl Net {
             address: address(number),
             epoch,
             seeds: (1..=count).map(address).collect(),
+            restart: self.restart,
         };
         let rng = SmallRng::seed_from_u64(self.rng.random());
+        self.ended.remove(&address(number));
         self.members.insert(address(number), Core::new(self.now, &setup, rng));
     }
 
+    /// Ends the process of a member; its host lives.
+    pub(super) fn end(&mut self, number: u8) {
+        self.members.remove(&address(number));
+        self.ended.insert(address(number), BTreeMap::new());
+    }
+
+    /// Ends the host of a member.
     pub(super) fn kill(&mut self, number: u8) {
         self.members.remove(&address(number));
     }
@@ -162,6 +182,17 @@ impl Net {
 
     pub(super) fn input(&mut self, to: SocketAddr, input: Input) {
         let now = self.now;
+        if let Some(said) = self.ended.get_mut(&to) {
+            if let Input::Datagram(from, _) = input {
+                let times = said.entry(from).or_default();
+                *times = times.saturating_add(1);
+                // As often as a kernel does (icmp_ratelimit), before it says it once a second.
+                if *times <= 6 {
+                    self.input(from, Input::Refused(to));
+                }
+            }
+            return;
+        }
         let Some(member) = self.members.get_mut(&to) else { return };
         let before = member.alive().len();
         let outputs = member.handle(now, input);
