@@ -208,7 +208,10 @@ impl Engine {
             return;
         }
         let said = self.unsaved.take();
-        match self.file.save(&state).map_err(|error| error.to_string()) {
+        // Other tasks of this thread may have a take-over to do meanwhile.
+        match tokio::task::block_in_place(|| self.file.save(&state))
+            .map_err(|error| error.to_string())
+        {
             Ok(()) => {
                 if said.is_some() {
                     tracing::info!("claims could be saved again");

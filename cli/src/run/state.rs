@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -80,14 +81,11 @@ impl StateFile {
         let document = Document { version: VERSION, claims, holds };
         let mut text = serde_json::to_vec_pretty(&document).expect("claims are plain data");
         text.push(b'\n');
-        self.replace(&text).map_err(|error| StateError::Write { path: self.path.clone(), error })
+        self.put(&text).map_err(|error| StateError::Write { path: self.path.clone(), error })
     }
 
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let new = beside(&self.path, "new");
-        let mut file = File::create(&new)?;
-        file.write_all(text)?;
-        file.sync_all()?;
+    fn put(&self, text: &[u8]) -> io::Result<()> {
+        let new = write_new(&self.path, text)?;
         match fs::rename(&self.path, beside(&self.path, "previous")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -96,7 +94,26 @@ impl StateFile {
     }
 }
 
-fn beside(path: &Path, extension: &str) -> PathBuf {
+/// Puts a file in the place of another one, as a whole; nobody but the owner may read it.
+pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    fs::rename(write_new(path, text)?, path)
+}
+
+fn write_new(path: &Path, text: &[u8]) -> io::Result<PathBuf> {
+    let new = beside(path, "new");
+    // One that is there may have been made with other rights.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    Ok(new)
+}
+
+/// A path with one more extension.
+pub(crate) fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(extension);

@@ -40,6 +40,11 @@ impl Copies {
     }
 }
 
+/// Whether a Secret of the install namespace is a copy.
+pub(super) fn is_copy(secret: &Secret) -> bool {
+    source_of(secret).is_some()
+}
+
 fn source_of(copy: &Secret) -> Option<ObjectKey> {
     let annotations = copy.metadata.annotations.as_ref()?;
     Some(ObjectKey::new(annotations.get(SOURCE_NAMESPACE)?, annotations.get(SOURCE_NAME)?))

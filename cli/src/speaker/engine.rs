@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use vipgate_api::vipgate::{SpeakerStatus, VirtualIp, virtual_ip_name};
+use vipgate_api::vipgate::{self, SpeakerStatus, VirtualIp, virtual_ip_name};
 use vipgate_api::{Kind, Object, ObjectRef};
 use vipgate_controller::claims::Vips;
 use vipgate_controller::group_key;
@@ -17,6 +17,7 @@ use vipgate_speaker::node::Speaker;
 
 use super::copies::Copies;
 use super::fitness;
+use super::last_good::LastGood;
 use super::members::Members;
 use super::object::{Found, Owner};
 use super::troubles::{Subject, Troubles};
@@ -36,6 +37,7 @@ pub(super) struct Engine {
     vips: Vips,
     copies: Copies,
     known: Knowledge,
+    last_good: LastGood,
     troubles: Troubles,
     speaker: Arc<Speaker>,
     members: Members,
@@ -84,6 +86,7 @@ impl Engine {
         node: &str,
         speaker: Arc<Speaker>,
         members: Members,
+        last_good: LastGood,
         board: Arc<Board>,
     ) -> Self {
         let node = Node { name: node.to_owned(), ..Node::default() };
@@ -93,6 +96,7 @@ impl Engine {
             vips: Vips::default(),
             copies: Copies::default(),
             known: Knowledge::default(),
+            last_good,
             troubles: Troubles::default(),
             speaker,
             members,
@@ -144,6 +148,8 @@ impl Engine {
                 () = self.members.changed() => {}
                 Ok(()) = rivals.changed() => self.note_rival(rivals.borrow_and_update().as_deref()),
                 () = until(self.known.until), if self.outcome.is_none() => {}
+                () = until(self.last_good.recall_at()), if self.outcome.is_none() => {}
+                () = until(self.last_good.write_at()), if self.outcome.is_some() => {}
             }
             if let Some(joined) = self.members.join() {
                 self.troubles.note(Subject::Key, joined.err());
@@ -174,6 +180,7 @@ impl Engine {
     }
 
     fn take(&mut self, event: Event) {
+        self.last_good.take(&event);
         match event {
             Event::Applied(object, age, _) => {
                 self.troubles.note(Subject::Object(object.reference()), None);
@@ -192,12 +199,11 @@ impl Engine {
                         self.troubles.note(Subject::Node, None);
                     }
                     Object::Speaker(speaker) => {
-                        match speaker.metadata.name.as_ref() == Some(&self.node.name) {
-                            true => {
-                                self.members.introduced(&speaker);
-                                self.found.send_replace(Found::of(&speaker));
-                            }
-                            false => self.members.met(&speaker),
+                        if self.is_own(&speaker) {
+                            self.members.introduced(&speaker);
+                            self.found.send_replace(Found::of(&speaker));
+                        } else {
+                            self.members.met(&speaker);
                         }
                     }
                     Object::Secret(secret) => {
@@ -318,10 +324,41 @@ impl Engine {
         }
     }
 
+    /// The API server does not tell: what it said before the restart is what there is.
+    fn recall(&mut self) {
+        let Some((kinds, events)) = self.last_good.recall(&self.known.complete) else { return };
+        tracing::warn!(
+            objects = events.len(),
+            "the API server does not answer; served is what it said before the restart"
+        );
+        self.known.served.get_or_insert_default().extend(&kinds);
+        for event in events {
+            match &event {
+                // What we said then is not to be taken for what stands there now.
+                Event::Applied(Object::Speaker(own), ..) if self.is_own(own) => {
+                    self.members.introduced(own);
+                }
+                _ => self.take(event),
+            }
+        }
+        for kind in kinds {
+            self.take(Event::Synced(kind));
+        }
+    }
+
+    fn is_own(&self, speaker: &vipgate::Speaker) -> bool {
+        speaker.metadata.name.as_ref() == Some(&self.node.name)
+    }
+
     /// Plans, once enough is known, and says what is so.
     fn settle(&mut self, report: NodeReport) {
+        if self.outcome.is_none() && !self.known.is_enough(Instant::now()) {
+            self.recall();
+        }
         // Later, a kind that comes is empty until it is known, as it was before.
         if self.outcome.is_some() || self.known.is_enough(Instant::now()) {
+            self.last_good.is_outdated();
+            self.last_good.write();
             self.planner.set_report(report.clone());
             let outcome = self.planner.run();
             self.speaker.apply(Arc::clone(&outcome.plan));

@@ -199,7 +199,8 @@ impl Members {
             return;
         }
         let state = State { holds, ..State::default() };
-        match self.file.save(&state) {
+        // Other tasks of this thread may have a take-over to do meanwhile.
+        match tokio::task::block_in_place(|| self.file.save(&state)) {
             Ok(()) => self.saved = state,
             Err(error) => tracing::debug!(%error, "what is held here could not be saved"),
         }

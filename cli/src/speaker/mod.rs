@@ -12,6 +12,7 @@
 mod copies;
 mod engine;
 mod fitness;
+mod last_good;
 mod members;
 mod object;
 mod troubles;
@@ -36,6 +37,7 @@ use crate::run::state::StateFile;
 use crate::run::{control_threads, host_name, instance_name, paths};
 use crate::signals::{INTERRUPTED, Signals};
 use engine::Engine;
+use last_good::LastGood;
 use members::Members;
 use object::SpeakerObject;
 
@@ -93,10 +95,12 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
         .ok();
     let speaker = Arc::new(Speaker::start(config).await?);
     let (tracker, stopped) = (TaskTracker::new(), CancellationToken::new());
+    let last_good = LastGood::open(&args.state);
     let scope = watch::Scope {
         kinds: KINDS.to_vec(),
         secrets_in: Some(args.cluster.namespace.clone()),
         node: Some(args.node.clone()),
+        former: last_good.keys(),
         ..watch::Scope::default()
     };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
@@ -104,7 +108,8 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let writer = object.clone();
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
     let members = Members::new(&args.node, args.group_address, Arc::clone(&speaker), state);
-    let engine = Engine::new(&args.node, Arc::clone(&speaker), members, Arc::clone(&board));
+    let engine =
+        Engine::new(&args.node, Arc::clone(&speaker), members, last_good, Arc::clone(&board));
     let (statuses, found, owner) = (engine.statuses(), engine.found(), engine.owner());
     let (rival, rivals) = tokio::sync::watch::channel(None);
     if let Some(socket) = socket {

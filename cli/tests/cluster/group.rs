@@ -148,3 +148,64 @@ fn a_node_that_is_cordoned_gives_its_vips_away_and_alone_it_keeps_them() {
     site.cluster.kubectl(["uncordon", "worker"]).unwrap();
     owned_by("worker");
 }
+
+/// A speaker that starts while the API server is away serves what it said before; what was changed
+/// meanwhile counts when it is back.
+#[test]
+fn a_speaker_starts_without_an_api_server_from_what_it_knew() {
+    let mut site = Site::new("last-good");
+    let mut speaker = site.speaker();
+    site.apply_pool();
+    let _echo = site.echo(7000, "hello");
+    let manifests = [gateway("web", &[("tcp", 80)]), gateway("gone", &[("tcp", 81)])];
+    site.apply(
+        &[&manifests[0], &manifests[1], &backend("web", 7000)].map(String::as_str).join("---\n"),
+    );
+    for name in ["web", "gone"] {
+        site.apply(&route("v1", name, name, "web"));
+    }
+    let controller = site.controller("one");
+    for name in ["web", "gone"] {
+        site.condition("gateway", name, "Programmed", "True/Programmed");
+    }
+    let address = |name: &str| {
+        let gateway = site.get("gateway", name).unwrap();
+        gateway["status"]["addresses"][0]["value"].as_str().unwrap().to_owned()
+    };
+    let (kept, gone) = (format!("{}:80", address("web")), format!("{}:81", address("gone")));
+    site.greeting(&kept).unwrap();
+    site.greeting(&gone).unwrap();
+    // It is written a few seconds after a change at the latest.
+    std::thread::sleep(Duration::from_secs(4));
+
+    site.cluster.api_server().kill();
+    speaker.kill();
+    let mut speaker = site.speaker();
+    let began = Instant::now();
+    eventually(SOON, || site.greeting(&kept).context("not served")).unwrap();
+    eprintln!("served {:?} after the start without an API server", began.elapsed());
+    site.greeting(&gone).unwrap();
+    let errors = site.status().unwrap()["problems"].to_string();
+    assert!(errors.contains("the API server does not answer"), "{errors}");
+
+    // While this speaker is not there, one of the Gateways is deleted.
+    speaker.kill();
+    site.cluster.restart_api_server().unwrap();
+    site.cluster.kubectl(["delete", "gateway", "gone"]).unwrap();
+    eventually(SOON, || {
+        ensure!(site.cluster.get(["virtualips"])?["items"].as_array().map(Vec::len) == Some(1));
+        Ok(())
+    })
+    .unwrap();
+    site.cluster.api_server().kill();
+    let _speaker = site.speaker();
+    eventually(SOON, || site.greeting(&gone).context("not served")).unwrap();
+    site.cluster.restart_api_server().unwrap();
+    eventually(SOON, || {
+        ensure!(site.greeting_within(&gone, Duration::from_millis(200)).is_err(), "still served");
+        Ok(())
+    })
+    .unwrap();
+    site.greeting(&kept).unwrap();
+    drop(controller);
+}

@@ -116,6 +116,8 @@ pub struct Scope {
     /// Of ServiceAccounts only those with this label; all when `None`. There is one for every
     /// namespace and program.
     pub accounts_with: Option<&'static str>,
+    /// Objects that were known before the start: of those that are gone by now the end is told.
+    pub former: BTreeMap<Kind, BTreeSet<ObjectKey>>,
 }
 
 impl Scope {
@@ -153,6 +155,9 @@ pub fn start(
     let doubts = Arc::new(Notify::new());
     let follower =
         Follower::new(client.clone(), scope.kinds.clone(), pictures, Arc::clone(&doubts));
+    let known = (scope.former.iter())
+        .map(|(kind, keys)| (*kind, Arc::new(Mutex::new(keys.clone()))))
+        .collect();
     let watches = Watches {
         client: client.clone(),
         scope,
@@ -160,7 +165,7 @@ pub fn start(
         events,
         doubts,
         running: BTreeMap::new(),
-        known: BTreeMap::new(),
+        known,
         told: Picture::default(),
     };
     let token = stopped.clone();
@@ -257,11 +262,9 @@ impl Watches {
                 let running = self.start(kind, version);
                 self.running.insert(kind, running);
             }
-            None if before.is_none() => {
-                tracing::info!(%kind, "not served by this cluster; it counts as having none");
-            }
             None => {
-                tracing::info!(%kind, "no longer served; it counts as having none");
+                let since = if before.is_none() { "not served" } else { "no longer served" };
+                tracing::info!(%kind, "{since} by this cluster; it counts as having none");
                 let known = std::mem::take(&mut *lock(self.known.entry(kind).or_default()));
                 for key in known {
                     self.events.send(Event::Deleted(ObjectRef { kind, key })).await?;

@@ -17,7 +17,7 @@ use socket2::{SockAddr, SockAddrStorage};
 const CONTROL: usize = 128;
 
 /// Makes the kernel keep what it is told about datagrams of this socket.
-pub fn listen(socket: &std::net::UdpSocket) -> io::Result<()> {
+pub(super) fn listen(socket: &std::net::UdpSocket) -> io::Result<()> {
     let (level, name) = match socket.local_addr()? {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
@@ -36,7 +36,7 @@ pub fn listen(socket: &std::net::UdpSocket) -> io::Result<()> {
 ///
 /// # Errors
 /// `EWOULDBLOCK` when the queue is empty.
-pub fn next(socket: RawFd) -> io::Result<Option<SocketAddr>> {
+pub(super) fn next(socket: RawFd) -> io::Result<Option<SocketAddr>> {
     /// The kernel wants control messages at addresses that a `cmsghdr` could have.
     #[repr(align(8))]
     struct Control([u8; CONTROL]);
