@@ -40,13 +40,19 @@ pub(crate) struct Hosts {
     _on_client: Link,
     _servers: (Node, Link),
     _echo: Echo,
+    /// The network on which the group talks, if that is not the one of the VIPs.
+    management: Option<(Bridge, Vec<Link>)>,
     _lan: Bridge,
-    _lab: Lab,
+    lab: Lab,
     scratch: TempDir,
 }
 
 fn address(number: usize) -> String {
     format!("10.77.0.{}", number + 1)
+}
+
+fn management_address(number: usize) -> String {
+    format!("10.78.0.{}", number + 1)
 }
 
 impl Hosts {
@@ -81,8 +87,9 @@ impl Hosts {
             _on_client: on_client,
             _servers: (machine, on_servers),
             _echo: echo,
+            management: None,
             _lan: lan,
-            _lab: lab,
+            lab,
             scratch,
         };
         let last =
@@ -95,6 +102,16 @@ impl Hosts {
             hosts.write(&format!("route{number}.yaml"), &route(&name, &name, "tcp", "web"));
         }
         hosts
+    }
+
+    /// Gives every host a second link, over which the group talks from its next start on.
+    pub(crate) fn manage(&mut self) {
+        let bridge = self.lab.bridge("mgmt").unwrap();
+        let join = |(number, host): (usize, &Host)| {
+            host.node.join(&bridge, &format!("{}/24", management_address(number))).unwrap()
+        };
+        let links = self.hosts.iter().enumerate().map(join).collect();
+        self.management = Some((bridge, links));
     }
 
     /// Gives an address to the servers' machine; its MAC.
@@ -121,7 +138,8 @@ impl Hosts {
     /// The same, with more arguments.
     pub(crate) fn start_with(&mut self, number: usize, arguments: &[&str]) {
         let key = self.scratch.path().join("key");
-        let peers: Vec<String> = (0..self.hosts.len()).map(address).collect();
+        let place = if self.management.is_some() { management_address } else { address };
+        let peers: Vec<String> = (0..self.hosts.len()).map(place).collect();
         let host = &mut self.hosts[number];
         let mut program = Program::new(VIPGATE).args(["run", "--node"]).arg(host.node.name());
         program = program.arg("--state").arg(&host.state).arg("--admin").arg(&host.admin);
@@ -223,6 +241,17 @@ impl Hosts {
                 }
             }
             assert!(turns.len() <= owners, "{vip} went from one to another: {turns:?}");
+        }
+    }
+
+    /// Takes the carrier of a host's link away and gives it back, so many times.
+    pub(crate) fn flap(&self, number: usize, times: usize, down: Duration, up: Duration) {
+        let link = &self.hosts[number].link;
+        for _ in 0..times {
+            link.cut().unwrap();
+            std::thread::sleep(down);
+            link.restore().unwrap();
+            std::thread::sleep(up);
         }
     }
 }

@@ -9,6 +9,7 @@ mod examples;
 mod figures;
 mod group;
 mod hosts;
+mod links;
 mod loopback;
 mod process;
 mod reload;

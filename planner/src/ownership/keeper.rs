@@ -1,5 +1,6 @@
 //! One member's part in the ownership of all VIPs.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -72,6 +73,24 @@ pub struct Keeper {
     due: Option<Duration>,
 }
 
+/// What of the group is there, this member with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Larger,
+    Half,
+    Smaller,
+}
+
+impl Part {
+    fn of(view: &View) -> Self {
+        match (2 * (view.others.len() + 1)).cmp(&view.expected) {
+            Ordering::Greater => Self::Larger,
+            Ordering::Equal => Self::Half,
+            Ordering::Less => Self::Smaller,
+        }
+    }
+}
+
 /// Ranks holds of one VIP: the largest wins, everywhere.
 type Rank = (bool, u64, u64);
 
@@ -131,14 +150,14 @@ impl Keeper {
     ) -> Ownership {
         self.due = None;
         let waits = self.waits(now, view);
-        let solid = 2 * (view.others.len() + 1) > view.expected;
+        let part = Part::of(view);
         let mut vips: BTreeSet<IpAddr> = offers.keys().copied().collect();
         vips.extend(self.entries.keys());
         vips.extend(view.others.values().flat_map(|peer| peer.entries.keys()));
         let mut ownership = Ownership { settled: waits.is_none(), ..Ownership::default() };
         for vip in vips {
             let offer = offers.get(&vip).copied();
-            let possession = self.decide(vip, now, offer, view, waits, solid);
+            let possession = self.decide(vip, now, offer, view, waits, part);
             if let Some(possession) = possession {
                 ownership.vips.insert(vip, possession);
             }
@@ -174,7 +193,7 @@ impl Keeper {
         offer: Option<Offer>,
         view: &View,
         waits: Option<&'static str>,
-        solid: bool,
+        part: Part,
     ) -> Option<Possession> {
         let of = |name: &str| view.others.get(name).and_then(|peer| peer.entries.get(&vip));
         let holds: Vec<(&str, Hold)> = view
@@ -212,7 +231,7 @@ impl Keeper {
                 let disputed = best.is_some();
                 self.serve(vip, now, ours, disputed);
                 if !disputed {
-                    self.settle(vip, now, ours, solid);
+                    self.settle(vip, now, ours, part);
                 }
             }
             (None, Some(offer)) if waits.is_none() => {
@@ -225,7 +244,7 @@ impl Keeper {
                     })
                     .chain([Candidate { name: &me, offer }]);
                 let take = match best {
-                    None if self.gathers(vip, now, view) => false,
+                    None if self.gathers(vip, now, view, part) => false,
                     None => choose(vip, candidates).is_some_and(|best| best.name == me),
                     Some((owner, _)) => {
                         let theirs = of(owner).and_then(|entry| entry.offer);
@@ -261,11 +280,18 @@ impl Keeper {
     }
 
     /// Whether a VIP that nobody ever had should wait for others to offer it too, so that it does not
-    /// fall to whoever read of it first.
-    fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View) -> bool {
-        if self.epochs.get(&vip).is_some_and(|epoch| *epoch > 0)
-            || view.others.values().all(|peer| peer.entries.contains_key(&vip))
-        {
+    /// fall to whoever read of it first; or one that we can serve again, for others to say that they have
+    /// it, when a link is back and most of the group was not yet heard over it.
+    fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View, part: Part) -> bool {
+        if self.epochs.get(&vip).is_some_and(|epoch| *epoch > 0) {
+            let until = self.offered.get(&vip).copied().unwrap_or(now) + PATIENCE;
+            let gathers = part == Part::Smaller && now < until;
+            if gathers {
+                self.wake(until);
+            }
+            return gathers;
+        }
+        if view.others.values().all(|peer| peer.entries.contains_key(&vip)) {
             return false;
         }
         let since = self.offered.get(&vip).copied().unwrap_or(now);
@@ -327,12 +353,14 @@ impl Keeper {
         hold.serving = true;
     }
 
-    /// A hold that was taken in a part of the group becomes solid once the group is there again.
-    fn settle(&mut self, vip: IpAddr, now: Duration, hold: &mut Hold, solid: bool) {
+    /// A hold that was taken in a part of the group becomes solid once the group is there again, and is
+    /// not solid any more in the smaller part: the other one has chosen an owner by now.
+    fn settle(&mut self, vip: IpAddr, now: Duration, hold: &mut Hold, part: Part) {
+        hold.solid &= part != Part::Smaller;
         if hold.solid {
             return;
         }
-        if !solid {
+        if part != Part::Larger {
             self.undisputed.insert(vip, now);
             return;
         }

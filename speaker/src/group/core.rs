@@ -217,7 +217,7 @@ impl Core {
     ) {
         let heard = self.heard.entry(from).or_default();
         *heard = received.stamp.max(*heard);
-        self.swim.heard(from);
+        self.swim.heard(now, from);
         match received.channel {
             Channel::Swim => {
                 let effects = self.swim.receive(now, &received.payload);

@@ -123,7 +123,7 @@ impl Member {
         drop(core.handle(now, Input::Say(vec![(NAME.to_vec(), Some(name.as_bytes().to_vec()))])));
         // The rule knows members by where they are reached: names may be given twice.
         let keeper = Keeper::resume(&setup.address.to_string(), Duration::ZERO, former);
-        Self {
+        let mut member = Self {
             core,
             keeper,
             started: now,
@@ -134,7 +134,11 @@ impl Member {
             seen: BTreeMap::new(),
             standing: Standing::default(),
             stale: true,
-        }
+        };
+        // What is still held has to be part of all that the others ever know of this life: they would
+        // take it otherwise.
+        drop(member.say(now));
+        member
     }
 
     /// When [`Input::Tick`] and [`Member::settle`] are due.
@@ -300,7 +304,25 @@ fn parse(mut bytes: &[u8]) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng;
+
     use super::*;
+    use crate::group::{GroupKey, Keyring};
+
+    #[test]
+    fn what_was_held_before_is_said_from_the_first_datagram_on() {
+        let address: SocketAddr = "192.0.2.1:7947".parse().unwrap();
+        let keys = Keyring::new(vec![GroupKey::random().unwrap()]).unwrap();
+        let (group, seeds) = ("test".to_owned(), BTreeSet::new());
+        let setup = Setup { group, keys, address, epoch: 1, seeds, restart: None };
+        let vip = IpAddr::from([192, 0, 2, 200]);
+        let rng = SmallRng::seed_from_u64(1);
+        let member = Member::new(Instant::now(), &setup, "one", &[(vip, 7)].into(), rng);
+        let hold = read(member.core.says(address))[&vip].hold.expect("it is held");
+        assert_eq!(hold.epoch, 7);
+    }
 
     #[test]
     fn what_is_said_of_a_vip_is_read_as_it_was_written() {

@@ -37,6 +37,8 @@ pub const GONE_FOR: Duration = Duration::from_millis(40);
 const RETURN_FOR: Duration = Duration::from_millis(100);
 /// The longest time that a process may ask for.
 const LONGEST_RESTART: Duration = Duration::from_secs(5);
+/// How long what a member said before its process ended may be on its way.
+const LAST_WORDS: Duration = Duration::from_millis(30);
 /// How long it counts that a member's host refused a datagram: until the probe that it was counts as failed.
 const REFUSED_FOR: Duration = Duration::from_millis(60);
 /// How often news are passed on; nothing is sent when there are none.
@@ -284,9 +286,11 @@ impl Swim {
         }
     }
 
-    /// A member was heard: a process has its port.
-    pub fn heard(&mut self, member: SocketAddr) {
-        self.refused.remove(&member);
+    /// A member was heard: a process has its port. What was said just now may be older than its end.
+    pub fn heard(&mut self, now: Instant, member: SocketAddr) {
+        if self.refused.get(&member).is_some_and(|refusal| refusal.last + LAST_WORDS < now) {
+            self.refused.remove(&member);
+        }
     }
 
     /// How long a member that is suspected now may take to object.
@@ -311,6 +315,14 @@ impl Swim {
             {
                 // We did not run, so an objection may not have been read: the time begins again.
                 self.set(now + self.patience(now, member_id.address), due.timer);
+                continue;
+            }
+            // Of a process that died with a question in its socket the host says so with the next one.
+            if let Timer::ChangeSuspectToDown { member_id, .. } = &due.timer
+                && let Some(refusal) = self.refused.get(&member_id.address)
+                && now < refusal.until
+            {
+                self.set(refusal.until, due.timer);
                 continue;
             }
             // foca 2.0.0 tells a member that it is down when this timer fires, also when the member has

@@ -138,6 +138,11 @@ fn missed(seed: u64, restart: Option<Duration>, pause: Duration, end: fn(&mut Ne
     let mut net = Net::new(seed);
     net.restart = restart;
     net.settle(3);
+    // With a question on its way, perhaps.
+    let moment = net.rng.random_range(0..40_000);
+    net.run(Duration::from_micros(moment));
+    let soon = net.now + ms(100);
+    assert!(net.run_until(soon, |net| net.is_called(1)));
     end(&mut net, 1);
     net.run(pause);
     net.start(1, 2, 3, &ring(&[1]));

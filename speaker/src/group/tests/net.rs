@@ -28,6 +28,9 @@ pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+/// No datagram takes longer than this.
+const SLOWEST: Duration = Duration::from_micros(600);
+
 /// On its way: when it lands, its number, from, to, and what it is.
 type Flying = Reverse<(Instant, u64, SocketAddr, SocketAddr, Vec<u8>)>;
 
@@ -45,8 +48,9 @@ pub(super) struct Net {
     pub(super) cut: BTreeSet<(SocketAddr, SocketAddr)>,
     /// What members say of being restarted.
     pub(super) restart: Option<Duration>,
-    /// Members whose processes are gone, while their hosts say so, this often to each other member.
-    pub(super) ended: BTreeMap<SocketAddr, BTreeMap<SocketAddr, u8>>,
+    /// Members whose processes are gone since then, while their hosts say so, this often to each other
+    /// member.
+    pub(super) ended: BTreeMap<SocketAddr, (Instant, BTreeMap<SocketAddr, u8>)>,
     /// Members that do not run, until when.
     pub(super) stalled: BTreeMap<SocketAddr, Instant>,
     /// Everything that was sent, when it is wanted.
@@ -112,12 +116,17 @@ impl Net {
     /// Ends the process of a member; its host lives.
     pub(super) fn end(&mut self, number: u8) {
         self.members.remove(&address(number));
-        self.ended.insert(address(number), BTreeMap::new());
+        self.ended.insert(address(number), (self.now, BTreeMap::new()));
     }
 
     /// Ends the host of a member.
     pub(super) fn kill(&mut self, number: u8) {
         self.members.remove(&address(number));
+    }
+
+    /// Whether a datagram is on its way to a member.
+    pub(super) fn is_called(&self, number: u8) -> bool {
+        self.flying.iter().any(|Reverse((_, _, _, to, _))| *to == address(number))
     }
 
     pub(super) fn alive(&self, number: u8) -> &BTreeSet<SocketAddr> {
@@ -182,8 +191,11 @@ impl Net {
 
     pub(super) fn input(&mut self, to: SocketAddr, input: Input) {
         let now = self.now;
-        if let Some(said) = self.ended.get_mut(&to) {
-            if let Input::Datagram(from, _) = input {
+        if let Some((since, said)) = self.ended.get_mut(&to) {
+            // What was on its way then was in the socket, and went with that.
+            if let Input::Datagram(from, _) = input
+                && now > *since + SLOWEST
+            {
                 let times = said.entry(from).or_default();
                 *times = times.saturating_add(1);
                 // As often as a kernel does (icmp_ratelimit), before it says it once a second.
@@ -213,7 +225,8 @@ impl Net {
         if self.cut.contains(&(from, to)) || self.rng.random_bool(self.loss) {
             return;
         }
-        let at = self.now + Duration::from_micros(self.rng.random_range(100..600));
+        let slowest = u64::try_from(SLOWEST.as_micros()).unwrap();
+        let at = self.now + Duration::from_micros(self.rng.random_range(100..slowest));
         self.number += 1;
         self.flying.push(Reverse((at, self.number, from, to, datagram)));
     }
