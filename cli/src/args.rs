@@ -78,11 +78,12 @@ pub(crate) struct GroupArgs {
     /// itself in it. The port is 7947 (UDP) unless said.
     #[arg(long = "peer", value_name = "IP[:PORT]", value_parser = parse_member, requires = "group_key")]
     pub(crate) peers: Vec<SocketAddr>,
-    /// File with the key of the group, the same on every host (`vipgate keygen`), mode 0600.
-    #[arg(long, value_name = "FILE", env = "VIPGATE_GROUP_KEY", requires = "peers")]
+    /// File with the key of the group, the same on every host (`vipgate keygen`), mode 0600. Without
+    /// --peer the hosts of one network find each other by multicast.
+    #[arg(long, value_name = "FILE", env = "VIPGATE_GROUP_KEY")]
     pub(crate) group_key: Option<PathBuf>,
     /// Where the others reach this host [default: the peer that is this host, else the address by
-    /// which it reaches the first].
+    /// which it reaches the first; without --peer, the address of the default route].
     #[arg(long, value_name = "IP[:PORT]", value_parser = parse_member, requires = "group_key")]
     pub(crate) group_address: Option<SocketAddr>,
     /// Name of the group; hosts of another one with the same key are strangers.

@@ -16,7 +16,7 @@
 //! claims to one address the published one counts, then the leader's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use vipgate_api::ObjectRef;
 use vipgate_planner::{Claim, Claims, Foreign, MacAddr, Origin, VipUser};
 use vipgate_speaker::group::core::Setup;
-use vipgate_speaker::group::{Group, Keyring, Notes, Standing};
+use vipgate_speaker::group::{Group, Keyring, Notes, Standing, beacon};
 
 use crate::args::GroupArgs;
 
@@ -35,6 +35,9 @@ pub(crate) const PORT: u16 = 7947;
 /// What a supervisor may take to start the process again.
 const RESTART_WITHIN: Duration = Duration::from_millis(500);
 
+/// An address like those of this host.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT);
+
 /// The group of a cluster's speakers; each cluster has a key of its own.
 const CLUSTER: &str = "cluster";
 
@@ -43,7 +46,7 @@ const LEADS: u8 = b'l';
 const FOREIGN: u8 = b'f';
 const TERM: &[u8] = b"t";
 
-/// Joins the group that the arguments name, if any.
+/// Joins the group that the arguments name, if any. Without peers they are found by beacons.
 pub(crate) fn join(
     args: &GroupArgs,
     name: &str,
@@ -58,11 +61,19 @@ pub(crate) fn join(
             ensure!(is_here(ip), "--group-address {ip} is no address of this host");
             address
         }
+        None if seeds.is_empty() => SocketAddr::new(
+            source_towards(beacon::destination(ANYWHERE).ip()).context(
+                "say where the other hosts of the group are (--peer), or which address of this host is on \
+                 their network (--group-address)",
+            )?,
+            PORT,
+        ),
         None => own_address(&seeds)?,
     };
     let group = args.group_name.clone();
+    let beacon = seeds.is_empty();
     let restart = args.restart_within.or_else(of_supervisor);
-    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart };
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart, beacon };
     Ok(Some(Arc::new(Group::start(setup, name, former)?)))
 }
 
@@ -76,7 +87,7 @@ pub(crate) fn join_cluster(
 ) -> Result<Arc<Group>> {
     let group = CLUSTER.to_owned();
     // A kubelet takes a second and more to start a container again: that is not waited for.
-    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart: None };
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart: None, beacon: false };
     Ok(Arc::new(Group::start(setup, node, former)?))
 }
 

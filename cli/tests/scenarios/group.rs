@@ -226,6 +226,27 @@ fn a_host_that_is_cut_off_is_replaced_and_gives_way_when_it_is_back() {
     hosts.assert_owners(&wire.stop().unwrap(), 2);
 }
 
+/// Nobody is told of anybody.
+#[test]
+fn hosts_without_a_list_find_each_other() {
+    let mut hosts = Hosts::new("beacons", 3, 3);
+    hosts.beacons = true;
+    hosts.start_all();
+    let before = hosts.settled();
+    let owner = hosts.owner(VIP);
+    let prober = hosts.probe(VIP);
+    std::thread::sleep(Duration::from_millis(500));
+    hosts.kill(owner);
+    std::thread::sleep(Duration::from_millis(1_500));
+    let (gap, _) = prober.stop();
+    assert!(gap <= FAIL_OVER, "{gap:?} without a connection");
+    let after = hosts.settled();
+    hosts.start(owner);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(hosts.settled(), after);
+    assert_eq!(after.len(), before.len());
+}
+
 #[test]
 fn a_host_that_joins_learns_what_was_given_out() {
     let mut hosts = Hosts::new("joins", 3, 3);

@@ -40,6 +40,8 @@ pub(crate) struct Hosts {
     _on_client: Link,
     _servers: (Node, Link),
     _echo: Echo,
+    /// Whether hosts are not told of each other.
+    pub(crate) beacons: bool,
     /// The network on which the group talks, if that is not the one of the VIPs.
     management: Option<(Bridge, Vec<Link>)>,
     _lan: Bridge,
@@ -87,6 +89,7 @@ impl Hosts {
             _on_client: on_client,
             _servers: (machine, on_servers),
             _echo: echo,
+            beacons: false,
             management: None,
             _lan: lan,
             lab,
@@ -144,8 +147,13 @@ impl Hosts {
         let mut program = Program::new(VIPGATE).args(["run", "--node"]).arg(host.node.name());
         program = program.arg("--state").arg(&host.state).arg("--admin").arg(&host.admin);
         program = program.arg("--group-key").arg(&key).args(["--drain-timeout", "1"]);
-        for peer in &peers {
-            program = program.args(["--peer", peer]);
+        match self.beacons {
+            true => program = program.args(["--group-address", &peers[number]]),
+            false => {
+                for peer in &peers {
+                    program = program.args(["--peer", peer]);
+                }
+            }
         }
         program = program.args(arguments);
         host.process = Some(host.node.spawn(program.arg(&host.manifests)).unwrap());

@@ -20,6 +20,15 @@ use super::wire::{Channel, MAX_PAYLOAD, Stamp};
 
 /// How often a summary goes to one member.
 const SUMMARY_EVERY: Duration = Duration::from_millis(500);
+/// When a member that starts is to be found.
+const BEACONS_AT_START: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(1_000),
+];
+/// How often later on, so that two parts find each other that never met.
+const BEACON_EVERY: Duration = Duration::from_secs(5);
 /// How often a member's record is asked for, at most.
 const ASK_AGAIN: Duration = Duration::from_millis(15);
 
@@ -42,6 +51,8 @@ pub struct Setup {
     /// Within what time a supervisor starts the process again when it ends; nothing without one. The
     /// others wait that long, when they see that the host lives.
     pub restart: Option<Duration>,
+    /// Whether members find each other by beacons, too: who belongs to the group is not known then.
+    pub beacon: bool,
 }
 
 /// What happens to a member.
@@ -49,6 +60,8 @@ pub struct Setup {
 pub enum Input {
     /// A datagram came.
     Datagram(SocketAddr, Vec<u8>),
+    /// A beacon came.
+    Beacon(SocketAddr, Vec<u8>),
     /// A member's host says that no process has its port.
     Refused(SocketAddr),
     /// It is time ([`Core::due`]).
@@ -68,6 +81,8 @@ pub enum Input {
 pub enum Output {
     /// Sends.
     Send(SocketAddr, Vec<u8>),
+    /// Sends to whoever listens for beacons.
+    Beacon(Vec<u8>),
     /// Others came or went, or one says something else.
     Changed,
 }
@@ -83,6 +98,8 @@ pub struct Core {
     heard: BTreeMap<SocketAddr, Stamp>,
     asked: BTreeMap<SocketAddr, Instant>,
     summary: Instant,
+    /// When the next beacons are due, the last one first; none without them.
+    beacons: Vec<Instant>,
     counts: Counts,
     rng: SmallRng,
 }
@@ -106,6 +123,10 @@ impl Core {
             heard: BTreeMap::new(),
             asked: BTreeMap::new(),
             summary: now + SUMMARY_EVERY,
+            beacons: match setup.beacon {
+                true => BEACONS_AT_START.iter().rev().map(|after| now + *after).collect(),
+                false => Vec::new(),
+            },
             counts: Counts::default(),
             rng: fork(),
         }
@@ -113,7 +134,8 @@ impl Core {
 
     /// When the next tick is due.
     pub fn due(&self) -> Instant {
-        self.swim.due().min(self.summary)
+        let due = self.swim.due().min(self.summary);
+        self.beacons.last().map_or(due, |beacon| due.min(*beacon))
     }
 
     /// Where this member is reached.
@@ -153,6 +175,16 @@ impl Core {
         Some(Duration::from_millis(u16::from_be_bytes(value.try_into().ok()?).into()))
     }
 
+    /// Of how many the group should consist, this member with it. Where members find each other, of
+    /// those that were there lately, and of one more than us: a start waits for it.
+    pub fn expected(&self) -> usize {
+        let known = self.seeds().union(self.alive()).count();
+        match self.beacons.is_empty() {
+            true => known + 1,
+            false => (known + self.swim.lost().count() + 1).max(2),
+        }
+    }
+
     /// Members that should be there.
     pub fn seeds(&self) -> &BTreeSet<SocketAddr> {
         self.swim.seeds()
@@ -168,6 +200,13 @@ impl Core {
         let mut out = Vec::new();
         match input {
             Input::Datagram(from, datagram) => self.datagram(now, from, &datagram, &mut out),
+            Input::Beacon(from, datagram) => {
+                self.counts.received += 1;
+                match self.sessions.read_beacon(now, from, &datagram) {
+                    Ok(member) => self.swim.meet(now, member),
+                    Err(reject) => *self.counts.refused.entry(reject).or_default() += 1,
+                }
+            }
             Input::Refused(member) => {
                 let restart = self.restart_of(member);
                 self.swim.refused(now, member, restart);
@@ -178,6 +217,13 @@ impl Core {
                 if now >= self.summary {
                     self.summary = now + SUMMARY_EVERY;
                     self.summarise(now, &mut out);
+                }
+                if self.beacons.pop_if(|at| *at <= now).is_some() {
+                    if self.beacons.is_empty() {
+                        self.beacons.push(now + BEACON_EVERY);
+                    }
+                    self.counts.sent += 1;
+                    out.push(Output::Beacon(self.sessions.beacon(self.me)));
                 }
             }
             Input::Say(entries) => {

@@ -18,6 +18,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
+use super::beacon;
 use super::core::{Input, Output, Setup};
 use super::key::Keyring;
 use super::member::{Member, Notes, Offers, Standing};
@@ -41,6 +42,16 @@ pub enum GroupError {
     )]
     Socket {
         /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The multicast socket.
+    #[error(
+        "cannot hear the beacons of other hosts at {address}: {error}; name them instead (--peer)"
+    )]
+    Beacon {
+        /// Of this host.
         address: SocketAddr,
         /// Why.
         error: io::Error,
@@ -88,6 +99,13 @@ impl Group {
                 Ok(socket)
             })
             .map_err(|error| GroupError::Socket { address, error })?;
+        let beacons = match setup.beacon {
+            true => {
+                let opened = beacon::open(&socket, address);
+                Some(opened.map_err(|error| GroupError::Beacon { address, error })?)
+            }
+            false => None,
+        };
         let orders = Orders {
             offers: Arc::default(),
             notes: Arc::default(),
@@ -105,14 +123,15 @@ impl Group {
             .enable_all()
             .build()
             .map_err(GroupError::Thread)?;
-        let shell = Shell { member, orders, wanted, sink };
+        let beacon_to = beacon::destination(address);
+        let shell = Shell { member, orders, wanted, sink, beacon_to };
         let thread = thread::Builder::new()
             .name("vipgate-group".to_owned())
             .spawn(move || {
                 // Only a wish: without CAP_SYS_NICE it is refused.
                 let me = rustix::thread::gettid();
                 let _ = rustix::process::setpriority_process(Some(me), PRIORITY);
-                runtime.block_on(shell.run(socket));
+                runtime.block_on(shell.run(socket, beacons));
             })
             .map_err(GroupError::Thread)?;
         Ok(Self { orders: sender, standings, thread: Mutex::new(Some(thread)), address })
@@ -197,12 +216,15 @@ struct Shell {
     orders: Orders,
     wanted: watch::Receiver<Orders>,
     sink: watch::Sender<Arc<Standing>>,
+    beacon_to: SocketAddr,
 }
 
 impl Shell {
-    async fn run(mut self, socket: std::net::UdpSocket) {
-        let socket = match UdpSocket::from_std(socket) {
-            Ok(socket) => socket,
+    async fn run(mut self, socket: std::net::UdpSocket, beacons: Option<std::net::UdpSocket>) {
+        let sockets = UdpSocket::from_std(socket)
+            .and_then(|socket| Ok((socket, beacons.map(UdpSocket::from_std).transpose()?)));
+        let (socket, beacons) = match sockets {
+            Ok(sockets) => sockets,
             Err(error) => {
                 tracing::error!(%error, "the socket of the group cannot be used");
                 return;
@@ -254,9 +276,13 @@ impl Shell {
                         }
                     }
                 }
+                beacon = next_beacon(beacons.as_ref()) => {
+                    self.handle(Input::Beacon(beacon.0, beacon.1), &socket);
+                }
                 () = tokio::time::sleep_until(due) => self.handle(Input::Tick, &socket),
             }
-            send(self.member.settle(Instant::now()), &socket);
+            let settled = self.member.settle(Instant::now());
+            self.send(settled, &socket);
             self.publish();
         }
     }
@@ -281,7 +307,23 @@ impl Shell {
 
     fn handle(&mut self, input: Input, socket: &UdpSocket) {
         let out = self.member.handle(Instant::now(), input);
-        send(out, socket);
+        self.send(out, socket);
+    }
+
+    /// What cannot be sent is lost, as it may be on the way: the protocol tells again.
+    fn send(&self, outputs: Vec<Output>, socket: &UdpSocket) {
+        for output in outputs {
+            let (to, datagram) = match output {
+                Output::Send(to, datagram) => (to, datagram),
+                Output::Beacon(datagram) => (self.beacon_to, datagram),
+                Output::Changed => continue,
+            };
+            // The first error may be what became of an earlier datagram, and this one was not tried.
+            let sent = socket.try_send_to(&datagram, to);
+            if let Err(error) = sent.or_else(|_| socket.try_send_to(&datagram, to)) {
+                tracing::trace!(%to, %error, "a datagram of the group was not sent");
+            }
+        }
     }
 
     fn publish(&self) {
@@ -296,15 +338,13 @@ impl Shell {
     }
 }
 
-/// What cannot be sent is lost, as it may be on the way: the protocol tells again.
-fn send(outputs: Vec<Output>, socket: &UdpSocket) {
-    for output in outputs {
-        if let Output::Send(to, datagram) = output {
-            // The first error may be what became of an earlier datagram, and this one was not tried.
-            let sent = socket.try_send_to(&datagram, to);
-            if let Err(error) = sent.or_else(|_| socket.try_send_to(&datagram, to)) {
-                tracing::trace!(%to, %error, "a datagram of the group was not sent");
-            }
+/// The next beacon, and from where; never where there are none.
+async fn next_beacon(socket: Option<&UdpSocket>) -> (SocketAddr, Vec<u8>) {
+    let Some(socket) = socket else { return std::future::pending().await };
+    let mut buffer = [0; MAX_DATAGRAM + 1];
+    loop {
+        if let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            return (from, buffer[..length].to_vec());
         }
     }
 }
@@ -334,6 +374,7 @@ mod tests {
                 epoch: 1,
                 seeds: BTreeSet::new(),
                 restart: None,
+                beacon: false,
             };
             let group = Group::start(setup, "one", &BTreeMap::new()).unwrap();
             group.offer([(vip, Offer { bound: 1, ..Offer::default() })].into());

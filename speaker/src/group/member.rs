@@ -204,7 +204,7 @@ impl Member {
         seen.retain(|address, _| alive.contains(address));
         standing.others.retain(|address, _| alive.contains(address));
         view.others.retain(|name, _| name.parse().is_ok_and(|address| alive.contains(&address)));
-        view.expected = core.seeds().union(alive).count() + 1;
+        view.expected = core.expected();
         for address in alive {
             let peer = view.others.entry(address.to_string()).or_default();
             let other = standing.others.entry(*address).or_default();
@@ -316,7 +316,7 @@ mod tests {
         let address: SocketAddr = "192.0.2.1:7947".parse().unwrap();
         let keys = Keyring::new(vec![GroupKey::random().unwrap()]).unwrap();
         let (group, seeds) = ("test".to_owned(), BTreeSet::new());
-        let setup = Setup { group, keys, address, epoch: 1, seeds, restart: None };
+        let setup = Setup { group, keys, address, epoch: 1, seeds, restart: None, beacon: false };
         let vip = IpAddr::from([192, 0, 2, 200]);
         let rng = SmallRng::seed_from_u64(1);
         let member = Member::new(Instant::now(), &setup, "one", &[(vip, 7)].into(), rng);

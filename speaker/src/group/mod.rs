@@ -14,10 +14,13 @@
 //! run hours of a group in seconds. `io` owns the socket, on a thread of its own, so that no
 //! load elsewhere in the process delays a heartbeat.
 //!
+//! Members are told of each other, or find each other by multicast (`beacon`).
+//!
 //! Guarantees: a datagram without the seal of the group is never answered and changes nothing; none is longer than
 //! [`wire::MAX_DATAGRAM`]; a member that is gone is known to be gone by all within 800 ms. Caveat: any
 //! member can say anything about any member: a group trusts its hosts.
 
+pub mod beacon;
 mod codec;
 pub mod core;
 mod counters;

@@ -84,6 +84,7 @@ pub struct Sessions {
     sealing: SessionKey,
     peers: BTreeMap<SocketAddr, Peer>,
     strangers: Bucket,
+    beacons: Bucket,
     rng: SmallRng,
 }
 
@@ -133,6 +134,7 @@ impl Sessions {
             sealing,
             peers: BTreeMap::new(),
             strangers: Bucket::default(),
+            beacons: Bucket::default(),
             rng,
         }
     }
@@ -209,6 +211,8 @@ impl Sessions {
                 self.challenge(from, header.session, out);
                 Ok(None)
             }
+            // Those come elsewhere.
+            Body::Beacon { .. } => Err(Reject::Stale),
             Body::Challenge { echo, cookie } => {
                 self.take_cookie(now, from, &header, echo, cookie, out).map(|()| None)
             }
@@ -221,6 +225,36 @@ impl Sessions {
                 }
                 Ok(Some(Received { stamp, channel, payload }))
             }
+        }
+    }
+
+    /// A beacon that says that we are at `address`.
+    pub fn beacon(&mut self, address: SocketAddr) -> Vec<u8> {
+        let mut out = Datagrams::new();
+        self.seal(address, &Body::Beacon { address }, &mut out);
+        out.pop().expect("one was sealed").1
+    }
+
+    /// Where the sender of a beacon is. One that was recorded and is sent again, from the same address,
+    /// cannot be told from a new one: it is worth a call, and no more.
+    pub fn read_beacon(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<SocketAddr, Reject> {
+        let header = Header::parse(datagram)?;
+        if header.session == self.me {
+            return Err(Reject::Replayed);
+        }
+        let secret = self.secrets.iter().find(|secret| secret.hint() == header.hint);
+        let secret = secret.ok_or(WireError::Foreign)?;
+        if !self.beacons.admit(now) {
+            return Err(Reject::Flood);
+        }
+        match secret.session(&header.session).open(&header, datagram)? {
+            Body::Beacon { address } if address == from => Ok(address),
+            _ => Err(Reject::Stale),
         }
     }
 

@@ -49,6 +49,8 @@ const CALL_EVERY: Duration = Duration::from_millis(250);
 const CALLS: usize = 4;
 /// For how long a member that went down is called.
 const CALL_FOR: Duration = Duration::from_secs(600);
+/// For how long one is called that a beacon told of.
+const MET_FOR: Duration = Duration::from_secs(2);
 /// Addresses that are remembered to be called.
 const MOST_CONTACTS: usize = 256;
 /// A timer that comes later than this was held up by ourselves.
@@ -121,6 +123,8 @@ pub struct Swim {
     seeds: BTreeSet<SocketAddr>,
     /// Members that went down, until when they are called.
     former: BTreeMap<SocketAddr, Instant>,
+    /// Where beacons said that members are, until when they are called.
+    met: BTreeMap<SocketAddr, Instant>,
     /// Members whose hosts said that no process has the port, since they were heard last.
     refused: BTreeMap<SocketAddr, Refusal>,
     call: Instant,
@@ -231,6 +235,7 @@ impl Swim {
             alive: BTreeSet::new(),
             seeds: seeds.into_iter().filter(|seed| *seed != me.address).collect(),
             former: BTreeMap::new(),
+            met: BTreeMap::new(),
             refused: BTreeMap::new(),
             call: now,
             reborn: 0,
@@ -258,6 +263,23 @@ impl Swim {
     pub fn set_seeds(&mut self, seeds: impl IntoIterator<Item = SocketAddr>) {
         let me = self.me().address;
         self.seeds = seeds.into_iter().filter(|seed| *seed != me).collect();
+    }
+
+    /// A member is said to be there.
+    pub fn meet(&mut self, now: Instant, member: SocketAddr) {
+        let is_news = member != self.me().address && !self.alive.contains(&member);
+        if is_news && self.met.len() < MOST_CONTACTS {
+            self.met.insert(member, now + MET_FOR);
+            self.call = now;
+        }
+    }
+
+    /// Members that were there lately, and are not.
+    pub fn lost(&self) -> impl Iterator<Item = &SocketAddr> {
+        let lost = |address: &&SocketAddr| {
+            !self.alive.contains(*address) && !self.seeds.contains(*address)
+        };
+        self.former.keys().filter(lost)
     }
 
     /// When [`Swim::tick`] has to be called.
@@ -366,14 +388,11 @@ impl Swim {
             return Vec::new();
         }
         self.former.retain(|_, until| *until > now);
-        let mut absent: Vec<SocketAddr> = self
-            .seeds
-            .iter()
-            .chain(self.former.keys())
-            .filter(|address| !self.alive.contains(address))
-            .copied()
-            .collect();
-        absent.dedup();
+        self.met.retain(|_, until| *until > now);
+        let wanted = self.seeds.iter().chain(self.former.keys()).chain(self.met.keys());
+        let absent: BTreeSet<SocketAddr> =
+            wanted.filter(|address| !self.alive.contains(*address)).copied().collect();
+        let mut absent: Vec<SocketAddr> = absent.into_iter().collect();
         let mut notes = Notes::default();
         if self.reborn > 0 {
             self.reborn -= 1;
@@ -403,6 +422,7 @@ impl Swim {
                 Effect::Up(address) => {
                     self.alive.insert(*address);
                     self.former.remove(address);
+                    self.met.remove(address);
                 }
                 Effect::Down(address) => {
                     self.alive.remove(address);

@@ -11,6 +11,7 @@
 //!  body:  1 Hello      24 bytes of nothing, so that the answer is not longer
 //!         2 Challenge  session of the Hello (16), cookie (8)
 //!         3 Data       cookie (8), generation (8), version (8), channel (1), payload
+//!         4 Beacon     where the sender is: address (16, IPv4 mapped), port (2), nothing (6)
 //! ```
 //!
 //! A sender's session is 16 random bytes that it draws when it starts. The key of a session comes
@@ -19,6 +20,8 @@
 //! and name too, so what belongs to another group is dropped before anything is computed.
 //!
 //! Nothing here knows what was received before: replays are the business of `session`.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -82,6 +85,11 @@ pub enum Body {
         echo: SessionId,
         /// To be shown from now on.
         cookie: Cookie,
+    },
+    /// Tells whoever hears it where the sender is.
+    Beacon {
+        /// Where.
+        address: SocketAddr,
     },
     /// Everything else.
     Data {
@@ -250,6 +258,16 @@ fn write(body: &Body, out: &mut Vec<u8>) {
             });
             out.extend_from_slice(payload);
         }
+        Body::Beacon { address } => {
+            out.push(4);
+            let ip = match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            };
+            out.extend_from_slice(&ip.octets());
+            out.extend_from_slice(&address.port().to_be_bytes());
+            out.extend_from_slice(&[0; SHORT_BODY - 19]);
+        }
     }
 }
 
@@ -272,6 +290,11 @@ fn read(mut body: &[u8]) -> Option<Body> {
             };
             let stamp = Stamp { generation, version };
             Some(Body::Data { cookie, stamp, channel, payload: body.to_vec() })
+        }
+        4 if body.len() == SHORT_BODY - 1 => {
+            let ip = Ipv6Addr::from(take::<16>(&mut body)?).to_canonical();
+            let address = SocketAddr::new(ip, u16::from_be_bytes(take(&mut body)?));
+            Some(Body::Beacon { address })
         }
         _ => None,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -154,6 +155,22 @@ fn another_group_and_another_key_are_foreign() {
     let received = b.receive(now, address(A), &disguised, &mut answers);
     assert_eq!(received, Err(Reject::Wire(WireError::Forged)));
     assert_eq!(answers, []);
+}
+
+#[test]
+fn a_beacon_counts_where_it_comes_from_what_it_says_and_nowhere_else() {
+    let (now, at) = (Instant::now(), address(1));
+    let (mut one, mut two) = (sessions(1, "lab"), sessions(2, "lab"));
+    let beacon = one.beacon(at);
+    assert_eq!(two.read_beacon(now, at, &beacon), Ok(at));
+    assert_eq!(two.read_beacon(now, address(3), &beacon), Err(Reject::Stale), "sent on by another");
+    assert_eq!(one.read_beacon(now, at, &beacon), Err(Reject::Replayed), "our own");
+    let mut other = sessions(3, "another");
+    assert!(other.read_beacon(now, at, &beacon).is_err());
+    // Nor is it part of a conversation.
+    let mut out = Datagrams::new();
+    assert_eq!(two.receive(now, at, &beacon, &mut out), Err(Reject::Stale));
+    assert_eq!(out, []);
 }
 
 #[test]

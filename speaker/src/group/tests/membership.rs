@@ -237,6 +237,45 @@ fn one_that_leaves_is_gone_at_once() {
 }
 
 #[test]
+fn members_find_each_other_by_beacons() {
+    for seed in 0..2 {
+        let mut net = Net::new(seed);
+        net.beacons = Some((1..=4).map(address).collect());
+        for number in 1..=3 {
+            net.start(number, 1, 3, &ring(&[1]));
+        }
+        // Of another group, and on the same network.
+        net.start(4, 1, 4, &ring(&[2]));
+        let all = |net: &Net| (1..=3).all(|number| net.alive(number).len() == 2);
+        assert!(net.run_until(net.now + ms(500), all), "seed {seed}");
+        net.run(ms(1_000));
+        assert!(net.alive(4).is_empty());
+
+        // Parts that forgot each other find each other again.
+        net.cut_off(&[1]);
+        net.run(Duration::from_secs(700));
+        net.cut.clear();
+        assert!(!net.run_until(net.now + ms(0), all), "they are apart");
+        assert!(net.run_until(net.now + Duration::from_secs(6), all), "seed {seed}");
+    }
+}
+
+#[test]
+fn who_finds_nobody_by_beacons_expects_one_more() {
+    let mut net = Net::new(1);
+    net.beacons = Some([address(1), address(2)].into());
+    net.start(1, 1, 1, &ring(&[1]));
+    net.run(ms(3_000));
+    assert_eq!(net.members[&address(1)].expected(), 2);
+    net.start(2, 1, 2, &ring(&[1]));
+    net.run(ms(3_000));
+    assert_eq!(net.members[&address(1)].expected(), 2);
+    net.kill(2);
+    net.run(ms(3_000));
+    assert_eq!(net.members[&address(1)].expected(), 2, "it may be back");
+}
+
+#[test]
 fn idle_traffic_is_small() {
     let mut net = Net::settled(9, 10);
     net.tape = Some(Vec::new());

@@ -46,6 +46,8 @@ pub(super) struct Net {
     pub(super) loss: f64,
     /// Pairs that cannot reach each other.
     pub(super) cut: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// Who hears beacons, if there are any; then nobody is named to anybody.
+    pub(super) beacons: Option<BTreeSet<SocketAddr>>,
     /// What members say of being restarted.
     pub(super) restart: Option<Duration>,
     /// Members whose processes are gone since then, while their hosts say so, this often to each other
@@ -71,6 +73,7 @@ impl Net {
             rng: SmallRng::seed_from_u64(seed),
             loss: 0.0,
             cut: BTreeSet::new(),
+            beacons: None,
             restart: None,
             ended: BTreeMap::new(),
             stalled: BTreeMap::new(),
@@ -105,8 +108,12 @@ impl Net {
             keys: keys.clone(),
             address: address(number),
             epoch,
-            seeds: (1..=count).map(address).collect(),
+            seeds: match self.beacons {
+                Some(_) => BTreeSet::new(),
+                None => (1..=count).map(address).collect(),
+            },
             restart: self.restart,
+            beacon: self.beacons.is_some(),
         };
         let rng = SmallRng::seed_from_u64(self.rng.random());
         self.ended.remove(&address(number));
@@ -212,8 +219,14 @@ impl Net {
             self.changes.push((now - self.start, to, member.alive().clone()));
         }
         for output in outputs {
-            if let Output::Send(receiver, datagram) = output {
-                self.send(to, receiver, datagram);
+            match output {
+                Output::Send(receiver, datagram) => self.send(to, receiver, datagram),
+                Output::Beacon(beacon) => {
+                    for receiver in self.beacons.clone().into_iter().flatten() {
+                        self.input(receiver, Input::Beacon(to, beacon.clone()));
+                    }
+                }
+                Output::Changed => {}
             }
         }
     }
