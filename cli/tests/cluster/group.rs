@@ -209,3 +209,72 @@ fn a_speaker_starts_without_an_api_server_from_what_it_knew() {
     site.greeting(&kept).unwrap();
     drop(controller);
 }
+
+/// Outages of the API server, node losses in each, and how long the first outage takes.
+#[test]
+#[ignore = "half an hour: make lab"]
+fn long_nodes_are_lost_while_the_api_server_is_away() {
+    const OUTAGES: usize = 3;
+    const LOSSES: usize = 17;
+    const AWAY: Duration = Duration::from_secs(600);
+    let mut site = Site::new("outages");
+    site.has_node("second");
+    let machine = site.lab.node("second").unwrap();
+    let cable = machine.join(&site.lan, "10.77.0.12/24").unwrap();
+    site.apply_pool();
+    let _echo = site.echo(7000, "hello");
+    site.apply(&[gateway("web", &[("tcp", 80)]), backend("web", 7000)].join("---\n"));
+    site.apply(&route("v1", "web", "web", "web"));
+    let _controller = site.controller("one");
+    let mut speakers = [site.speaker(), site.speaker_on(&machine, "second", "10.77.0.12")];
+    let names = ["worker", "second"];
+    let mut times = Vec::new();
+    for outage in 0..OUTAGES {
+        site.condition("gateway", "web", "Programmed", "True/Programmed");
+        let mut owner = eventually(SOON, || {
+            let owner = owner(&site)?;
+            for name in names {
+                let speaker = site.get("speaker", name)?;
+                ensure!(speaker["status"]["members"] == json!(["second", "worker"]), "{speaker:#}");
+            }
+            Ok(names.iter().position(|name| **name == owner).unwrap())
+        })
+        .unwrap();
+        // What is known is written a few seconds after a change.
+        std::thread::sleep(Duration::from_secs(4));
+        site.cluster.api_server().kill();
+        let began = Instant::now();
+        for loss in 0..LOSSES {
+            served_again(&site);
+            let link = if owner == 0 { &site.cables.worker } else { &cable };
+            link.cut_silently().unwrap();
+            speakers[owner].kill();
+            let took = served_again(&site);
+            assert!(took <= FAIL_OVER, "outage {outage}, loss {loss}: {took:?}");
+            times.push(took);
+            // It returns from what it knew, and takes nothing back.
+            link.restore().unwrap();
+            speakers[owner] = match owner {
+                0 => site.speaker(),
+                _ => site.speaker_on(&machine, "second", "10.77.0.12"),
+            };
+            std::thread::sleep(Duration::from_secs(5));
+            owner = 1 - owner;
+        }
+        if outage == 0 {
+            std::thread::sleep(AWAY.saturating_sub(began.elapsed()));
+            served_again(&site);
+        }
+        site.cluster.restart_api_server().unwrap();
+        let back = Instant::now();
+        eventually(SOON, || {
+            ensure!(self::owner(&site)? == names[owner], "not told yet");
+            Ok(())
+        })
+        .unwrap();
+        eprintln!("{:?} after the return of the API server the objects are right", back.elapsed());
+    }
+    times.sort_unstable();
+    let (middle, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    eprintln!("| no API server: power loss | {middle:?} | {worst:?} | {} |", times.len());
+}

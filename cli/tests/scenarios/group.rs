@@ -94,6 +94,43 @@ fn nothing_moves_while_the_processors_are_busy() {
     nothing_moves_for("busy", Duration::from_secs(15));
 }
 
+/// Every fifth frame that comes to a host is lost, for this long.
+fn nothing_moves_in_spite_of_loss_for(name: &str, time: Duration) {
+    let mut hosts = Hosts::new(name, 3, 10);
+    hosts.start_all();
+    let before = hosts.settled();
+    for host in &hosts.hosts {
+        let rules = "add table netdev loss\n\
+            add chain netdev loss in { type filter hook ingress device eth0 priority 0; }\n\
+            add rule netdev loss in numgen random mod 100 < 20 counter drop\n";
+        let file = host.node.name().to_owned() + ".nft";
+        let file = hosts.scratch().join(file);
+        std::fs::write(&file, rules).unwrap();
+        host.node.run("nft", ["-f", file.to_str().unwrap()]).unwrap();
+    }
+    let wire = hosts.listen();
+    let prober = hosts.probe(VIP);
+    std::thread::sleep(time);
+    drop(prober.stop());
+    for host in &hosts.hosts {
+        let rules = host.node.run("nft", ["list", "table", "netdev", "loss"]).unwrap();
+        assert!(!rules.contains("packets 0 "), "nothing was lost: {rules}");
+    }
+    assert_eq!(hosts.settled(), before);
+    hosts.assert_owners(&wire.stop().unwrap(), 1);
+}
+
+#[test]
+fn nothing_moves_while_a_fifth_of_all_frames_is_lost() {
+    nothing_moves_in_spite_of_loss_for("loss", Duration::from_secs(10));
+}
+
+#[test]
+#[ignore = "ten minutes: make lab"]
+fn long_nothing_moves_in_ten_minutes_while_a_fifth_of_all_frames_is_lost() {
+    nothing_moves_in_spite_of_loss_for("long-loss", Duration::from_secs(600));
+}
+
 #[test]
 #[ignore = "half an hour: make lab"]
 fn long_nothing_moves_in_half_an_hour_while_the_processors_are_busy() {

@@ -60,7 +60,7 @@ fn management_address(number: usize) -> String {
 impl Hosts {
     /// `count` hosts with a key and the same manifests: `vips` Gateways, one behind the other from
     /// [`VIP`] on.
-    pub(crate) fn new(name: &str, count: usize, vips: u8) -> Self {
+    pub(crate) fn new(name: &str, count: usize, vips: u16) -> Self {
         let lab = Lab::new(name).unwrap();
         let lan = lab.bridge("lan").unwrap();
         let (client, machine) = (lab.node("client").unwrap(), lab.node("servers").unwrap());
@@ -105,6 +105,11 @@ impl Hosts {
             hosts.write(&format!("route{number}.yaml"), &route(&name, &name, "tcp", "web"));
         }
         hosts
+    }
+
+    /// A directory that goes with the hosts.
+    pub(crate) fn scratch(&self) -> &std::path::Path {
+        self.scratch.path()
     }
 
     /// Gives every host a second link, over which the group talks from its next start on.
@@ -164,12 +169,17 @@ impl Hosts {
         for number in 0..self.hosts.len() {
             self.start(number);
         }
-        self.settled();
+        self.settled_within(SOON * 3);
     }
 
     /// Waits until all running hosts are without problems and name the same owners.
     pub(crate) fn settled(&self) -> BTreeMap<String, String> {
-        eventually(SOON, || {
+        self.settled_within(SOON)
+    }
+
+    /// The same, where it may take this long.
+    pub(crate) fn settled_within(&self, time: Duration) -> BTreeMap<String, String> {
+        eventually(time, || {
             let mut owners: Vec<BTreeMap<String, String>> = Vec::new();
             for host in self.hosts.iter().filter(|host| host.runs()) {
                 let report = host.report()?;
@@ -208,6 +218,12 @@ impl Hosts {
     pub(crate) fn terminate(&mut self, number: usize) {
         let mut process = self.hosts[number].process.take().expect("it runs");
         process.terminate(SOON).expect("it ends");
+    }
+
+    /// Whether a VIP serves the client now.
+    pub(crate) fn is_served(&self, vip: &str) -> bool {
+        let to: SocketAddr = format!("{vip}:80").parse().unwrap();
+        self.client.enter(|| greeting(to)) == Outcome::Good
     }
 
     /// Begins to connect to a VIP all the time.

@@ -44,8 +44,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long a VIP that went to another member is still served here, in silence: until all clients have
 /// heard of the new owner, they come here.
 const LINGER: Duration = Duration::from_millis(300);
-/// How long the group may take to take over what this node has, when it goes.
-const HAND_OVER: Duration = Duration::from_millis(500);
+/// How long the group may take to take over what this node has, when it goes. It is served meanwhile.
+const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// What a speaker is told at its start.
 #[derive(Clone, Debug)]
