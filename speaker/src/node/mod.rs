@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          ┌──────────────────────────── Executor (one task) ────────────────────────────┐
-//!  plan ──>│ proxy.apply ──> gate ──> probe (new claims) ──> host.set_vips ──> arp.set_owned │──> NodeReport
+//!  plan ──>│ proxy.apply ──> gate ──> probe (new claims) ──> host.set_vips ──> l2.set_owned  │──> NodeReport
 //!  links ─>│    bind         ours?      ask the wire            on lo            announce    │
 //!          └─────────────────▲───────────────────────────────────────────────────────────┘
 //!                            └── group (offers, standing)
@@ -21,7 +21,7 @@ mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,9 +31,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, Vip, VipState};
 
-use crate::arp::{ArpError, ArpSpeaker, Conflict};
 use crate::group::{Group, Standing};
 use crate::host::{Host, HostError, VipOutcomes};
+use crate::l2::{Conflict, L2Error, L2Speaker};
 use crate::proxy::{self, Proxy};
 use contests::Contests;
 use gate::{Gate, Turn};
@@ -107,10 +107,10 @@ impl Speaker {
         let (phases, phase_source) = watch::channel(Phase::Serving);
         let group = watch::Sender::new(None);
         let stopped = CancellationToken::new();
-        let (arp, conflicts) =
-            ArpSpeaker::new(tracker.clone(), stopped.clone(), config.announce_every);
+        let (l2, conflicts) =
+            L2Speaker::new(tracker.clone(), stopped.clone(), config.announce_every);
         let executor = Executor {
-            arp: Arc::new(arp),
+            l2: Arc::new(l2),
             gate: Gate::new(config.grouped, group.subscribe()),
             leaving: false,
             conflicts,
@@ -197,7 +197,7 @@ impl Speaker {
 
 /// The one task that owns the hands.
 struct Executor {
-    arp: Arc<ArpSpeaker>,
+    l2: Arc<L2Speaker>,
     gate: Gate,
     /// Whether VIPs are given to whoever takes them.
     leaving: bool,
@@ -247,7 +247,7 @@ impl Executor {
                 changed = self.vips.changed() => {
                     if changed.is_err() { break; }
                 }
-                () = self.probes.next(&self.arp) => {}
+                () = self.probes.next(&self.l2) => {}
                 Some(conflict) = self.conflicts.recv() => {
                     tracing::debug!(vip = %conflict.vip, mac = %conflict.mac, link = conflict.link,
                         "another host claims a VIP of ours; defended");
@@ -265,7 +265,7 @@ impl Executor {
 
     fn follow_links(&mut self) {
         let links = self.links.borrow_and_update().clone();
-        self.arp.set_links(&links);
+        self.l2.set_links(&links);
     }
 
     /// What members of the group say on the wire is no conflict, nor was it before they were known.
@@ -273,7 +273,7 @@ impl Executor {
         let macs = self.gate.macs();
         self.contests.forget(&macs);
         self.probes.forget(&macs);
-        self.arp.set_friends(macs);
+        self.l2.set_friends(macs);
     }
 
     /// One round: from the plan to the host and back to the report.
@@ -287,7 +287,7 @@ impl Executor {
                 Turn::Others(state) => drop(others.insert(*address, state)),
             }
         }
-        self.probes.follow(&plan, &ours, &self.arp);
+        self.probes.follow(&plan, &ours, &self.l2);
         self.announce(&(&self.held & &ours));
         let listeners = self.bind(&plan);
 
@@ -387,15 +387,15 @@ impl Executor {
     }
 
     /// Announces these VIPs and falls silent about all others; returns the links that cannot speak.
-    fn announce(&self, vips: &BTreeSet<IpAddr>) -> BTreeMap<String, ArpError> {
+    fn announce(&self, vips: &BTreeSet<IpAddr>) -> BTreeMap<String, L2Error> {
         let owned = vips
             .iter()
-            .filter_map(|address| match (address, &self.plan.vips.get(address)?.announce) {
-                (IpAddr::V4(v4), Announce::Layer2(links)) => Some((*v4, links.clone())),
+            .filter_map(|address| match &self.plan.vips.get(address)?.announce {
+                Announce::Layer2(links) => Some((*address, links.clone())),
                 _ => None,
             })
-            .collect::<BTreeMap<Ipv4Addr, Vec<String>>>();
-        self.arp.set_owned(&owned)
+            .collect::<BTreeMap<IpAddr, Vec<String>>>();
+        self.l2.set_owned(&owned)
     }
 
     /// After serving: VIPs are kept and answered for until the drain is over, then taken back.
@@ -409,7 +409,7 @@ impl Executor {
                 }
             }
         }
-        self.arp.set_owned(&BTreeMap::new());
+        self.l2.set_owned(&BTreeMap::new());
         self.stopped.cancel();
         if let Err(error) = self.host.shutdown().await {
             tracing::error!(%error, "the host could not be left as it was found");
@@ -426,7 +426,7 @@ async fn until(time: Option<Instant>) {
 }
 
 /// The state of a VIP that is on the host.
-fn served(announce: &Announce, mute: &BTreeMap<String, ArpError>) -> VipState {
+fn served(announce: &Announce, mute: &BTreeMap<String, L2Error>) -> VipState {
     let Announce::Layer2(links) = announce else { return VipState::Serving(Vec::new()) };
     let speaking: Vec<String> =
         links.iter().filter(|link| !mute.contains_key(*link)).cloned().collect();
