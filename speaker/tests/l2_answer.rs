@@ -120,7 +120,7 @@ fn a_foreign_claim_is_reported_and_defended_once_in_ten_seconds() {
         let once = (VIP.into(), FOREIGN, "eth0".to_owned());
         assert_eq!(reported, [once.clone(), once]);
         let counts = speaker.l2.counts();
-        assert_eq!((counts.defences, counts.conflicts_lost), (4, 0), "{counts:?}");
+        assert_eq!((counts.defences, counts.sightings_lost), (4, 0), "{counts:?}");
         speaker.stop().await;
     });
 }

@@ -17,7 +17,7 @@ pub(super) struct Counters {
     defences: AtomicU64,
     probes: AtomicU64,
     send_errors: AtomicU64,
-    conflicts_lost: AtomicU64,
+    sightings_lost: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
 }
 
@@ -41,8 +41,8 @@ pub struct Counts {
     pub probes: u64,
     /// Frames the kernel did not take.
     pub send_errors: u64,
-    /// Conflicts not reported because nobody took the earlier ones.
-    pub conflicts_lost: u64,
+    /// Sightings not reported because nobody took the earlier ones.
+    pub sightings_lost: u64,
     /// Received frames that were dropped, by reason; only reasons that occurred.
     pub dropped: BTreeMap<DropReason, u64>,
 }
@@ -74,8 +74,8 @@ impl Counters {
         self.send_errors.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn conflict_lost(&self) {
-        self.conflicts_lost.fetch_add(1, Relaxed);
+    pub(super) fn sighting_lost(&self) {
+        self.sightings_lost.fetch_add(1, Relaxed);
     }
 
     pub(super) fn dropped(&self, reason: DropReason) {
@@ -94,7 +94,7 @@ impl Counters {
             defences: read(&self.defences),
             probes: read(&self.probes),
             send_errors: read(&self.send_errors),
-            conflicts_lost: read(&self.conflicts_lost),
+            sightings_lost: read(&self.sightings_lost),
             dropped: DropReason::ALL
                 .iter()
                 .map(|reason| (*reason, read(&self.dropped[*reason as usize])))

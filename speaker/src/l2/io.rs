@@ -29,7 +29,7 @@ use super::probe::{self, Outcome, Probe};
 use super::reason::DropReason;
 use super::responder::{self, LinkState, Output, Purpose, Responder};
 use super::socket::{PacketSocket, READY};
-use super::speaker::Conflict;
+use super::speaker::Sighting;
 
 /// Frames read per wake-up.
 const BUDGET: usize = 64;
@@ -52,10 +52,21 @@ pub(super) struct Desired {
     pub(super) vips: BTreeSet<IpAddr>,
 }
 
+/// What a link is asked to do.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// To find out whether an address is free.
+    Probe(ProbeRequest),
+    /// To announce a VIP anew, if it owns it.
+    Insist(IpAddr),
+}
+
 /// Asks whether an address is free on a link. Dropping the receiver abandons the probe.
 #[derive(Debug)]
 pub(super) struct ProbeRequest {
     pub(super) vip: IpAddr,
+    /// Whether it is only to be known who has it ([`Probe::looking`]).
+    pub(super) looking: bool,
     pub(super) answer: mpsc::Sender<ProbeAnswer>,
 }
 
@@ -83,7 +94,7 @@ impl Asked {
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) announce_every: Duration,
-    pub(super) conflicts: mpsc::Sender<Conflict>,
+    pub(super) sightings: mpsc::Sender<Sighting>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -95,7 +106,7 @@ pub(super) struct LinkTask {
     responder: Responder,
     probes: Vec<Asked>,
     desired: watch::Receiver<Desired>,
-    requests: mpsc::Receiver<ProbeRequest>,
+    requests: mpsc::Receiver<Request>,
     shared: Shared,
     /// Joined for the addresses of the filter.
     groups: Groups,
@@ -118,7 +129,7 @@ impl LinkTask {
         (name, index): (&str, u32),
         protocol: Protocol,
         desired: watch::Receiver<Desired>,
-        requests: mpsc::Receiver<ProbeRequest>,
+        requests: mpsc::Receiver<Request>,
         shared: Shared,
     ) -> Result<LinkTask, L2Error> {
         let socket = PacketSocket::open(index, protocol)
@@ -192,10 +203,18 @@ impl LinkTask {
         self.handle(responder::Input::Tick)
     }
 
-    fn begin(&mut self, requests: Vec<ProbeRequest>) -> ControlFlow<()> {
+    fn begin(&mut self, requests: Vec<Request>) -> ControlFlow<()> {
         let now = now();
-        for ProbeRequest { vip, answer } in requests {
-            let probe = Probe::starting(vip, self.responder.link().clone(), now);
+        for request in requests {
+            let ProbeRequest { vip, looking, answer } = match request {
+                Request::Probe(request) => request,
+                Request::Insist(vip) => {
+                    self.handle(responder::Input::Insist(vip))?;
+                    continue;
+                }
+            };
+            let begin = if looking { Probe::looking } else { Probe::starting };
+            let probe = begin(vip, self.responder.link().clone(), now);
             self.probes.push(Asked { probe, answer });
         }
         if !self.responder.link().up {
@@ -250,7 +269,8 @@ impl LinkTask {
                         self.check_exists()?;
                     }
                 }
-                Output::Conflict { vip, mac } => self.report(vip, mac),
+                Output::Conflict { vip, mac } => self.report(vip, mac, false),
+                Output::Member { vip, mac } => self.report(vip, mac, true),
                 Output::Requested => self.shared.counters.requested(),
                 Output::Dropped(reason) => self.shared.counters.dropped(reason),
             }
@@ -301,10 +321,10 @@ impl LinkTask {
         sent
     }
 
-    fn report(&self, vip: IpAddr, mac: MacAddr) {
-        let conflict = Conflict { vip, mac, link: self.name.clone() };
-        if self.shared.conflicts.try_send(conflict).is_err() {
-            self.shared.counters.conflict_lost();
+    fn report(&self, vip: IpAddr, mac: MacAddr, member: bool) {
+        let sighting = Sighting { vip, mac, link: self.name.clone(), member };
+        if self.shared.sightings.try_send(sighting).is_err() {
+            self.shared.counters.sighting_lost();
         }
     }
 

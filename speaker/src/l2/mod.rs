@@ -1,7 +1,7 @@
 //! ARP (RFC 826, RFC 5227) and NDP (RFC 4861, RFC 4862) for VIPs: probe, announce, answer, defend.
 //!
 //! ```text
-//!                     set_links, set_owned, probe           Conflict, Counts
+//!                     set_links, set_owned, probe           Sighting, Counts
 //!                                │                                ▲
 //!  L2Speaker ────────────────────┼────────────────────────────────┼─────────────
 //!                     watch      │     bounded queue              │
@@ -20,8 +20,8 @@
 //! clock, no task. `io` joins them with the socket, and `speaker` is what the node uses.
 //!
 //! Guarantees: nothing is said about a VIP on a link that does not own it; a dead process says
-//! nothing at all. Caveat: a conflict is reported and the VIP defended; whether to yield is the
-//! node's decision.
+//! nothing at all. Caveat: a stranger that claims a VIP is reported, and the VIP defended; a member of the
+//! group is reported only, and whether to yield is the node's decision.
 
 pub mod arp;
 mod counters;
@@ -45,7 +45,7 @@ pub use defence::DEFEND_INTERVAL;
 pub use error::L2Error;
 pub use frame::{Frame, Protocol};
 pub use reason::DropReason;
-pub use speaker::{Conflict, L2Speaker, ProbeOutcome};
+pub use speaker::{L2Speaker, ProbeOutcome, Sighting};
 
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,8 @@ pub enum Outcome {
 pub struct Probe {
     vip: IpAddr,
     link: LinkState,
+    /// Whether it only looks who has the address, and whoever does counts.
+    looking: bool,
     sent: u32,
     /// When the next probe is due, or the end; `None` once it has ended.
     due: Option<Instant>,
@@ -69,7 +71,13 @@ pub struct Probe {
 impl Probe {
     /// A probe whose first frame is due now.
     pub fn starting(vip: IpAddr, link: LinkState, now: Instant) -> Probe {
-        Probe { vip, link, sent: 0, due: Some(now) }
+        Probe { vip, link, looking: false, sent: 0, due: Some(now) }
+    }
+
+    /// The same for an address that is not wanted now: members of the group that have it count, and
+    /// those that ask for it do not.
+    pub fn looking(vip: IpAddr, link: LinkState, now: Instant) -> Probe {
+        Probe { looking: true, ..Probe::starting(vip, link, now) }
     }
 
     /// The address asked for.
@@ -109,10 +117,13 @@ impl Probe {
     /// The foreign station to which this frame makes us give up.
     fn rival(&self, frame: &Frame) -> Option<MacAddr> {
         let mac = frame.sender();
-        if self.link.is_own(mac) || self.link.friends.contains(&mac) {
+        if self.link.is_own(mac) || (self.link.friends.contains(&mac) && !self.looking) {
             return None;
         }
         let has_it = frame.claims() == self.vip;
+        if self.looking {
+            return has_it.then_some(mac);
+        }
         let wants_it_first =
             frame.is_probe() && frame.asks() == Some(self.vip) && mac < self.link.mac;
         (has_it || wants_it_first).then_some(mac)

@@ -30,6 +30,9 @@ pub const BATCH: usize = 32;
 /// the queue of a slow link: 32 VIPs, 64 frames, per 2 ms.
 pub const PACE: Duration = Duration::from_millis(2);
 
+/// How often one member's claim to one VIP is reported, at most.
+pub const MEMBER_AGAIN: Duration = Duration::from_millis(50);
+
 /// What happens to a link.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -40,6 +43,8 @@ pub enum Input {
     Own(IpAddr),
     /// This link no longer owns the VIP.
     Disown(IpAddr),
+    /// The VIP is announced anew, as after a take-over: another one is to see that it is owned here.
+    Insist(IpAddr),
     /// The link as it is now.
     Link(LinkState),
     /// Time has passed.
@@ -79,6 +84,14 @@ pub enum Output {
         /// The station.
         mac: MacAddr,
     },
+    /// A member of the group claims a VIP that is owned here: which of the two has it is for the group
+    /// to say.
+    Member {
+        /// The VIP.
+        vip: IpAddr,
+        /// The member.
+        mac: MacAddr,
+    },
     /// Count the frame received as a request for a VIP owned here.
     Requested,
     /// Count the frame received as dropped.
@@ -113,6 +126,21 @@ pub struct Responder {
 struct Owned {
     schedule: Schedule,
     defence: Defence,
+    /// Which member was reported last, and when.
+    member: Option<(MacAddr, Instant)>,
+}
+
+impl Owned {
+    /// Members may say the same again and again; it is reported once in a while.
+    fn member_claims(&mut self, vip: IpAddr, mac: MacAddr, now: Instant) -> Vec<Output> {
+        let reported = self.member.is_some_and(|(last, at)| last == mac && now < at + MEMBER_AGAIN);
+        let mut outputs = vec![Output::Dropped(DropReason::Member)];
+        if !reported {
+            self.member = Some((mac, now));
+            outputs.push(Output::Member { vip, mac });
+        }
+        outputs
+    }
 }
 
 impl Responder {
@@ -136,11 +164,18 @@ impl Responder {
                 self.vips.entry(vip).or_insert_with(|| Owned {
                     schedule: Schedule::starting(now),
                     defence: Defence::default(),
+                    member: None,
                 });
                 Vec::new()
             }
             Input::Disown(vip) => {
                 self.vips.remove(&vip);
+                Vec::new()
+            }
+            Input::Insist(vip) => {
+                if let Some(owned) = self.vips.get_mut(&vip) {
+                    owned.schedule = Schedule::starting(now);
+                }
                 Vec::new()
             }
             Input::Link(link) => {
@@ -206,7 +241,7 @@ impl Responder {
         }
         if let Some(owned) = self.vips.get_mut(&frame.claims()) {
             if self.link.friends.contains(&sender) {
-                return vec![Output::Dropped(DropReason::Member)];
+                return owned.member_claims(frame.claims(), sender, now);
             }
             let reaction = owned.defence.react(sender, now);
             return self.conflict(frame, reaction.defend, reaction.report);

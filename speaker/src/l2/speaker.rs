@@ -16,24 +16,26 @@ use vipgate_planner::{Link, MacAddr};
 use super::counters::{Counters, Counts};
 use super::error::L2Error;
 use super::frame::Protocol;
-use super::io::{Desired, LinkTask, ProbeRequest, Shared};
+use super::io::{Desired, LinkTask, ProbeRequest, Request, Shared};
 use super::probe::Outcome;
 use super::responder::LinkState;
 
-/// Conflicts that wait to be taken. Each link reports few per VIP and ten seconds.
-const CONFLICTS: usize = 256;
-/// Probe requests that wait for a link; who asks for more waits too.
+/// Sightings that wait to be taken.
+const SIGHTINGS: usize = 1024;
+/// Requests that wait for a link; who asks for more probes waits too.
 const REQUESTS: usize = 256;
 
-/// A foreign station claims a VIP that is owned here.
+/// Another station claims a VIP that is owned here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
+pub struct Sighting {
     /// The VIP.
     pub vip: IpAddr,
     /// The station.
     pub mac: MacAddr,
     /// The link on which it was seen.
     pub link: String,
+    /// Whether the station is a member of the group. Against others the VIP was defended.
+    pub member: bool,
 }
 
 /// What a probe found on all links asked.
@@ -76,7 +78,7 @@ struct State {
 struct Handle {
     index: u32,
     desired: Arc<watch::Sender<Desired>>,
-    requests: mpsc::Sender<ProbeRequest>,
+    requests: mpsc::Sender<Request>,
 }
 
 impl L2Speaker {
@@ -84,14 +86,15 @@ impl L2Speaker {
     /// when `token` is cancelled. A VIP is announced each `announce_every` after its first burst,
     /// or not again if that is zero.
     ///
-    /// The receiver yields the conflicts seen. If it is not read they are lost, and counted.
+    /// The receiver yields what is seen of others that claim VIPs. If it is not read that is lost, and
+    /// counted.
     pub fn new(
         tracker: TaskTracker,
         token: CancellationToken,
         announce_every: Duration,
-    ) -> (L2Speaker, mpsc::Receiver<Conflict>) {
-        let (conflicts, receiver) = mpsc::channel(CONFLICTS);
-        let shared = Shared { announce_every, conflicts, counters: Arc::new(Counters::default()) };
+    ) -> (L2Speaker, mpsc::Receiver<Sighting>) {
+        let (sightings, receiver) = mpsc::channel(SIGHTINGS);
+        let shared = Shared { announce_every, sightings, counters: Arc::new(Counters::default()) };
         let state = Mutex::new(State::default());
         (L2Speaker { tracker, token, shared, state }, receiver)
     }
@@ -110,7 +113,7 @@ impl L2Speaker {
     }
 
     /// Takes over the Ethernet addresses of the group's other members. Which of them has a VIP, the
-    /// group knows: what they say on the wire is no conflict.
+    /// group knows: what they say on the wire is no conflict, and reported as what it is.
     pub fn set_friends(&self, friends: BTreeSet<MacAddr>) {
         let mut state = self.state();
         if *state.friends != friends {
@@ -145,6 +148,36 @@ impl L2Speaker {
     /// # Errors
     /// The first link on which the question could not be asked, so that silence proves nothing.
     pub async fn probe(&self, vip: IpAddr, links: &[String]) -> Result<ProbeOutcome, L2Error> {
+        self.ask(vip, links, false).await
+    }
+
+    /// Asks on all these links who has the address, members of the group among them. Not to be asked
+    /// while it is owned here.
+    ///
+    /// # Errors
+    /// Those of [`Self::probe`].
+    pub async fn look_for(&self, vip: IpAddr, links: &[String]) -> Result<ProbeOutcome, L2Error> {
+        self.ask(vip, links, true).await
+    }
+
+    /// Announces a VIP anew on all links that own it, as after a take-over.
+    pub fn insist(&self, vip: IpAddr) {
+        let state = self.state();
+        for ((name, protocol), handle) in &state.handles {
+            let owned = state.owned.get(name).is_some_and(|vips| vips.contains(&vip));
+            if owned && *protocol == Protocol::of(vip) {
+                // Where a link has that much to do, the other will be seen again.
+                let _busy = handle.requests.try_send(Request::Insist(vip));
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        vip: IpAddr,
+        links: &[String],
+        looking: bool,
+    ) -> Result<ProbeOutcome, L2Error> {
         let links: BTreeSet<&String> = links.iter().collect();
         if links.is_empty() {
             return Err(L2Error::NoLinks);
@@ -152,8 +185,8 @@ impl L2Speaker {
         let (answer, mut answers) = mpsc::channel(links.len());
         for link in &links {
             let requests = self.asking(link, Protocol::of(vip))?;
-            let request = ProbeRequest { vip, answer: answer.clone() };
-            requests.send(request).await.map_err(|_ended| gone(link))?;
+            let request = ProbeRequest { vip, looking, answer: answer.clone() };
+            requests.send(Request::Probe(request)).await.map_err(|_ended| gone(link))?;
         }
         drop(answer);
         let mut silent = BTreeSet::new();
@@ -177,11 +210,7 @@ impl L2Speaker {
     }
 
     /// The queue of a link that is able to probe.
-    fn asking(
-        &self,
-        name: &str,
-        protocol: Protocol,
-    ) -> Result<mpsc::Sender<ProbeRequest>, L2Error> {
+    fn asking(&self, name: &str, protocol: Protocol) -> Result<mpsc::Sender<Request>, L2Error> {
         let mut state = self.state();
         if state.links.get(name).is_some_and(|link| link.mac.is_some() && !link.up) {
             return Err(L2Error::LinkDown { link: name.to_owned() });

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use vipgate_planner::{MacAddr, Plan};
 
-use crate::l2::Conflict;
+use crate::l2::Sighting;
 
 /// How long after its last claim a host is still named.
 pub(super) const HOLDS: Duration = Duration::from_secs(60);
@@ -20,8 +20,8 @@ pub(super) struct Contests(BTreeMap<IpAddr, (MacAddr, Instant)>);
 
 impl Contests {
     /// Remembers a claim.
-    pub(super) fn seen(&mut self, conflict: &Conflict, now: Instant) {
-        self.0.insert(conflict.vip, (conflict.mac, now));
+    pub(super) fn seen(&mut self, claim: &Sighting, now: Instant) {
+        self.0.insert(claim.vip, (claim.mac, now));
     }
 
     /// Forgets what is too long ago or no longer planned, and returns the rest.

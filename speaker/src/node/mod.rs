@@ -17,6 +17,7 @@
 
 mod contests;
 mod gate;
+mod meetings;
 mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,10 +34,11 @@ use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, Vip, VipS
 
 use crate::group::{Group, Standing};
 use crate::host::{Host, HostError, VipOutcomes};
-use crate::l2::{Conflict, L2Error, L2Speaker};
+use crate::l2::{L2Error, L2Speaker, Sighting};
 use crate::proxy::{self, Proxy};
 use contests::Contests;
 use gate::{Gate, Turn};
+use meetings::Meetings;
 use probes::Probes;
 
 /// How often sockets that could not be bound, and addresses that could not be held, are tried again.
@@ -107,13 +109,14 @@ impl Speaker {
         let (phases, phase_source) = watch::channel(Phase::Serving);
         let group = watch::Sender::new(None);
         let stopped = CancellationToken::new();
-        let (l2, conflicts) =
+        let (l2, sightings) =
             L2Speaker::new(tracker.clone(), stopped.clone(), config.announce_every);
         let executor = Executor {
             l2: Arc::new(l2),
             gate: Gate::new(config.grouped, group.subscribe()),
             leaving: false,
-            conflicts,
+            sightings,
+            meetings: Meetings::new(),
             contests: Contests::default(),
             vips: host.vips(),
             stopped,
@@ -201,7 +204,8 @@ struct Executor {
     gate: Gate,
     /// Whether VIPs are given to whoever takes them.
     leaving: bool,
-    conflicts: mpsc::Receiver<Conflict>,
+    sightings: mpsc::Receiver<Sighting>,
+    meetings: Meetings,
     contests: Contests,
     host: Host,
     /// What became of the held VIPs; the host tries failed ones again by itself.
@@ -243,16 +247,13 @@ impl Executor {
                     if changed.is_err() || phase > Phase::Leaving { break; }
                     self.leaving = phase == Phase::Leaving;
                 }
-                () = self.gate.changed() => self.follow_members(),
+                () = self.gate.changed() => {}
                 changed = self.vips.changed() => {
                     if changed.is_err() { break; }
                 }
                 () = self.probes.next(&self.l2) => {}
-                Some(conflict) = self.conflicts.recv() => {
-                    tracing::debug!(vip = %conflict.vip, mac = %conflict.mac, link = conflict.link,
-                        "another host claims a VIP of ours; defended");
-                    self.contests.seen(&conflict, Instant::now());
-                }
+                () = self.meetings.next(&self.plan, &self.l2) => {}
+                Some(sighting) = self.sightings.recv() => self.take_sighting(&sighting),
                 () = until(self.contests.due()) => {}
                 () = until(retry) => {}
                 () = until(self.lingering.values().min().copied()) => {}
@@ -268,21 +269,51 @@ impl Executor {
         self.l2.set_links(&links);
     }
 
+    fn take_sighting(&mut self, sighting: &Sighting) {
+        let Sighting { vip, mac, link, member } = sighting;
+        if *member {
+            tracing::debug!(%vip, %mac, link, "a member of the group claims a VIP of ours");
+            self.meetings.seen(sighting);
+        } else {
+            tracing::debug!(%vip, %mac, link, "another host claims a VIP of ours; defended");
+            self.contests.seen(sighting, Instant::now());
+        }
+    }
+
     /// What members of the group say on the wire is no conflict, nor was it before they were known.
-    fn follow_members(&mut self) {
-        let macs = self.gate.macs();
+    /// With those that are lost it is settled by rule.
+    fn meet_members(&mut self, plan: &Plan) {
+        self.meetings.follow(plan, &self.gate);
+        let macs = self.meetings.macs();
         self.contests.forget(&macs);
         self.probes.forget(&macs);
         self.l2.set_friends(macs);
+        let lowest = gate::announcing_macs(plan, &self.links.borrow()).first().copied();
+        for vip in self.meetings.decide(lowest) {
+            tracing::warn!(%vip, "a member that the group does not hear announces it; it stays here");
+            self.l2.insist(vip);
+        }
+        self.meetings.ask(plan, &self.l2);
+    }
+
+    /// Whose a VIP is, as the group and the wire say.
+    fn turn(&self, vip: IpAddr) -> Turn {
+        match self.meetings.yielded(vip) {
+            Some(owner) => {
+                Turn::Others(VipState::Standby { owner: owner.to_owned(), announced: true })
+            }
+            None => self.gate.turn(vip),
+        }
     }
 
     /// One round: from the plan to the host and back to the report.
     async fn reconcile(&mut self) {
         let plan = self.plan.clone();
         self.gate.introduce(&plan, &self.links.borrow());
+        self.meet_members(&plan);
         let (mut ours, mut others) = (BTreeSet::new(), BTreeMap::new());
         for address in plan.vips.keys() {
-            match self.gate.turn(*address) {
+            match self.turn(*address) {
                 Turn::Ours => drop(ours.insert(*address)),
                 Turn::Others(state) => drop(others.insert(*address, state)),
             }
@@ -319,7 +350,7 @@ impl Executor {
             report.vips.insert(*address, served(&plan.vips[address].announce, &mute));
         }
         self.held = ready;
-        self.gate.offer(&plan, &report, self.leaving, Instant::now());
+        self.gate.offer(&plan, &report, &self.meetings, self.leaving);
         self.incomplete = report.vips.values().any(|state| matches!(state, VipState::Failed(_)))
             || report.listeners.values().any(|state| matches!(state, ListenerState::Failed(_)));
         self.reports.send_if_modified(|current| {
@@ -404,7 +435,7 @@ impl Executor {
             tokio::select! {
                 changed = phases.changed() => if changed.is_err() { break },
                 () = self.gate.changed() => {
-                    let ours = |vip: &IpAddr| matches!(self.gate.turn(*vip), Turn::Ours);
+                    let ours = |vip: &IpAddr| matches!(self.turn(*vip), Turn::Ours);
                     self.announce(&self.held.iter().copied().filter(ours).collect());
                 }
             }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_planner::{Link, MacAddr};
 use vipgate_speaker::l2::socket::PacketSocket;
-use vipgate_speaker::l2::{Conflict, L2Speaker, Protocol};
+use vipgate_speaker::l2::{L2Speaker, Protocol, Sighting};
 
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 80, 0, 80);
 pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x80, 0, 0, 0, 0, 0x80);
@@ -207,7 +207,7 @@ impl Drop for Lan {
 /// A speaker under test.
 pub(crate) struct Speaker {
     pub(crate) l2: L2Speaker,
-    pub(crate) conflicts: tokio::sync::mpsc::Receiver<Conflict>,
+    pub(crate) conflicts: tokio::sync::mpsc::Receiver<Sighting>,
     pub(crate) tracker: TaskTracker,
     token: CancellationToken,
 }

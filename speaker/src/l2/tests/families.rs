@@ -13,7 +13,7 @@ use crate::l2::filter::{MAX_RANGES, NDP_SNAP_LEN, OTHER_HOST, drop_all, program}
 use crate::l2::frame::{Frame, Protocol};
 use crate::l2::ndp::{ALL_NODES, Ndp, group_mac, parse};
 use crate::l2::probe::{self, Outcome, Probe};
-use crate::l2::responder::{Input, LinkState, Output, Purpose, Responder};
+use crate::l2::responder::{Input, LinkState, MEMBER_AGAIN, Output, Purpose, Responder};
 use crate::l2::{DEFEND_INTERVAL, DropReason};
 
 fn responder(now: Instant) -> Responder {
@@ -94,15 +94,52 @@ fn every_form_of_a_foreign_claim_is_a_conflict_and_defended_once() {
 }
 
 #[test]
-fn what_a_member_says_is_no_conflict() {
-    let now = Instant::now();
+fn what_a_member_says_is_no_conflict_and_reported() {
+    let mut now = Instant::now();
     let mut responder = responder(now);
     let friends = LinkState { friends: Arc::new([HIGHER].into()), ..link() };
     responder.handle(Input::Link(friends), now);
     for ndp in claims() {
-        let outputs = responder.handle(Input::Received(ndp.into()), now);
-        assert_eq!(outputs, [Output::Dropped(DropReason::Member)], "{ndp:?}");
+        let mut hear = |at| responder.handle(Input::Received(ndp.into()), at);
+        let (dropped, vip) = (Output::Dropped(DropReason::Member), VIP6.into());
+        let outputs = hear(now);
+        assert_eq!(outputs, [dropped, Output::Member { vip, mac: HIGHER }], "{ndp:?}");
+        assert_eq!(hear(now), [dropped], "not again at once");
+        now += MEMBER_AGAIN;
+        assert_eq!(hear(now).len(), 2);
+        now += MEMBER_AGAIN;
     }
+}
+
+#[test]
+fn a_vip_that_is_insisted_on_is_announced_as_after_a_take_over() {
+    let start = Instant::now();
+    let mut responder = responder(start);
+    let later = start + Duration::from_secs(5);
+    responder.handle(Input::Tick, later);
+    responder.handle(Input::Insist(VIP6.into()), later);
+    responder.handle(Input::Insist(CLIENT6.into()), later);
+    let mut at = Vec::new();
+    while let Some(due) = responder.deadline().filter(|due| *due < later + Duration::from_secs(2)) {
+        assert_eq!(responder.handle(Input::Tick, due).len(), 1);
+        at.push((due - later).as_millis());
+    }
+    assert_eq!(at, [0, 100, 300, 1_000]);
+}
+
+/// Who looks for an address wants to see members of the group too, and wants it not itself.
+#[test]
+fn who_only_looks_finds_members_that_have_it() {
+    let friends = || LinkState { friends: Arc::new([HIGHER].into()), ..link() };
+    let start = Instant::now();
+    let found = |begin: fn(IpAddr, LinkState, Instant) -> Probe, ndp: Ndp| {
+        begin(VIP6.into(), friends(), start).handle(probe::Input::Received(&ndp.into()), start)
+    };
+    let theirs = Some(probe::Output::Done(Outcome::Conflict(HIGHER)));
+    assert_eq!(found(Probe::looking, Ndp::announcement(HIGHER, VIP6)), theirs);
+    assert_eq!(found(Probe::starting, Ndp::announcement(HIGHER, VIP6)), None);
+    assert_eq!(found(Probe::looking, Ndp::probe(LOWER, VIP6)), None);
+    assert!(found(Probe::starting, Ndp::probe(LOWER, VIP6)).is_some());
 }
 
 /// Ticks a probe for the VIP to its end, and hears `ndp` after 150 ms.
