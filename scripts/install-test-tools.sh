@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # command:package, as Debian names them.
 demo_tools=(ip:iproute2 ss:iproute2 unshare:util-linux setpriv:util-linux cc:gcc)
 test_tools=(
-    nft:nftables iptables:iptables tcpdump:tcpdump arping:arping iperf3:iperf3 ps:procps ping:iputils-ping
+    nft:nftables iptables:iptables tcpdump:tcpdump arping:arping ndisc6:ndisc6 iperf3:iperf3 ps:procps ping:iputils-ping
     mariadbd:mariadb-server mariadb-install-db:mariadb-server mariadb:mariadb-client
     redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
     vtysh:frr bird:bird2 birdc:bird2 keepalived:keepalived

@@ -1,10 +1,10 @@
 //! Captured frames, and the fields that assertions are made on.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use etherparse::{ArpOperation, NetSlice, SlicedPacket};
+use etherparse::{ArpOperation, NetSlice, SlicedPacket, TransportSlice};
 
 use crate::Mac;
 
@@ -47,6 +47,21 @@ pub struct Arp {
     pub target_ip: Ipv4Addr,
 }
 
+/// A neighbour advertisement (RFC 4861, section 4.4), with the addresses of the frame around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advertised {
+    /// Source of the frame.
+    pub eth_src: Mac,
+    /// Destination of the frame.
+    pub eth_dst: Mac,
+    /// Whether it answers a solicitation (S).
+    pub solicited: bool,
+    /// Whether it replaces what a neighbour has remembered (O).
+    pub replaces: bool,
+    /// The address.
+    pub target: Ipv6Addr,
+}
+
 impl Frame {
     /// Source address. Zero for a frame too short to have one.
     #[must_use]
@@ -83,6 +98,21 @@ impl Frame {
             sender_ip: packet.sender_ipv4.into(),
             target_mac: Mac(packet.target_mac),
             target_ip: packet.target_ipv4.into(),
+        })
+    }
+
+    /// The neighbour advertisement in it, if it is one.
+    #[must_use]
+    pub fn advertised(&self) -> Option<Advertised> {
+        let headers = self.headers()?;
+        let Some(TransportSlice::Icmpv6(icmp)) = &headers.transport else { return None };
+        let (flags, target) = (*icmp.slice().get(4)?, icmp.slice().get(8..24)?);
+        (icmp.type_u8() == 136).then_some(Advertised {
+            eth_src: self.eth_src(),
+            eth_dst: self.eth_dst(),
+            solicited: flags & 0x40 != 0,
+            replaces: flags & 0x20 != 0,
+            target: <[u8; 16]>::try_from(target).ok()?.into(),
         })
     }
 

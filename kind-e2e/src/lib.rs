@@ -32,7 +32,7 @@ pub mod servers;
 
 pub use bridge::Bridge;
 pub use capture::Capture;
-pub use frame::{Arp, ArpOp, Frame};
+pub use frame::{Advertised, Arp, ArpOp, Frame};
 pub use lab::Lab;
 pub use link::Link;
 pub use mac::Mac;

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use vipgate_api::selector::{Labels, matches};
 use vipgate_api::vipgate::{IpAddressPool, L2Advertisement, L2AdvertisementSpec};
 use vipgate_api::{ObjectKey, Stored};
@@ -24,13 +25,8 @@ pub(crate) fn announce(
     advertisements: &Shelf<L2Advertisement>,
     node: &Node,
 ) -> Announce {
-    match address {
-        IpAddr::V4(v4) if v4.is_loopback() => return Announce::Loopback,
-        IpAddr::V4(_) => {}
-        IpAddr::V6(_) => {
-            let why = "IPv6 is not announced yet (vipgate does not speak NDP): use an IPv4 address";
-            return Announce::Nowhere(why.to_owned());
-        }
+    if address.is_loopback() {
+        return Announce::Loopback;
     }
     let labels = labels_of(pool, pools);
     let selecting: Vec<(&ObjectKey, &L2AdvertisementSpec)> = advertisements
@@ -102,7 +98,7 @@ fn by_name(name: &str, node: &Node) -> Result<(), String> {
     let node = &node.name;
     match link {
         Link { loopback: true, .. } => Err(format!("{name} of node {node} is the loopback")),
-        Link { mac: None, .. } => Err(format!("{name} of node {node} speaks no ARP")),
+        Link { mac: None, .. } => Err(format!("{name} of node {node} speaks no ARP or NDP")),
         Link { up: false, .. } => Err(format!("{name} of node {node} is down or has no carrier")),
         _ => Ok(()),
     }
@@ -112,9 +108,18 @@ fn can_announce(link: &Link) -> bool {
     link.up && !link.loopback && link.mac.is_some()
 }
 
+/// Whether an address of the host says which subnet its link is on. Link-local ones are on every link.
+fn is_subnet(net: IpNet) -> bool {
+    match net.addr() {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    }
+}
+
 /// The interfaces that are on the subnet of the address, by name.
 fn by_subnet(address: IpAddr, node: &Node) -> Result<Vec<String>, String> {
-    let on_subnet = |link: &&Link| link.addresses.iter().any(|net| net.contains(&address));
+    let on_subnet =
+        |link: &&Link| link.addresses.iter().any(|net| is_subnet(*net) && net.contains(&address));
     let able = || node.links.iter().filter(|link| can_announce(link));
     let mut found: Vec<String> = able().filter(on_subnet).map(|link| link.name.clone()).collect();
     if !found.is_empty() {
@@ -129,7 +134,7 @@ fn by_subnet(address: IpAddr, node: &Node) -> Result<Vec<String>, String> {
     }
     let have: Vec<String> = able()
         .flat_map(|link| link.addresses.iter().map(move |net| (link, net)))
-        .filter(|(_, net)| net.addr().is_ipv4() == address.is_ipv4())
+        .filter(|(_, net)| is_subnet(**net) && net.addr().is_ipv4() == address.is_ipv4())
         .map(|(link, net)| format!("{net} on {}", link.name))
         .collect();
     let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };

@@ -16,7 +16,7 @@ use vipgate_planner::{Claims, Foreign, MacAddr};
 const POOL: &str = "
 metadata: {name: home, namespace: vipgate-system}
 spec:
-  addresses: [192.0.2.240-192.0.2.250, 'fd00::/64']
+  addresses: [192.0.2.240-192.0.2.250]
   exclusions: [192.0.2.241]
   avoidBuggyIPs: true
 ";

@@ -84,12 +84,14 @@ fn an_address_is_shown_when_it_is_published_and_not_before() {
     let outcome = planner.run();
     let v6 = json!({"ip": "fd00::", "ipMode": "VIP"});
     let v4 = json!({"ip": "10.0.0.101", "ipMode": "VIP"});
-    let pending = (json!({"ingress": [v6]}), "False/Pending".to_owned());
-    assert_eq!(status(&outcome, "x"), pending);
+    assert_eq!(status(&outcome, "x"), (json!({"ingress": []}), "False/Pending".to_owned()));
     let vip = &outcome.plan.vips[&ip("10.0.0.101")];
     assert_eq!((vip.kernel, vip.probe, &vip.announce), (true, true, &Announce::ByNodes));
     assert!(!outcome.plan.vips[&ip("10.0.0.100")].kernel, "the Gateway has it");
 
+    planner.publish(ip("fd00::"));
+    let pending = (json!({"ingress": [v6]}), "False/Pending".to_owned());
+    assert_eq!(status(&planner.run(), "x"), pending);
     planner.publish(ip("10.0.0.101"));
     let outcome = planner.run();
     let done = (json!({"ingress": [v6, v4]}), "True/AddressAssigned".to_owned());

@@ -1,9 +1,9 @@
 //! Makes a plan true on this node: addresses, announcements, forwarding.
 
-pub mod arp;
 pub mod bfd;
 pub mod bgp;
 pub mod group;
 pub mod host;
+pub mod l2;
 pub mod node;
 pub mod proxy;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use vipgate_lab::{
     Bridge, Capture, Frame, Lab, Link, Mac, Node, Process, Program, eventually, servers,
 };
 
-use crate::site::{SOON, VIP, VIPGATE, backend, gateway, pool, route};
+use crate::site::{SOON, VIP, VIP6, VIPGATE, backend, gateway, pool, route};
 
 /// How long two members may claim one VIP on the wire.
 const GRACE: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ pub(crate) struct Host {
 pub(crate) struct Hosts {
     pub(crate) hosts: Vec<Host>,
     pub(crate) client: Arc<Node>,
-    _on_client: Link,
+    on_client: Link,
     _servers: (Node, Link),
     _echo: Echo,
     /// Whether hosts are not told of each other.
@@ -86,7 +86,7 @@ impl Hosts {
         let hosts = Self {
             hosts,
             client: Arc::new(client),
-            _on_client: on_client,
+            on_client,
             _servers: (machine, on_servers),
             _echo: echo,
             beacons: false,
@@ -120,6 +120,45 @@ impl Hosts {
         };
         let links = self.hosts.iter().enumerate().map(join).collect();
         self.management = Some((bridge, links));
+    }
+
+    /// Gives all machines IPv6 addresses beside the others, and the pool those from [`VIP6`] on.
+    pub(crate) fn with_ipv6(self) -> Self {
+        let numbered = |number: usize| format!("fd77::{number}/64");
+        for (number, host) in self.hosts.iter().enumerate() {
+            host.link.add_address(&numbered(number + 1)).unwrap();
+        }
+        self.on_client.add_address(&numbered(100)).unwrap();
+        self._servers.1.add_address(&numbered(101)).unwrap();
+        self.write("pool.yaml", &pool(&format!("{VIP}/32, '{VIP6}/128'")));
+        self
+    }
+
+    /// Keeps the group's datagrams, and nothing else, from reaching the hosts; or lets them through again.
+    pub(crate) fn block_datagrams(&self, blocked: bool) {
+        for host in &self.hosts {
+            let rules = "table inet cut { chain in { type filter hook input priority 0; udp dport 7947 drop; } }";
+            let arguments = if blocked { [rules, ""] } else { ["delete", "table inet cut"] };
+            let arguments = arguments.into_iter().filter(|argument| !argument.is_empty());
+            host.node.run("nft", arguments).unwrap();
+        }
+    }
+
+    /// Who claimed an address on the wire, and when.
+    pub(crate) fn claims(&self, frames: &[Frame], address: IpAddr) -> Vec<(Duration, Mac)> {
+        let claims = frames.iter().filter_map(|frame| {
+            let arp = || frame.arp().filter(|arp| IpAddr::V4(arp.sender_ip) == address);
+            let ndp = || frame.advertised().filter(|said| IpAddr::V6(said.target) == address);
+            let mac = arp().map(|arp| arp.sender_mac).or_else(|| ndp().map(|said| said.eth_src))?;
+            Some((frame.at, mac))
+        });
+        let hosts: Vec<Mac> = self.hosts.iter().map(|host| host.link.mac()).collect();
+        claims.filter(|(_, mac)| hosts.contains(mac)).collect()
+    }
+
+    /// The Ethernet address that the client has for an address.
+    pub(crate) fn neighbour(&self, address: &str) -> String {
+        self.client.run("ip", ["neigh", "show", address]).unwrap()
     }
 
     /// Gives an address to the servers' machine; its MAC.
@@ -228,7 +267,7 @@ impl Hosts {
 
     /// Begins to connect to a VIP all the time.
     pub(crate) fn probe(&self, vip: &str) -> Prober {
-        let to: SocketAddr = format!("{vip}:80").parse().unwrap();
+        let to = SocketAddr::new(vip.parse().unwrap(), 80);
         let stopping = Arc::new(AtomicBool::new(false));
         let attempts = Arc::new(Mutex::new(Vec::new()));
         let (stop, made) = (Arc::clone(&stopping), Arc::clone(&attempts));
@@ -237,9 +276,9 @@ impl Hosts {
         Prober { stopping, attempts, thread }
     }
 
-    /// Everything that is said by ARP from now on, as the client hears it.
+    /// Everything that is said by ARP and NDP from now on, as the client hears it.
     pub(crate) fn listen(&self) -> Capture {
-        self.client.capture("eth0", "arp").unwrap()
+        self.client.capture("eth0", "arp or icmp6").unwrap()
     }
 
     /// Asserts that no VIP was claimed by more hosts, one after the other, than `owners`; the last

@@ -1,76 +1,108 @@
-//! What the group makes of links that fail, and of links that cannot decide.
+//! Links that change under a VIP: followed through netlink, not by polling.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use vipgate_lab::{Frame, eventually};
 
 use crate::hosts::Hosts;
-use crate::site::VIP;
+use crate::site::{SOON, Site, VIP};
 
-/// From the loss of the carrier to the first good connection, while the group talks over another link.
-const CARRIER: Duration = Duration::from_millis(300);
+/// From the change to the first frame that shows it.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 #[test]
-fn a_host_whose_link_fails_gives_its_vips_away_while_the_group_talks_over_another_one() {
-    let mut hosts = Hosts::new("carrier", 3, 6);
-    hosts.manage();
+fn a_link_that_changes_its_address_announces_the_new_one() {
+    let site = Site::new("new-mac");
+    let _server = site.echo("10.77.0.21:80");
+    site.write_web(&["10.77.0.21:80"]);
+    let vipgate = site.start();
+    site.healthy(&vipgate);
+    site.greeting(&format!("{VIP}:80")).unwrap();
+    let capture = site.client.capture("eth0", "arp").unwrap();
+    let (new, changed) = ("02:00:00:00:77:01", Instant::now());
+    site.node.run("ip", ["link", "set", "eth0", "address", new]).unwrap();
+    eventually(SOON, || {
+        let entry = site.client.run("ip", ["neigh", "show", VIP])?;
+        anyhow::ensure!(entry.contains(new), "{entry}");
+        Ok(())
+    })
+    .unwrap();
+    eprintln!("the client's cache has the new address after {:?}", changed.elapsed());
+    assert!(changed.elapsed() <= vipgate_lab::patience(AT_ONCE), "{:?}", changed.elapsed());
+    assert_eq!(site.greeting(&format!("{VIP}:80")).unwrap(), "10.77.0.21:80");
+    assert_eq!(site.who_has(VIP), [new]);
+    let frames = capture.stop().unwrap();
+    let announced = frames.iter().filter_map(Frame::arp).filter(|arp| {
+        arp.is_announcement()
+            && arp.sender_ip.to_string() == VIP
+            && arp.sender_mac.to_string() == new
+    });
+    assert!(announced.count() >= 2, "in both forms");
+}
+
+/// The group talks over the same link, so for the others it is as a loss of power; the host itself lets
+/// go at once, and takes nothing back when the cable is in again.
+#[test]
+fn a_link_that_loses_its_carrier_lets_go() {
+    let mut hosts = Hosts::new("no-carrier", 3, 1);
     hosts.start_all();
-    for _ in 0..3 {
-        let owner = hosts.owner(VIP);
-        let wire = hosts.listen();
-        let prober = hosts.probe(VIP);
-        std::thread::sleep(Duration::from_millis(300));
-        hosts.hosts[owner].link.cut().unwrap();
-        std::thread::sleep(Duration::from_millis(700));
-        let (gap, _) = prober.stop();
-        eprintln!("carrier lost: first good connection after {gap:?}");
-        assert!(gap <= CARRIER, "{gap:?} without a connection");
-        hosts.assert_owners(&wire.stop().unwrap(), 2);
-        let output = hosts.hosts[owner].output();
-        assert!(output.contains("is down or has no carrier"), "it says why: {output}");
-        hosts.hosts[owner].link.restore().unwrap();
-        let owners = hosts.settled();
-        std::thread::sleep(Duration::from_secs(1));
-        assert_eq!(hosts.settled(), owners, "what was moved stays");
-        assert_ne!(hosts.owner(VIP), owner);
-    }
+    let owner = hosts.owner(VIP);
+    let prober = hosts.probe(VIP);
+    std::thread::sleep(Duration::from_millis(300));
+    let cut = Instant::now();
+    hosts.hosts[owner].link.cut().unwrap();
+    eventually(SOON, || {
+        let report = hosts.hosts[owner].report()?;
+        let state = report["vips"][0]["state"].as_str().unwrap_or_default().to_owned();
+        anyhow::ensure!(!state.starts_with("announced on"), "{state}");
+        Ok(())
+    })
+    .unwrap();
+    eprintln!("no longer said to be announced after {:?}", cut.elapsed());
+    std::thread::sleep(Duration::from_millis(2_000));
+    let (gap, _) = prober.stop();
+    eprintln!("carrier lost: first good connection after {gap:?}");
+    assert!(gap <= Duration::from_millis(1_200), "{gap:?} without a connection");
+    let wire = hosts.listen();
+    hosts.hosts[owner].link.restore().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_ne!(hosts.owner(VIP), owner);
+    hosts.assert_owners(&wire.stop().unwrap(), 1);
 }
 
-/// The VIPs of a host whose link comes and goes move away once, and stay there.
-fn flaps(name: &str, managed: bool, (down, up): (u64, u64), runs: usize) {
-    let mut hosts = Hosts::new(name, 3, 6);
-    if managed {
-        hosts.manage();
-    }
-    hosts.start_all();
-    for _ in 0..runs {
-        hosts.settled();
-        let wire = hosts.listen();
-        // It makes the client ask for the address all the time.
-        let prober = hosts.probe(VIP);
-        let owner = hosts.owner(VIP);
-        hosts.flap(owner, 20, Duration::from_millis(down), Duration::from_millis(up));
-        let owners = hosts.settled();
-        drop(prober.stop());
-        let name = hosts.hosts[owner].node.name();
-        eprintln!("after flapping {name} has {}", owners.values().filter(|o| *o == name).count());
-        // One owner, and another one, and perhaps a third: two moves.
-        hosts.assert_owners(&wire.stop().unwrap(), 3);
-    }
-}
-
+/// A link that is taken away and comes again under the same name is another one.
 #[test]
-fn a_link_that_flaps_moves_its_vips_twice_at_most() {
-    flaps("flaps", true, (50, 100), 1);
-}
-
-#[test]
-fn the_only_link_that_flaps_moves_its_vips_twice_at_most() {
-    // Longer than it takes to be thought dead.
-    flaps("flaps-one", false, (500, 400), 1);
-}
-
-#[test]
-#[ignore = "minutes: make lab"]
-fn long_links_that_flap() {
-    flaps("flaps-l", true, (50, 100), 10);
-    flaps("flaps-one-l", false, (500, 400), 10);
+fn a_link_that_vanishes_and_comes_back_announces_again() {
+    let site = Site::new("new-link");
+    site.node
+        .run("ip", ["link", "add", "eth0.7", "link", "eth0", "type", "vlan", "id", "7"])
+        .unwrap();
+    let again = || {
+        let add = ["link", "add", "eth0.7", "link", "eth0", "type", "vlan", "id", "7"];
+        site.node.run("ip", add).unwrap();
+    };
+    let up = || {
+        site.node.run("ip", ["addr", "add", "10.78.0.1/24", "dev", "eth0.7"]).unwrap();
+        site.node.run("ip", ["link", "set", "eth0.7", "up"]).unwrap();
+    };
+    up();
+    let _server = site.echo("10.77.0.21:80");
+    site.write_web(&["10.77.0.21:80"]);
+    site.write("pool.yaml", &crate::site::pool("10.78.0.200/32"));
+    let vipgate = site.start();
+    site.healthy(&vipgate);
+    site.node.run("ip", ["link", "del", "eth0.7"]).unwrap();
+    eventually(SOON, || {
+        let problems = vipgate.report(&site.node)?["problems"].to_string();
+        anyhow::ensure!(problems.contains("is on its subnet"), "{problems}");
+        Ok(())
+    })
+    .unwrap();
+    let capture = site.client.capture("eth0", "vlan 7 and arp").unwrap();
+    again();
+    up();
+    site.healthy(&vipgate);
+    std::thread::sleep(Duration::from_millis(500));
+    // The client has no such VLAN: what comes is seen with its tag.
+    assert!(capture.stop().unwrap().len() >= 2, "it is announced there");
 }

@@ -7,11 +7,14 @@
 mod addresses;
 mod examples;
 mod figures;
+mod flaps;
 mod group;
 mod hosts;
+mod ipv6;
 mod links;
 mod loopback;
 mod process;
 mod reload;
 mod site;
 mod traffic;
+mod wire;

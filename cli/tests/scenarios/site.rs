@@ -14,6 +14,8 @@ use vipgate_lab::{Bridge, Lab, Link, Node, Process, Program, Result, eventually,
 pub(crate) const VIPGATE: &str = env!("CARGO_BIN_EXE_vipgate");
 /// The first address of the pool.
 pub(crate) const VIP: &str = "10.77.0.200";
+/// The same of IPv6.
+pub(crate) const VIP6: &str = "fd77::200";
 /// Long enough for a probe, a plan and a slow machine.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,6 @@ use std::net::IpAddr;
 
 use vipgate_api::ObjectRef;
 
-use super::Addresses;
 use super::asked::{Ask, Asked, Families};
 use super::ground::Ground;
 use super::ledger::Ledger;
@@ -20,6 +19,7 @@ use super::problem::{AddressProblem, Note};
 use super::sharing::{MOST_PORTS, Sharing, Unshared};
 use super::span::Family;
 use super::want::Want;
+use super::{Addresses, FAMILIES};
 use crate::claim::{Claim, Origin, VipUser};
 
 /// One of them.
@@ -102,7 +102,7 @@ impl<'a> Draft<'a> {
             }
             let origin = if asked { Origin::Requested } else { Origin::Chosen };
             let Ok(pool) = self.ground.grants(self.want, *address) else { continue };
-            let claim = Claim { published: true, ..self.claim(pool, *address, origin) };
+            let claim = Claim { published: true, ..self.claim(pool, origin) };
             if ledger.enter(*address, claim, self.want, false).is_ok() {
                 match origin {
                     Origin::Requested => self.requested.insert(*address),
@@ -134,7 +134,7 @@ impl<'a> Draft<'a> {
         }
         for address in wanted {
             let entered = self.refused(address, ledger).and_then(|pool| {
-                let claim = self.claim(pool, address, Origin::Requested);
+                let claim = self.claim(pool, Origin::Requested);
                 ledger.enter(address, claim, self.want, false).map_err(|by| in_use(address, by))
             });
             match entered {
@@ -172,8 +172,7 @@ impl<'a> Draft<'a> {
         while self.chosen.len() < self.asked.any() {
             // A family that it has not got yet is worth more than a second address of one.
             let new = self.uncovered();
-            let all = self.ground.families(self.want);
-            let free = self.find(&new, ledger).or_else(|| self.find(all, ledger));
+            let free = self.find(&new, ledger).or_else(|| self.find(&FAMILIES, ledger));
             let Some((pool, address)) = free else { return self.lacks(None) };
             self.take(pool, address, ledger);
         }
@@ -242,8 +241,7 @@ impl<'a> Draft<'a> {
                 || today.is_some_and(|pool| named.contains(&pool))
                 || self.usable.is_empty();
         }
-        self.ground.families(self.want).contains(&Family::of(address))
-            && self.usable.iter().any(offers)
+        self.usable.iter().any(offers)
             && !self.ground.foreign.contains_key(&address)
             && !self.ground.node_addresses.contains(&address)
     }
@@ -386,15 +384,14 @@ impl<'a> Draft<'a> {
 
     /// The first pool with an address of every family that it has, else the first with any.
     fn first_with_free(&self, ledger: &mut Ledger<'a>) -> Option<&'a Pool> {
-        let families = self.ground.families(self.want);
         let complete = self.usable.iter().find(|pool| {
-            let mut own = families.iter().filter(|family| pool.has(**family)).peekable();
+            let mut own = FAMILIES.iter().filter(|family| pool.has(**family)).peekable();
             own.peek().is_some()
                 && own.all(|family| self.find_in(&[pool], &[*family], ledger).is_some())
         });
         complete
             .copied()
-            .or_else(|| self.find_in(&self.usable, families, ledger).map(|(pool, _)| pool))
+            .or_else(|| self.find_in(&self.usable, &FAMILIES, ledger).map(|(pool, _)| pool))
     }
 
     /// Pools that it may use and has an address of.
@@ -412,18 +409,16 @@ impl<'a> Draft<'a> {
     }
 
     fn take(&mut self, pool: &Pool, address: IpAddr, ledger: &mut Ledger<'a>) {
-        let claim = self.claim(pool, address, Origin::Chosen);
+        let claim = self.claim(pool, Origin::Chosen);
         ledger
             .enter(address, claim, self.want, false)
             .expect("the address was found free, or to be shared, just now");
         self.chosen.insert(address);
     }
 
-    /// A new claim. Nobody speaks NDP yet, so nobody probes: the IPv6 address of a Service is
-    /// published at once.
-    fn claim(&self, pool: &Pool, address: IpAddr, origin: Origin) -> Claim {
-        let published = address.is_ipv6() && self.want.is_service();
-        Claim { pool: pool.name.clone(), users: vec![self.user()], origin, published }
+    /// A new claim.
+    fn claim(&self, pool: &Pool, origin: Origin) -> Claim {
+        Claim { pool: pool.name.clone(), users: vec![self.user()], origin, published: false }
     }
 
     fn user(&self) -> VipUser {
@@ -441,12 +436,7 @@ impl<'a> Draft<'a> {
 
     fn uncovered(&self) -> Vec<Family> {
         let covered = self.covered();
-        self.ground
-            .families(self.want)
-            .iter()
-            .copied()
-            .filter(|family| !covered.contains(family))
-            .collect()
+        FAMILIES.into_iter().filter(|family| !covered.contains(family)).collect()
     }
 
     fn lacks(&mut self, family: Option<Family>) {

@@ -17,19 +17,9 @@ pub(super) struct Ground<'a> {
     pub(super) foreign: &'a Foreign,
     /// The host's own addresses.
     pub(super) node_addresses: &'a BTreeSet<IpAddr>,
-    /// Families that can be announced, and so may be given to Gateways.
-    pub(super) announced: &'a [Family],
 }
 
-/// Families that Services have: what carries their traffic to the cluster need not be us.
-const SERVICES: &[Family] = &[Family::V4, Family::V6];
-
 impl<'a> Ground<'a> {
-    /// Families that somebody may have addresses of, in the order in which they are given out.
-    pub(super) fn families(&self, want: &Want) -> &'a [Family] {
-        if want.is_service() { SERVICES } else { self.announced }
-    }
-
     /// Whether an address may be given to this user, foreign use and announcing apart; the pool
     /// it belongs to, or what speaks against it.
     pub(super) fn admits(&self, want: &Want, address: IpAddr) -> Result<&'a Pool, Outside> {
@@ -65,9 +55,6 @@ impl<'a> Ground<'a> {
 
     /// Whether somebody may have exactly this address, which it asks for.
     pub(super) fn grants(&self, want: &Want, address: IpAddr) -> Result<&'a Pool, AddressProblem> {
-        if !self.families(want).contains(&Family::of(address)) && !pool::is_never(address) {
-            return Err(AddressProblem::Ipv6NotAnnounced { address });
-        }
         self.admits(want, address).map_err(|outside| match outside {
             Outside::NoPool => AddressProblem::NotInPool { address, pools: self.pools.names() },
             Outside::Reserved(why) => AddressProblem::Reserved { address, why },
@@ -108,23 +95,20 @@ impl<'a> Ground<'a> {
             }
             return problems;
         }
-        let wanted = |pool: &&Pool| match family {
-            Some(family) => pool.has(family),
-            None => self.families(want).iter().any(|family| pool.has(*family)),
-        };
+        let wanted = |pool: &&Pool| family.is_none_or(|family| pool.has(family));
         let tried: Vec<_> = usable.iter().copied().filter(wanted).collect();
-        problems.push(if tried.is_empty() {
-            let pools = names_of(usable);
-            match family {
-                Some(family) if want.is_service() => AddressProblem::NoneOfFamily { pools, family },
-                _ => AddressProblem::OnlyIpv6 { pools },
+        problems.push(match family {
+            Some(family) if tried.is_empty() => {
+                AddressProblem::NoneOfFamily { pools: names_of(usable), family }
             }
-        } else {
-            let foreign = self.foreign.keys().filter(|address| {
-                family.is_none_or(|family| family == Family::of(**address))
-                    && tried.iter().any(|pool| pool.offers(**address))
-            });
-            AddressProblem::Exhausted { foreign: foreign.count(), pools: names_of(&tried), family }
+            family => {
+                let foreign = self.foreign.keys().filter(|address| {
+                    family.is_none_or(|family| family == Family::of(**address))
+                        && tried.iter().any(|pool| pool.offers(**address))
+                });
+                let (foreign, pools) = (foreign.count(), names_of(&tried));
+                AddressProblem::Exhausted { foreign, pools, family }
+            }
         });
         problems
     }

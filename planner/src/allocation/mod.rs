@@ -47,11 +47,8 @@ pub use self::span::Family;
 pub use self::want::{Asks, POOL_ANNOTATION, PoolChoice, ServiceAsks, Want};
 use crate::claim::{Claim, Claims, Foreign};
 
-/// Families that can be announced, in the order in which they are given out to Gateways. IPv6 joins
-/// them when the speaker speaks NDP: this line is all that holds it back. Services have IPv6 already,
-/// for whoever routes it to the cluster. (`::1`, the only IPv6 address that
-/// would need no NDP, is the host's own.)
-const ANNOUNCED: &[Family] = &[Family::V4];
+/// Families of addresses, in the order in which they are given out.
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// What came out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,7 +102,7 @@ pub fn allocate<'a>(
     release: bool,
 ) -> Allocation {
     let wants: Vec<_> = wants.into_iter().collect();
-    let ground = Ground { pools, foreign, node_addresses, announced: ANNOUNCED };
+    let ground = Ground { pools, foreign, node_addresses };
     run(&ground, wants, claims, release)
 }
 

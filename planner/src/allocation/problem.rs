@@ -140,32 +140,13 @@ pub enum AddressProblem {
         /// Names of the pools there are.
         pools: Vec<String>,
     },
-    /// IPv6 cannot be announced yet.
-    #[error(
-        "{address}: IPv6 addresses are not announced yet (vipgate does not speak NDP): request an \
-         IPv4 address"
-    )]
-    Ipv6NotAnnounced {
-        /// The address.
-        address: IpAddr,
-    },
-    /// The usable pools have no address of a family that a Service needs.
+    /// The usable pools have no address of a family that is needed.
     #[error("{} no {family} addresses: add a range to one of them", has(pools))]
     NoneOfFamily {
         /// The pools.
         pools: Vec<String>,
         /// The family.
         family: Family,
-    },
-    /// The usable pools have only addresses that cannot be announced yet.
-    #[error(
-        "{} only IPv6 addresses, which are not announced yet (vipgate does not speak NDP): \
-         add an IPv4 range",
-        has(pools)
-    )]
-    OnlyIpv6 {
-        /// The pools.
-        pools: Vec<String>,
     },
 }
 
@@ -182,14 +163,12 @@ impl AddressProblem {
             | Self::PoolNotAllowed { address: Some(_), .. }
             | Self::Reserved { .. }
             | Self::InUse { .. }
-            | Self::Foreign { .. }
-            | Self::Ipv6NotAnnounced { .. } => Reason::AddressNotUsable,
+            | Self::Foreign { .. } => Reason::AddressNotUsable,
             Self::PoolNotAllowed { address: None, .. }
             | Self::Exhausted { .. }
             | Self::NoPool { .. }
             | Self::UnknownPool { .. }
-            | Self::NoneOfFamily { .. }
-            | Self::OnlyIpv6 { .. } => Reason::AddressNotAssigned,
+            | Self::NoneOfFamily { .. } => Reason::AddressNotAssigned,
         }
     }
 
@@ -199,7 +178,7 @@ impl AddressProblem {
             Self::UnsupportedType { .. } | Self::Malformed { .. } | Self::MalformedName { .. } => {
                 Reason::InvalidAddress
             }
-            Self::OtherFamily { .. } | Self::Ipv6NotAnnounced { .. } => Reason::FamilyMismatch,
+            Self::OtherFamily { .. } => Reason::FamilyMismatch,
             Self::NotInPool { .. } => Reason::AddressNotInPool,
             Self::PoolNotAllowed { .. } => Reason::PoolNotAllowed,
             Self::Reserved { .. } => Reason::AddressReserved,
@@ -208,7 +187,7 @@ impl AddressProblem {
             Self::Exhausted { .. } => Reason::PoolExhausted,
             Self::NoPool => Reason::NoPool,
             Self::UnknownPool { .. } => Reason::PoolNotFound,
-            Self::NoneOfFamily { .. } | Self::OnlyIpv6 { .. } => Reason::NoAddressOfFamily,
+            Self::NoneOfFamily { .. } => Reason::NoAddressOfFamily,
         }
     }
 }

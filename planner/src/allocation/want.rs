@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vipgate_api::gateway::GatewayAddress;
 use vipgate_api::selector::Labels;
 use vipgate_api::vipgate::PortUse;
-use vipgate_api::{Age, Kind, ObjectRef};
+use vipgate_api::{Age, ObjectRef};
 
 use super::sharing::Sharing;
 use super::span::Family;
@@ -78,10 +78,5 @@ impl Want {
     /// The annotation that names pools, as it is or could be written.
     pub(super) fn pool_annotation(&self) -> &str {
         self.pool.as_ref().map_or(POOL_ANNOTATION, |pool| pool.annotation.as_str())
-    }
-
-    /// Whether the kernel forwards, so that nothing has to be announced for an address to be of use.
-    pub(super) fn is_service(&self) -> bool {
-        self.user.kind == Kind::Service
     }
 }

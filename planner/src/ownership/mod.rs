@@ -17,17 +17,20 @@
 //!   hand-over: the new one takes with the next epoch, the old one lets go when it sees that, the new one
 //!   serves when it sees that. A crash is not waited for.
 //! * **Who does not know yet what the others hold takes nothing.**
+//! * **Two that do not hear each other but see each other's frames** end with one owner: [`wire`].
 //!
 //! No clock, no randomness, no I/O.
 
 pub mod election;
 pub mod keeper;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub use election::{Candidate, choose, score};
 pub use keeper::{Keeper, Ownership, Possession};
+pub use wire::Wire;
 
 /// A VIP could be served by a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -88,7 +88,7 @@ pub(crate) fn settle(planner: &mut Planner) -> Outcome {
     planner.run()
 }
 
-/// `eth0` with 10.0.0.1/24, `eth1` (down), `lo`.
+/// `eth0` with 10.0.0.1/24 and 2001:db8:0:1::1/64, `eth1` (down), `lo`.
 pub(crate) fn node() -> Node {
     read("the default node", NODE)
 }
@@ -98,6 +98,6 @@ name: n1
 labels: {rack: a}
 links:
 - {index: 1, name: lo, up: true, loopback: true, mac: null, addresses: [127.0.0.1/8, '::1/128']}
-- {index: 2, name: eth0, up: true, loopback: false, mac: [2, 0, 0, 0, 0, 1], addresses: [10.0.0.1/24]}
+- {index: 2, name: eth0, up: true, loopback: false, mac: [2, 0, 0, 0, 0, 1], addresses: [10.0.0.1/24, '2001:db8:0:1::1/64', 'fe80::1/64']}
 - {index: 3, name: eth1, up: false, loopback: false, mac: [2, 0, 0, 0, 0, 2], addresses: [10.0.1.1/24]}
 ";

@@ -1,6 +1,6 @@
 //! Hosts that claim a VIP which serves here, as the wire showed lately.
 //!
-//! The ARP speaker defends the VIP and says so; here it is remembered for [`HOLDS`], long enough to
+//! The L2 speaker defends the VIP and says so; here it is remembered for [`HOLDS`], long enough to
 //! be seen by whoever looks, and renewed by every further claim.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use vipgate_planner::{MacAddr, Plan};
 
-use crate::arp::Conflict;
+use crate::l2::Sighting;
 
 /// How long after its last claim a host is still named.
 pub(super) const HOLDS: Duration = Duration::from_secs(60);
@@ -20,8 +20,8 @@ pub(super) struct Contests(BTreeMap<IpAddr, (MacAddr, Instant)>);
 
 impl Contests {
     /// Remembers a claim.
-    pub(super) fn seen(&mut self, conflict: &Conflict, now: Instant) {
-        self.0.insert(conflict.vip.into(), (conflict.mac, now));
+    pub(super) fn seen(&mut self, claim: &Sighting, now: Instant) {
+        self.0.insert(claim.vip, (claim.mac, now));
     }
 
     /// Forgets what is too long ago or no longer planned, and returns the rest.

@@ -14,6 +14,7 @@ use vipgate_planner::ownership::{Offer, Possession};
 use vipgate_planner::{Announce, Link, MacAddr, NodeReport, Plan, VipState};
 
 use super::RETRY;
+use super::meetings::Meetings;
 use crate::group::{Group, Notes, Standing};
 
 /// The note with the Ethernet addresses of a member, six bytes each.
@@ -50,6 +51,11 @@ pub(super) enum Turn {
 impl Gate {
     pub(super) fn new(grouped: bool, group: watch::Receiver<Option<Arc<Group>>>) -> Self {
         if grouped { Self::Awaited(group) } else { Self::Open }
+    }
+
+    /// What the group says last, if there is one.
+    pub(super) fn standing(&self) -> Option<&Standing> {
+        self.membership().map(|member| member.standing.as_ref())
     }
 
     fn membership(&self) -> Option<&Membership> {
@@ -107,8 +113,16 @@ impl Gate {
         })
     }
 
-    /// Tells the group what could be served here, which is what the last round found.
-    pub(super) fn offer(&mut self, plan: &Plan, report: &NodeReport, leaving: bool, now: Instant) {
+    /// Tells the group what could be served here, which is what the last round found, without what was
+    /// yielded to one that it does not hear.
+    pub(super) fn offer(
+        &mut self,
+        plan: &Plan,
+        report: &NodeReport,
+        meetings: &Meetings,
+        leaving: bool,
+    ) {
+        let now = Instant::now();
         let Self::Member(Membership { group, failed, .. }) = self else { return };
         let mut bound: BTreeMap<IpAddr, u16> = BTreeMap::new();
         for (id, state) in &report.listeners {
@@ -129,7 +143,8 @@ impl Gate {
             let announced = matches!(report.vips.get(&address), Some(VipState::Serving(_)));
             let leaving = leaving || plan.gives_way.is_some();
             let offer = Offer { bound, leaving, announced, ..Offer::default() };
-            (able && !failed.contains_key(&address)).then_some((address, offer))
+            let able = able && !failed.contains_key(&address);
+            (able && meetings.yielded(address).is_none()).then_some((address, offer))
         });
         group.offer(offers.collect());
     }
@@ -143,26 +158,26 @@ impl Gate {
     /// for a stranger.
     pub(super) fn introduce(&self, plan: &Plan, links: &[Link]) {
         let Some(Membership { group, .. }) = self.membership() else { return };
-        let announcing: BTreeSet<&String> = (plan.vips.values())
-            .flat_map(|vip| match &vip.announce {
-                Announce::Layer2(links) => links.as_slice(),
-                _ => &[],
-            })
-            .collect();
-        let links = links.iter().filter(|link| announcing.contains(&link.name));
-        let macs: BTreeSet<MacAddr> = links.filter_map(|link| link.mac).collect();
+        let macs = announcing_macs(plan, links);
         let macs: Vec<u8> = macs.into_iter().take(MOST_MACS).flat_map(|mac| mac.0).collect();
         group.note(MACS, Some(macs));
     }
 
-    /// The Ethernet addresses of the other members.
-    pub(super) fn macs(&self) -> BTreeSet<MacAddr> {
-        let of = |notes: &Notes| {
-            let (macs, _) = notes.get(MACS).map_or(&[][..], Vec::as_slice).as_chunks::<6>();
-            macs.iter().map(|mac| MacAddr(*mac)).collect::<Vec<_>>()
-        };
-        let others =
-            self.membership().into_iter().flat_map(|member| member.standing.others.values());
-        others.flat_map(|other| of(&other.notes)).collect()
+    /// The Ethernet addresses that a member says it announces by.
+    pub(super) fn macs_of(notes: &Notes) -> impl Iterator<Item = MacAddr> + '_ {
+        let (macs, _) = notes.get(MACS).map_or(&[][..], Vec::as_slice).as_chunks::<6>();
+        macs.iter().map(|mac| MacAddr(*mac))
     }
+}
+
+/// The Ethernet addresses by which the VIPs of a plan are announced here.
+pub(super) fn announcing_macs(plan: &Plan, links: &[Link]) -> BTreeSet<MacAddr> {
+    let announcing: BTreeSet<&String> = (plan.vips.values())
+        .flat_map(|vip| match &vip.announce {
+            Announce::Layer2(links) => links.as_slice(),
+            _ => &[],
+        })
+        .collect();
+    let links = links.iter().filter(|link| announcing.contains(&link.name));
+    links.filter_map(|link| link.mac).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          ┌──────────────────────────── Executor (one task) ────────────────────────────┐
-//!  plan ──>│ proxy.apply ──> gate ──> probe (new claims) ──> host.set_vips ──> arp.set_owned │──> NodeReport
+//!  plan ──>│ proxy.apply ──> gate ──> probe (new claims) ──> host.set_vips ──> l2.set_owned  │──> NodeReport
 //!  links ─>│    bind         ours?      ask the wire            on lo            announce    │
 //!          └─────────────────▲───────────────────────────────────────────────────────────┘
 //!                            └── group (offers, standing)
@@ -17,11 +17,12 @@
 
 mod contests;
 mod gate;
+mod meetings;
 mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,12 +32,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, Vip, VipState};
 
-use crate::arp::{ArpError, ArpSpeaker, Conflict};
 use crate::group::{Group, Standing};
 use crate::host::{Host, HostError, VipOutcomes};
+use crate::l2::{L2Error, L2Speaker, Sighting};
 use crate::proxy::{self, Proxy};
 use contests::Contests;
 use gate::{Gate, Turn};
+use meetings::Meetings;
 use probes::Probes;
 
 /// How often sockets that could not be bound, and addresses that could not be held, are tried again.
@@ -107,13 +109,14 @@ impl Speaker {
         let (phases, phase_source) = watch::channel(Phase::Serving);
         let group = watch::Sender::new(None);
         let stopped = CancellationToken::new();
-        let (arp, conflicts) =
-            ArpSpeaker::new(tracker.clone(), stopped.clone(), config.announce_every);
+        let (l2, sightings) =
+            L2Speaker::new(tracker.clone(), stopped.clone(), config.announce_every);
         let executor = Executor {
-            arp: Arc::new(arp),
+            l2: Arc::new(l2),
             gate: Gate::new(config.grouped, group.subscribe()),
             leaving: false,
-            conflicts,
+            sightings,
+            meetings: Meetings::new(),
             contests: Contests::default(),
             vips: host.vips(),
             stopped,
@@ -197,11 +200,12 @@ impl Speaker {
 
 /// The one task that owns the hands.
 struct Executor {
-    arp: Arc<ArpSpeaker>,
+    l2: Arc<L2Speaker>,
     gate: Gate,
     /// Whether VIPs are given to whoever takes them.
     leaving: bool,
-    conflicts: mpsc::Receiver<Conflict>,
+    sightings: mpsc::Receiver<Sighting>,
+    meetings: Meetings,
     contests: Contests,
     host: Host,
     /// What became of the held VIPs; the host tries failed ones again by itself.
@@ -243,16 +247,13 @@ impl Executor {
                     if changed.is_err() || phase > Phase::Leaving { break; }
                     self.leaving = phase == Phase::Leaving;
                 }
-                () = self.gate.changed() => self.follow_members(),
+                () = self.gate.changed() => {}
                 changed = self.vips.changed() => {
                     if changed.is_err() { break; }
                 }
-                () = self.probes.next(&self.arp) => {}
-                Some(conflict) = self.conflicts.recv() => {
-                    tracing::debug!(vip = %conflict.vip, mac = %conflict.mac, link = conflict.link,
-                        "another host claims a VIP of ours; defended");
-                    self.contests.seen(&conflict, Instant::now());
-                }
+                () = self.probes.next(&self.l2) => {}
+                () = self.meetings.next(&self.plan, &self.l2) => {}
+                Some(sighting) = self.sightings.recv() => self.take_sighting(&sighting),
                 () = until(self.contests.due()) => {}
                 () = until(retry) => {}
                 () = until(self.lingering.values().min().copied()) => {}
@@ -265,29 +266,59 @@ impl Executor {
 
     fn follow_links(&mut self) {
         let links = self.links.borrow_and_update().clone();
-        self.arp.set_links(&links);
+        self.l2.set_links(&links);
+    }
+
+    fn take_sighting(&mut self, sighting: &Sighting) {
+        let Sighting { vip, mac, link, member } = sighting;
+        if *member {
+            tracing::debug!(%vip, %mac, link, "a member of the group claims a VIP of ours");
+            self.meetings.seen(sighting);
+        } else {
+            tracing::debug!(%vip, %mac, link, "another host claims a VIP of ours; defended");
+            self.contests.seen(sighting, Instant::now());
+        }
     }
 
     /// What members of the group say on the wire is no conflict, nor was it before they were known.
-    fn follow_members(&mut self) {
-        let macs = self.gate.macs();
+    /// With those that are lost it is settled by rule.
+    fn meet_members(&mut self, plan: &Plan) {
+        self.meetings.follow(plan, &self.gate);
+        let macs = self.meetings.macs();
         self.contests.forget(&macs);
         self.probes.forget(&macs);
-        self.arp.set_friends(macs);
+        self.l2.set_friends(macs);
+        let lowest = gate::announcing_macs(plan, &self.links.borrow()).first().copied();
+        for vip in self.meetings.decide(lowest) {
+            tracing::warn!(%vip, "a member that the group does not hear announces it; it stays here");
+            self.l2.insist(vip);
+        }
+        self.meetings.ask(plan, &self.l2);
+    }
+
+    /// Whose a VIP is, as the group and the wire say.
+    fn turn(&self, vip: IpAddr) -> Turn {
+        match self.meetings.yielded(vip) {
+            Some(owner) => {
+                Turn::Others(VipState::Standby { owner: owner.to_owned(), announced: true })
+            }
+            None => self.gate.turn(vip),
+        }
     }
 
     /// One round: from the plan to the host and back to the report.
     async fn reconcile(&mut self) {
         let plan = self.plan.clone();
         self.gate.introduce(&plan, &self.links.borrow());
+        self.meet_members(&plan);
         let (mut ours, mut others) = (BTreeSet::new(), BTreeMap::new());
         for address in plan.vips.keys() {
-            match self.gate.turn(*address) {
+            match self.turn(*address) {
                 Turn::Ours => drop(ours.insert(*address)),
                 Turn::Others(state) => drop(others.insert(*address, state)),
             }
         }
-        self.probes.follow(&plan, &ours, &self.arp);
+        self.probes.follow(&plan, &ours, &self.l2);
         self.announce(&(&self.held & &ours));
         let listeners = self.bind(&plan);
 
@@ -319,7 +350,7 @@ impl Executor {
             report.vips.insert(*address, served(&plan.vips[address].announce, &mute));
         }
         self.held = ready;
-        self.gate.offer(&plan, &report, self.leaving, Instant::now());
+        self.gate.offer(&plan, &report, &self.meetings, self.leaving);
         self.incomplete = report.vips.values().any(|state| matches!(state, VipState::Failed(_)))
             || report.listeners.values().any(|state| matches!(state, ListenerState::Failed(_)));
         self.reports.send_if_modified(|current| {
@@ -387,15 +418,15 @@ impl Executor {
     }
 
     /// Announces these VIPs and falls silent about all others; returns the links that cannot speak.
-    fn announce(&self, vips: &BTreeSet<IpAddr>) -> BTreeMap<String, ArpError> {
+    fn announce(&self, vips: &BTreeSet<IpAddr>) -> BTreeMap<String, L2Error> {
         let owned = vips
             .iter()
-            .filter_map(|address| match (address, &self.plan.vips.get(address)?.announce) {
-                (IpAddr::V4(v4), Announce::Layer2(links)) => Some((*v4, links.clone())),
+            .filter_map(|address| match &self.plan.vips.get(address)?.announce {
+                Announce::Layer2(links) => Some((*address, links.clone())),
                 _ => None,
             })
-            .collect::<BTreeMap<Ipv4Addr, Vec<String>>>();
-        self.arp.set_owned(&owned)
+            .collect::<BTreeMap<IpAddr, Vec<String>>>();
+        self.l2.set_owned(&owned)
     }
 
     /// After serving: VIPs are kept and answered for until the drain is over, then taken back.
@@ -404,12 +435,12 @@ impl Executor {
             tokio::select! {
                 changed = phases.changed() => if changed.is_err() { break },
                 () = self.gate.changed() => {
-                    let ours = |vip: &IpAddr| matches!(self.gate.turn(*vip), Turn::Ours);
+                    let ours = |vip: &IpAddr| matches!(self.turn(*vip), Turn::Ours);
                     self.announce(&self.held.iter().copied().filter(ours).collect());
                 }
             }
         }
-        self.arp.set_owned(&BTreeMap::new());
+        self.l2.set_owned(&BTreeMap::new());
         self.stopped.cancel();
         if let Err(error) = self.host.shutdown().await {
             tracing::error!(%error, "the host could not be left as it was found");
@@ -426,7 +457,7 @@ async fn until(time: Option<Instant>) {
 }
 
 /// The state of a VIP that is on the host.
-fn served(announce: &Announce, mute: &BTreeMap<String, ArpError>) -> VipState {
+fn served(announce: &Announce, mute: &BTreeMap<String, L2Error>) -> VipState {
     let Announce::Layer2(links) = announce else { return VipState::Serving(Vec::new()) };
     let speaking: Vec<String> =
         links.iter().filter(|link| !mute.contains_key(*link)).cloned().collect();

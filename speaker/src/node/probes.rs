@@ -1,4 +1,4 @@
-//! What the wire said about addresses that are claimed for the first time (RFC 5227).
+//! What the wire said about addresses that are claimed for the first time (RFC 5227, RFC 4862).
 //!
 //! State: one question per address of the plan that has to be probed, which is over when the
 //! address is free. A question belongs to the links it was asked on: when the plan names others, or
@@ -7,7 +7,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use vipgate_planner::{Announce, MacAddr, Plan, Vip, VipState};
 
-use crate::arp::{ArpError, ArpSpeaker, ProbeOutcome};
+use crate::l2::{L2Error, L2Speaker, ProbeOutcome};
 
 /// How long after a conflict the address is asked for again.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -49,14 +49,14 @@ enum Answer {
 type Found = (IpAddr, u64, Finding);
 
 enum Finding {
-    Outcome(Result<ProbeOutcome, ArpError>),
+    Outcome(Result<ProbeOutcome, L2Error>),
     TimeToAskAgain,
 }
 
 impl Probes {
     /// Starts probes for what is new among the VIPs of the plan that are to be asked for, and forgets
     /// what is gone from them.
-    pub(super) fn follow(&mut self, plan: &Plan, new: &BTreeSet<IpAddr>, arp: &Arc<ArpSpeaker>) {
+    pub(super) fn follow(&mut self, plan: &Plan, new: &BTreeSet<IpAddr>, l2: &Arc<L2Speaker>) {
         let to_ask = |address: &IpAddr| {
             plan.vips.get(address).filter(|_| new.contains(address)).and_then(to_probe)
         };
@@ -64,11 +64,11 @@ impl Probes {
             to_ask(address).is_some_and(|(_, links)| *links == question.links)
         });
         for (address, links) in new.iter().filter_map(to_ask) {
-            if let Entry::Vacant(new) = self.questions.entry(address.into()) {
+            if let Entry::Vacant(new) = self.questions.entry(address) {
                 self.asked += 1;
                 let number = self.asked;
                 new.insert(Question { number, links: links.clone(), answer: None });
-                self.running.push(ask(Arc::clone(arp), address, links.clone(), number));
+                self.running.push(ask(Arc::clone(l2), address, links.clone(), number));
             }
         }
     }
@@ -80,31 +80,29 @@ impl Probes {
     }
 
     /// Waits until there is something new, and takes in all that is; for ever when nothing runs.
-    pub(super) async fn next(&mut self, arp: &Arc<ArpSpeaker>) {
+    pub(super) async fn next(&mut self, l2: &Arc<L2Speaker>) {
         let mut news = false;
         while !news {
             let Some(found) = self.running.next().await else {
                 return std::future::pending().await;
             };
-            news = self.take(found, arp);
+            news = self.take(found, l2);
         }
         // Questions asked together are answered together, and one round does for all.
         while let Some(Some(found)) = self.running.next().now_or_never() {
-            self.take(found, arp);
+            self.take(found, l2);
         }
     }
 
     /// Takes in what was found; whether that is news.
-    fn take(&mut self, (address, number, finding): Found, arp: &Arc<ArpSpeaker>) -> bool {
+    fn take(&mut self, (address, number, finding): Found, l2: &Arc<L2Speaker>) -> bool {
         let Some(question) = self.questions.get_mut(&address) else { return false };
         if question.number != number {
             return false;
         }
         let (answer, pause) = match finding {
             Finding::TimeToAskAgain => {
-                if let IpAddr::V4(v4) = address {
-                    self.running.push(ask(Arc::clone(arp), v4, question.links.clone(), number));
-                }
+                self.running.push(ask(Arc::clone(l2), address, question.links.clone(), number));
                 return false;
             }
             Finding::Outcome(Ok(ProbeOutcome::Free)) => (Answer::Free, None),
@@ -140,20 +138,18 @@ impl Probes {
 }
 
 /// The address and where to ask for it, of a VIP that has to be probed.
-fn to_probe(vip: &Vip) -> Option<(Ipv4Addr, &Vec<String>)> {
-    match (vip.address, &vip.announce) {
-        (IpAddr::V4(address), Announce::Layer2(links)) if vip.probe => Some((address, links)),
+fn to_probe(vip: &Vip) -> Option<(IpAddr, &Vec<String>)> {
+    match &vip.announce {
+        Announce::Layer2(links) if vip.probe => Some((vip.address, links)),
         _ => None,
     }
 }
 
 fn ask(
-    arp: Arc<ArpSpeaker>,
-    address: Ipv4Addr,
+    l2: Arc<L2Speaker>,
+    address: IpAddr,
     links: Vec<String>,
     number: u64,
 ) -> BoxFuture<'static, Found> {
-    Box::pin(
-        async move { (address.into(), number, Finding::Outcome(arp.probe(address, &links).await)) },
-    )
+    Box::pin(async move { (address, number, Finding::Outcome(l2.probe(address, &links).await)) })
 }

@@ -5,14 +5,14 @@ use vipgate_api::Reason;
 use super::*;
 
 fn dual() -> Setup {
-    Setup::new().pool("a", &["10.0.0.0/30", "fd00::/126"]).with_ipv6()
+    Setup::new().pool("a", &["10.0.0.0/30", "fd00::/126"])
 }
 
 #[test]
 fn one_address_per_family_that_the_pool_has() {
-    let v4 = Setup::new().pool("a", &["10.0.0.8/29"]).with_ipv6().want(gateway("x"));
+    let v4 = Setup::new().pool("a", &["10.0.0.8/29"]).want(gateway("x"));
     assert_eq!(assigned(&v4.run(), "x"), ["10.0.0.8"]);
-    let v6 = Setup::new().pool("a", &["fd00::8/125"]).with_ipv6().want(gateway("x"));
+    let v6 = Setup::new().pool("a", &["fd00::8/125"]).want(gateway("x"));
     assert_eq!(assigned(&v6.run(), "x"), ["fd00::8"]);
     assert_eq!(assigned(&dual().want(gateway("x")).run(), "x"), ["10.0.0.0", "fd00::"]);
 }
@@ -37,7 +37,6 @@ fn both_families_come_from_one_pool_where_possible() {
     let setup = Setup::new()
         .pool("a", &["10.0.0.1", "fd00::/126"])
         .pool("b", &["10.1.0.0/30", "fd01::/126"])
-        .with_ipv6()
         .want(gateway("1"))
         .want(gateway("2"));
     let allocation = setup.run();
@@ -50,7 +49,6 @@ fn a_family_that_the_pool_ran_out_of_comes_from_the_next() {
     let setup = Setup::new()
         .pool("a", &["10.0.0.1", "fd00::/126"])
         .pool("b", &["10.1.0.1", "fd01::1"])
-        .with_ipv6()
         .want(asking("takes-v6-of-b", &["fd01::1"]))
         .want(gateway("1"))
         .want(gateway("2"))
@@ -98,7 +96,6 @@ fn an_empty_string_is_no_value() {
 fn any_address_is_better_than_none() {
     let setup = Setup::new()
         .pool("a", &["10.0.0.1", "fd00::/126"])
-        .with_ipv6()
         .want(asking("taker", &["10.0.0.1"]))
         .want(asking("x", &["", ""]));
     assert_eq!(assigned(&setup.run(), "x"), ["fd00::", "fd00::1"]);
@@ -222,11 +219,6 @@ fn every_refusal_says_what_to_write_instead() {
           namespace default: add it to namespaces, or give it labels that namespaceSelectors match",
         ),
         (
-            "fd00::1",
-            "fd00::1: IPv6 addresses are not announced yet (vipgate does not speak NDP): \
-          request an IPv4 address",
-        ),
-        (
             "10.0.0.300",
             "spec.addresses[0]: \"10.0.0.300\" is not an IP address: write one such as \
           192.0.2.10, or leave value out to have one chosen",
@@ -261,37 +253,9 @@ fn types_other_than_ip_address_are_not_served() {
 
 #[test]
 fn an_ipv4_mapped_address_is_told_apart() {
-    let setup = Setup::new().pool("a", &["10.0.0.1"]).with_ipv6();
+    let setup = Setup::new().pool("a", &["10.0.0.1"]);
     let allocation = setup.want(asking("x", &["::ffff:10.0.0.1"])).run();
     assert!(matches!(problem(&allocation, "x"), AddressProblem::Reserved { .. }));
-}
-
-#[test]
-fn ipv6_is_not_given_out_before_it_can_be_announced() {
-    let setup = Setup::new()
-        .pool("a", &["10.0.0.0/30", "fd00::/64"])
-        .want(gateway("plain"))
-        .want(asking("empty", &["", ""]))
-        .want(asking("exact", &["fd00::1"]));
-    let allocation = setup.run();
-    assert_eq!(assigned(&allocation, "plain"), ["10.0.0.0"]);
-    assert_eq!(assigned(&allocation, "empty"), ["10.0.0.1", "10.0.0.2"]);
-    assert_eq!(
-        problem(&allocation, "exact"),
-        &AddressProblem::Ipv6NotAnnounced { address: ip("fd00::1") }
-    );
-}
-
-#[test]
-fn a_pool_of_ipv6_only_says_so_until_it_can_be_announced() {
-    let allocation = Setup::new().pool("a", &["fd00::/64"]).want(gateway("x")).run();
-    assert_eq!(assigned(&allocation, "x"), Vec::<String>::new());
-    assert_eq!(problem(&allocation, "x").reason(), Reason::AddressNotAssigned);
-    assert_eq!(
-        problem(&allocation, "x").to_string(),
-        "pool a has only IPv6 addresses, which are not announced yet (vipgate does not speak NDP): \
-         add an IPv4 range"
-    );
 }
 
 #[test]

@@ -123,21 +123,18 @@ pub(super) fn claims() -> impl Strategy<Value = Claims> {
 pub(super) fn surroundings() -> impl Strategy<Value = Setup> {
     let pools = prop::collection::btree_map(select(vec!["a", "b", "c", "d"]), pool(), 0..=4);
     let some = || prop::collection::btree_set(select(universe()), 0..4);
-    (pools, some(), some(), any::<bool>(), select(vec![BOTH, ANNOUNCED])).prop_map(
-        |(pools, foreign, node_addresses, release, announced)| {
-            let base = Setup {
-                foreign: foreign.into_iter().map(|address| (address, MAC)).collect(),
-                node_addresses,
-                release,
-                announced,
-                ..Setup::new()
-            };
-            let base = base.namespace("n1", &[("tier", "front")]);
-            pools
-                .into_iter()
-                .fold(base, |setup, (name, spec)| setup.pool_with(name, &[], |empty| *empty = spec))
-        },
-    )
+    (pools, some(), some(), any::<bool>()).prop_map(|(pools, foreign, node_addresses, release)| {
+        let base = Setup {
+            foreign: foreign.into_iter().map(|address| (address, MAC)).collect(),
+            node_addresses,
+            release,
+            ..Setup::new()
+        };
+        let base = base.namespace("n1", &[("tier", "front")]);
+        pools
+            .into_iter()
+            .fold(base, |setup, (name, spec)| setup.pool_with(name, &[], |empty| *empty = spec))
+    })
 }
 
 /// Everything.

@@ -25,15 +25,12 @@ use vipgate_api::vipgate::{
 use vipgate_api::{Age, Kind, ObjectKey, ObjectRef, Stored};
 
 use super::{
-    ANNOUNCED, AddressProblem, Addresses, Allocation, Asks, Family, Foreign, Ground,
+    AddressProblem, Addresses, Allocation, Asks, FAMILIES, Family, Foreign, Ground,
     POOL_ANNOTATION, PoolChoice, Pools, ServiceAsks, Sharing, Traffic, Unshared, Want, run,
 };
 use crate::claim::{Claim, Claims, Origin, VipUser};
 use crate::node::MacAddr;
 use crate::world::Shelf;
-
-/// As it will be when NDP is there: shows that only [`ANNOUNCED`] holds IPv6 back.
-const BOTH: &[Family] = &[Family::V4, Family::V6];
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 
@@ -118,7 +115,8 @@ fn changed(mut want: Want, change: impl FnOnce(&mut ServiceAsks)) -> Want {
 
 /// The same, sharing with others of this key.
 fn sharing(want: Want, key: &str, ports: &[u16]) -> Want {
-    let traffic = want.is_service().then(|| Traffic { local: false, selector: Labels::new() });
+    let is_service = want.user.kind == Kind::Service;
+    let traffic = is_service.then(|| Traffic { local: false, selector: Labels::new() });
     let port = |port: &u16| PortUse { protocol: Transport::Tcp, port: *port };
     let ports = ports.iter().map(port).collect();
     Want { sharing: Some(Sharing { key: key.to_owned(), traffic }), ports, ..want }
@@ -157,7 +155,6 @@ struct Setup {
     foreign: Foreign,
     node_addresses: BTreeSet<IpAddr>,
     release: bool,
-    announced: &'static [Family],
 }
 
 impl Setup {
@@ -170,7 +167,6 @@ impl Setup {
             foreign: Foreign::new(),
             node_addresses: BTreeSet::new(),
             release: true,
-            announced: ANNOUNCED,
         }
     }
 
@@ -243,23 +239,14 @@ impl Setup {
         self
     }
 
-    fn with_ipv6(mut self) -> Self {
-        self.announced = BOTH;
-        self
-    }
-
     fn read_pools(&self) -> (Pools, BTreeMap<ObjectKey, String>) {
         Pools::new(&self.pools, &self.namespaces)
     }
 
     fn run(&self) -> Allocation {
         let pools = self.read_pools().0;
-        let ground = Ground {
-            pools: &pools,
-            foreign: &self.foreign,
-            node_addresses: &self.node_addresses,
-            announced: self.announced,
-        };
+        let ground =
+            Ground { pools: &pools, foreign: &self.foreign, node_addresses: &self.node_addresses };
         run(&ground, self.wants.iter().collect(), &self.claims, self.release)
     }
 

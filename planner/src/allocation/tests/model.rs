@@ -91,8 +91,7 @@ impl<'a> Model<'a> {
 
     /// Whether the address can be given to anybody.
     pub(super) fn is_free_of_others(&self, address: IpAddr) -> bool {
-        self.setup.announced.contains(&Family::of(address))
-            && !self.setup.node_addresses.contains(&address)
+        !self.setup.node_addresses.contains(&address)
     }
 
     /// All pools to choose from, in order.
@@ -155,15 +154,14 @@ impl<'a> Model<'a> {
         let mut chosen: BTreeSet<IpAddr> = BTreeSet::new();
         if entries(want).is_empty() {
             let families = |pool: &Listed<'_>| {
-                BOTH.iter().copied().filter(|f| pool.has(*f)).collect::<Vec<_>>()
+                FAMILIES.iter().copied().filter(|f| pool.has(*f)).collect::<Vec<_>>()
             };
-            let announced = |family: &Family| self.setup.announced.contains(family);
             let free = |pool: &Listed<'_>, family| self.lowest(&[pool], &[family], taken).is_some();
             let complete = usable.iter().find(|pool| {
-                let own: Vec<_> = families(pool).into_iter().filter(announced).collect();
+                let own = families(pool);
                 !own.is_empty() && own.iter().all(|family| free(pool, *family))
             });
-            let any = usable.iter().find(|pool| BOTH.iter().any(|family| free(pool, *family)));
+            let any = usable.iter().find(|pool| FAMILIES.iter().any(|family| free(pool, *family)));
             let Some(pool) = complete.or(any) else { return chosen };
             for family in families(pool) {
                 let found = self
@@ -185,12 +183,12 @@ impl<'a> Model<'a> {
                 all.any(|address| pool.addresses.contains(address))
             };
             let own: Vec<_> = usable.iter().filter(mine).copied().collect();
-            let new: Vec<_> = BOTH.iter().copied().filter(|f| !covered.contains(f)).collect();
+            let new: Vec<_> = FAMILIES.iter().copied().filter(|f| !covered.contains(f)).collect();
             let found = self
                 .lowest(&own, &new, taken)
                 .or_else(|| self.lowest(&usable, &new, taken))
-                .or_else(|| self.lowest(&own, BOTH, taken))
-                .or_else(|| self.lowest(&usable, BOTH, taken));
+                .or_else(|| self.lowest(&own, &FAMILIES, taken))
+                .or_else(|| self.lowest(&usable, &FAMILIES, taken));
             let Some(found) = found else { break };
             covered.insert(Family::of(found));
             chosen.insert(found);

@@ -56,7 +56,7 @@ fn in_a_slash_16() {
 
 #[test]
 fn in_a_slash_64_of_ipv6() {
-    fills_and_refills("v6 /64", Setup::new().pool("a", &["2001:db8::/64"]).with_ipv6());
+    fills_and_refills("v6 /64", Setup::new().pool("a", &["2001:db8::/64"]));
 }
 
 #[test]

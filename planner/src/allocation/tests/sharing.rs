@@ -61,10 +61,10 @@ fn gateways_share_with_gateways_and_with_services() {
         .want(gateway("alone"))
         .run();
     for name in ["g", "h"] {
-        assert_eq!(assigned(&allocation, name), ["10.0.0.0"]);
+        assert_eq!(assigned(&allocation, name), ["10.0.0.0", "fd00::"]);
     }
     assert_eq!(assigned_to_service(&allocation, "s"), ["10.0.0.0"]);
-    assert_eq!(assigned(&allocation, "alone"), ["10.0.0.1"]);
+    assert_eq!(assigned(&allocation, "alone"), ["10.0.0.1", "fd00::1"]);
 }
 
 /// (the second Service, why it cannot have the address of the first)

@@ -10,7 +10,7 @@ fn member(index: usize) -> impl Strategy<Value = Want> {
     let ports = subsequence(vec![1u16, 2, 3, 4], 1..=2);
     let key = prop::option::weighted(0.8, select(vec!["k", "l"]));
     let named = prop::option::weighted(0.3, select(universe()));
-    let families = select(vec![vec![Family::V4], vec![Family::V6], BOTH.to_vec()]);
+    let families = select(vec![vec![Family::V4], vec![Family::V6], FAMILIES.to_vec()]);
     (ports, key, named, families, any::<[bool; 3]>(), 0..4usize).prop_map(
         move |(ports, key, named, families, [is_service, all, local], place)| {
             let name = format!("u{index}");
@@ -116,7 +116,7 @@ proptest! {
     #[test]
     fn services_have_what_their_families_say((before, wants) in moments()) {
         let allocation = before.then(wants.clone()).run();
-        for want in wants.iter().filter(|want| want.is_service()) {
+        for want in wants.iter().filter(|want| want.user.kind == vipgate_api::Kind::Service) {
             let Asks::Service(asks) = &want.asks else { panic!() };
             let assigned = &allocation.users[&want.user].assigned;
             let families: BTreeSet<_> = assigned.iter().map(|a| Family::of(*a)).collect();

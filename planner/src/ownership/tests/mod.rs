@@ -1,4 +1,5 @@
 mod choice;
 mod moves;
 mod simulation;
+mod wire;
 mod world;

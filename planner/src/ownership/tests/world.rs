@@ -136,6 +136,15 @@ impl World {
         self.nodes[a].running && self.nodes[b].running && self.side[a] == self.side[b]
     }
 
+    /// Whom a node believes to be alive.
+    pub(super) fn alive(&self, me: usize) -> Vec<usize> {
+        let sight = self.nodes[me].sight.iter();
+        sight
+            .filter(|(other, sight)| **other != me && sight.alive)
+            .map(|(other, _)| *other)
+            .collect()
+    }
+
     /// Who serves a VIP.
     pub(super) fn servers(&self, vip: IpAddr) -> BTreeSet<usize> {
         let serves = |node: &Node| {

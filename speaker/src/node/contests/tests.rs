@@ -2,8 +2,9 @@ use vipgate_planner::{Announce, Vip};
 
 use super::*;
 
-fn claim(vip: [u8; 4], mac: u8) -> Conflict {
-    Conflict { vip: vip.into(), mac: MacAddr([2, 0, 0, 0, 0, mac]), link: "eth0".to_owned() }
+fn claim(vip: [u8; 4], mac: u8) -> Sighting {
+    let (mac, link) = (MacAddr([2, 0, 0, 0, 0, mac]), "eth0".to_owned());
+    Sighting { vip: vip.into(), mac, link, member: false }
 }
 
 fn plan(vips: &[[u8; 4]]) -> Plan {
