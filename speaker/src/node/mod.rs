@@ -29,11 +29,11 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, Vip, VipState};
+use vipgate_planner::{Announce, Link, ListenerId, ListenerState, NodeReport, Plan, Vip, VipState};
 
 use crate::arp::{ArpError, ArpSpeaker, Conflict};
 use crate::group::{Group, Standing};
-use crate::host::{Host, HostError, VipOutcomes};
+use crate::host::{Exposures, Host, HostError, VipOutcomes};
 use crate::proxy::{self, Proxy};
 use contests::Contests;
 use gate::{Gate, Turn};
@@ -289,7 +289,7 @@ impl Executor {
         }
         self.probes.follow(&plan, &ours, &self.arp);
         self.announce(&(&self.held & &ours));
-        let listeners = self.bind(&plan);
+        let (listeners, exposures) = self.bind(&plan);
 
         let contested = self.contests.lately(&plan, Instant::now());
         let sources = plan.sources.clone();
@@ -306,7 +306,9 @@ impl Executor {
             }
         }
         let lingering = self.linger(&ready, &others);
-        for (address, held) in self.host.set_vips(&ready | &lingering).await {
+        let exposed = |vip: &IpAddr| (*vip, exposures.get(vip).cloned().unwrap_or_default());
+        let wanted = ready.union(&lingering).map(exposed).collect();
+        for (address, held) in self.host.set_vips(wanted).await {
             if let Err(error) = held
                 && ready.remove(&address)
             {
@@ -346,21 +348,26 @@ impl Executor {
         self.lingering.keys().filter(|vip| !ready.contains(*vip)).copied().collect()
     }
 
-    fn bind(&self, plan: &Plan) -> BTreeMap<vipgate_planner::ListenerId, ListenerState> {
-        let outcome = self.proxy.apply(&plan.listeners);
-        let bare = plan.listeners.iter().filter(|listener| listener.lacks_certificate());
-        let bare: BTreeSet<_> = bare.map(|listener| &listener.id).collect();
-        outcome
-            .into_iter()
-            .map(|(id, bound)| {
-                let state = match bound {
-                    Ok(_) if bare.contains(&id) => ListenerState::NoCertificate,
-                    Ok(_) => ListenerState::Bound,
-                    Err(error) => ListenerState::Failed(error.to_string()),
-                };
-                (id, state)
-            })
-            .collect()
+    /// Binds the listeners. What became of each, and what of each VIP is served by them.
+    fn bind(&self, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>, Exposures) {
+        let mut outcome = self.proxy.apply(&plan.listeners);
+        let (mut states, mut exposures) = (BTreeMap::new(), Exposures::new());
+        for listener in &plan.listeners {
+            let Some(bound) = outcome.remove(&listener.id) else { continue };
+            let state = match bound {
+                Ok(at) => {
+                    let exposure = exposures.entry(listener.bind.ip()).or_default();
+                    exposure.tcp(listener.bind.port(), at.port());
+                    match listener.lacks_certificate() {
+                        true => ListenerState::NoCertificate,
+                        false => ListenerState::Bound,
+                    }
+                }
+                Err(error) => ListenerState::Failed(error.to_string()),
+            };
+            states.insert(listener.id.clone(), state);
+        }
+        (states, exposures)
     }
 
     /// Whether a VIP can be held, or what stands in the way: first what would do so if it were this
