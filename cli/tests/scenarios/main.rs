@@ -8,6 +8,7 @@ mod addresses;
 mod examples;
 mod figures;
 mod group;
+mod guard;
 mod hosts;
 mod links;
 mod loopback;

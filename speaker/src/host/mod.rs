@@ -33,6 +33,7 @@
 //!   addresses are gone; so does `vipgate cleanup`.
 
 mod address;
+mod cleanup;
 mod exposure;
 mod limits;
 mod links;
@@ -54,6 +55,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use vipgate_planner::Link;
 
 pub use address::{LIFETIME, RENEWAL, TAG};
+pub use cleanup::{Cleaned, CleanupError, cleanup};
 pub use exposure::{Exposure, Exposures};
 pub use limits::raise_open_files;
 pub use nft::NftError;

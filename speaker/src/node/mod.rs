@@ -116,6 +116,7 @@ impl Speaker {
             conflicts,
             contests: Contests::default(),
             vips: host.vips(),
+            redirects: host.redirects(),
             stopped,
             host,
             links: links.clone(),
@@ -206,6 +207,8 @@ struct Executor {
     host: Host,
     /// What became of the held VIPs; the host tries failed ones again by itself.
     vips: watch::Receiver<VipOutcomes>,
+    /// Whether the host can lead connections from one port of a VIP to another.
+    redirects: watch::Receiver<bool>,
     links: watch::Receiver<Vec<Link>>,
     proxy: Arc<Proxy>,
     probes: Probes,
@@ -227,6 +230,7 @@ impl Executor {
         mut phases: watch::Receiver<Phase>,
     ) {
         self.follow_links();
+        self.proxy.allow_redirects(true);
         loop {
             let retry = self.gate.due();
             tokio::select! {
@@ -246,6 +250,10 @@ impl Executor {
                 () = self.gate.changed() => self.follow_members(),
                 changed = self.vips.changed() => {
                     if changed.is_err() { break; }
+                }
+                changed = self.redirects.changed() => {
+                    if changed.is_err() { break; }
+                    self.proxy.allow_redirects(*self.redirects.borrow_and_update());
                 }
                 () = self.probes.next(&self.arp) => {}
                 Some(conflict) = self.conflicts.recv() => {

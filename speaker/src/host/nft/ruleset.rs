@@ -6,6 +6,7 @@
 //! `linux/netfilter/nf_tables.h`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::expression::{LIST_ELEM, Rule, data};
 use super::wire::{Attributes, Batch, NLM_F_APPEND, NLM_F_CREATE};
@@ -39,6 +40,16 @@ pub(super) enum Family {
 impl Family {
     /// Those that we have a table of.
     pub(super) const ALL: [Self; 3] = [Self::Arp, Self::Ip, Self::Ip6];
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ip => "ip",
+            Self::Arp => "arp",
+            Self::Ip6 => "ip6",
+        })
+    }
 }
 
 /// A table by family and name.

@@ -59,6 +59,23 @@ impl Tables {
         Committer::open()?.commit("clean up", &absent())
     }
 
+    /// The same, and says which there were, as `nft` names them.
+    ///
+    /// # Errors
+    /// As [`Tables::install`].
+    pub(in crate::host) fn clean_up() -> Result<Vec<String>, NftError> {
+        let mut committer = Committer::open()?;
+        let mut removed = Vec::new();
+        for family in Family::ALL {
+            match committer.commit("remove", &[Change::DeleteTable(Table { family, name: NAME })]) {
+                Ok(()) => removed.push(format!("{family} {NAME}")),
+                Err(NftError::Gone { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+
     /// Guards exactly these VIPs, and lets through what they expose.
     ///
     /// # Errors
