@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Lint(LintArgs),
     /// Print a new key for a group of hosts, for `vipgate run --group-key`.
     Keygen,
+    /// Take away what a vipgate that crashed left on this host: VIPs on lo, and nftables tables.
+    Cleanup,
     /// Show vipgate at work: a client, a node and servers in network namespaces of their own.
     Demo(DemoArgs),
 }

@@ -1,6 +1,7 @@
 //! `vipgate`: the one binary.
 
 mod args;
+mod cleanup;
 mod controller;
 mod crds;
 mod demo;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Status(status) => status::run(&status),
         Command::Lint(lint) => lint::run(&lint),
         Command::Keygen => keygen::run(),
+        Command::Cleanup => cleanup::run(),
         Command::Demo(demo) => demo::run(&demo),
     };
     outcome.unwrap_or_else(|error| {

@@ -43,7 +43,7 @@ use credentials::Credentials;
 pub use gateway_api::Channel;
 pub use kube_proxy::ProxyMode;
 use options::Places;
-pub use pods::{Images, PodPlayer};
+pub use pods::{EmptyPod, Images, PodPlayer};
 use programs::Programs;
 pub use worker::Worker;
 
@@ -238,6 +238,14 @@ impl Cluster {
     /// Without workers, or when one does not reach another.
     pub fn play_pods(&self, workers: &[Worker], images: Images) -> Result<PodPlayer> {
         PodPlayer::start(self, workers, images)
+    }
+
+    /// The network of a pod on this worker, for clients.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn empty_pod(&self, worker: &Worker) -> Result<EmptyPod> {
+        EmptyPod::create(worker)
     }
 
     /// Applies a manifest (server-side): YAML or JSON, any number of objects.

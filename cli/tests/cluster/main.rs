@@ -17,6 +17,7 @@ mod interrupted;
 mod kube_proxy;
 mod names;
 mod neighbours;
+mod reach;
 mod refusals;
 mod rights;
 mod service_claims;

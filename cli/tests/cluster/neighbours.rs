@@ -68,12 +68,13 @@ fn an_address_that_a_host_has_is_not_chosen_and_who_asks_for_it_waits() {
     assert_eq!(site.greeting("10.77.0.201:80").unwrap(), "hello");
 }
 
-/// A program of the node listens on every address of it.
+/// A program of the node listens on the very address; one on all addresses would not be in the way.
 #[test]
 fn a_listener_that_can_bind_nowhere_is_not_programmed_and_harms_no_neighbour() {
     let site = Site::new("occupied");
     site.apply_pool();
-    let taken = site.worker.enter(|| TcpListener::bind("0.0.0.0:81")).unwrap();
+    site.worker.sysctl("net.ipv4.ip_nonlocal_bind", "1").unwrap();
+    let taken = site.worker.enter(|| TcpListener::bind("10.77.0.200:81")).unwrap();
     let _controller = site.controller("one");
     let _speaker = site.speaker();
     let _echo = site.echo(7000, "hello");

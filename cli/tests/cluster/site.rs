@@ -250,7 +250,8 @@ impl Site {
     }
 }
 
-fn greeting_of(stream: TcpStream) -> std::io::Result<String> {
+/// The line that comes first on a connection.
+pub(crate) fn greeting_of(stream: TcpStream) -> std::io::Result<String> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     Ok(line.trim_end().to_owned())

@@ -9,6 +9,7 @@ mod examples;
 mod figures;
 mod flaps;
 mod group;
+mod guard;
 mod hosts;
 mod ipv6;
 mod links;

@@ -133,9 +133,7 @@ impl Site {
 
     /// The line that the server behind an address says first.
     pub(crate) fn greeting(&self, to: &str) -> std::io::Result<String> {
-        let mut line = String::new();
-        BufReader::new(self.connect(to)?).read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
+        greeting_of(self.connect(to)?)
     }
 
     /// Whether a VIP is an address of the node.
@@ -158,6 +156,13 @@ impl Site {
         });
         replies.map(|arp| arp.sender_mac.to_string()).collect()
     }
+}
+
+/// The line that comes first on a connection.
+pub(crate) fn greeting_of(connection: TcpStream) -> std::io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
 }
 
 /// A running vipgate.

@@ -37,6 +37,7 @@ use super::worker::Worker;
 use crate::{Node, Program, Result};
 pub use images::Images;
 use life::{Life, Order};
+use sandbox::Sandbox;
 use spec::Surroundings;
 pub(super) use spec::list;
 
@@ -52,6 +53,26 @@ pub struct PodPlayer {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     watcher: Option<JoinHandle<()>>,
+}
+
+/// The network of a pod that nobody asked for, with nothing in it: for clients that are where a pod
+/// would be.
+#[derive(Debug)]
+pub struct EmptyPod(Sandbox);
+
+impl EmptyPod {
+    pub(super) fn create(worker: &Worker) -> Result<Self> {
+        Sandbox::create(worker).map(Self)
+    }
+
+    /// Runs `work` on a fresh thread in it, so that the sockets it opens and the programs it starts
+    /// are the pod's.
+    ///
+    /// # Panics
+    /// When `work` panics.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.0.enter(work)
+    }
 }
 
 #[derive(Debug)]

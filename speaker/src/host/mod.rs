@@ -1,4 +1,5 @@
-//! What this host has: the VIPs on `lo`, the links it can announce on, and an ARP-silent kernel.
+//! What this host has: the VIPs on `lo`, the links it can announce on, an ARP-silent kernel, and a
+//! guard in front of its own daemons.
 //!
 //! ```text
 //!   node executor                     thread "vipgate-host", current-thread runtime
@@ -6,31 +7,34 @@
 //!   │           ├─────────────────────>│ worker: reconciles, renews, repairs        │
 //!   │   Host    │<── watch: links ─────┤   links      what the kernel has           │
 //!   │           │<── watch: vips ──────┤   address    VIPs on lo, with a lifetime   │
-//!   └───────────┘                      │   nft        table `arp vipgate`           │
+//!   └───────────┘                      │   nft        tables named `vipgate`        │
 //!                                      └──────┬───────────────────────▲─────────────┘
 //!                                      requests│ rtnetlink, nfnetlink  │ events
 //! ```
 //!
 //! # Flow
-//! The executor says which VIPs this host is to have, as a set, as often as it likes. The worker
-//! first silences the kernel about a new VIP, then puts the address on `lo`; a released one goes in
-//! the reverse order.
+//! The executor says which VIPs this host is to have and which of their ports are served, as often
+//! as it likes. The worker first silences the kernel about a new VIP and guards it, then puts the
+//! address on `lo`; a released one goes in the reverse order.
 //!
 //! # Guarantees
 //! * When the process dies its VIPs are gone within [`LIFETIME`].
 //! * A VIP or table that something else removes is back at once (the kernel tells us), unless that
 //!   goes on and on: then at the next renewal.
+//! * On a VIP nothing reaches this host but what the executor named, and ICMP.
 //! * An address that something else put on this host is never changed or removed.
 //! * Without a VIP outside 127.0.0.0/8 and `::1` no privilege is needed, and nothing is changed but
-//!   that a table which an earlier run left is removed, where that is allowed.
+//!   that tables which an earlier run left are removed, where that is allowed.
 //!
 //! # Caveats
 //! * The thread stays in the network namespace of the thread that called [`Host::start`].
-//! * After a crash the table `arp vipgate` stays, and keeps the kernel silent about the addresses
-//!   in it. The next start replaces it with the first VIP, or removes it when those addresses are
-//!   gone. By hand: `nft delete table arp vipgate`.
+//! * After a crash the tables stay: they keep the kernel silent about the addresses that are left, and
+//!   guard them. The next start replaces them with the first VIP, or removes them when those
+//!   addresses are gone; so does `vipgate cleanup`.
 
 mod address;
+mod cleanup;
+mod exposure;
 mod limits;
 mod links;
 mod nft;
@@ -41,7 +45,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::thread;
@@ -51,6 +55,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use vipgate_planner::Link;
 
 pub use address::{LIFETIME, RENEWAL, TAG};
+pub use cleanup::{Cleaned, CleanupError, cleanup};
+pub use exposure::{Exposure, Exposures};
 pub use limits::raise_open_files;
 pub use nft::NftError;
 use worker::{Command, Published, Worker};
@@ -93,7 +99,7 @@ pub enum HostError {
         /// What the kernel answered.
         errno: Errno,
     },
-    /// The kernel could not be silenced, so the VIP was not put.
+    /// The kernel could not be silenced, or the VIP not guarded, so it was not put.
     #[error(transparent)]
     Nft(#[from] NftError),
     /// Links and addresses cannot be read.
@@ -124,6 +130,7 @@ pub struct Host {
     commands: mpsc::Sender<Command>,
     links: watch::Receiver<Vec<Link>>,
     vips: watch::Receiver<VipOutcomes>,
+    redirects: watch::Receiver<bool>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -136,14 +143,16 @@ impl Host {
         let (commands, inbox) = mpsc::channel(8);
         let (links_sender, links) = watch::channel(Vec::new());
         let (vips_sender, vips) = watch::channel(VipOutcomes::new());
-        let published = Published { links: links_sender, vips: vips_sender };
+        let (redirects_sender, redirects) = watch::channel(true);
+        let published =
+            Published { links: links_sender, vips: vips_sender, redirects: redirects_sender };
         let (started, start) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("vipgate-host".to_owned())
             .spawn(move || host_thread(inbox, published, started))
             .map_err(HostError::unreadable)?;
         start.await.unwrap_or(Err(HostError::Ended))?;
-        Ok(Self { commands, links, vips, thread })
+        Ok(Self { commands, links, vips, redirects, thread })
     }
 
     /// The links of this host, without our VIPs in their addresses. Changes when they do.
@@ -158,12 +167,19 @@ impl Host {
         self.vips.clone()
     }
 
-    /// Makes this host have exactly these VIPs, and says what became of each.
+    /// Whether a port of a VIP can be served at another one; false when the kernel turned out not
+    /// to be able to.
+    #[must_use]
+    pub fn redirects(&self) -> watch::Receiver<bool> {
+        self.redirects.clone()
+    }
+
+    /// Makes this host have exactly these VIPs, each with these ports, and says what became of each.
     ///
     /// Idempotent. A VIP that fails is tried again at each renewal, without being asked; see
     /// [`Host::vips`]. Loopback VIPs are always there.
-    pub async fn set_vips(&self, wanted: BTreeSet<IpAddr>) -> VipOutcomes {
-        let ended = || wanted.iter().map(|ip| (*ip, Err(HostError::Ended))).collect();
+    pub async fn set_vips(&self, wanted: Exposures) -> VipOutcomes {
+        let ended = || wanted.keys().map(|ip| (*ip, Err(HostError::Ended))).collect();
         let (reply, outcomes) = oneshot::channel();
         if self.commands.send(Command::SetVips(wanted.clone(), reply)).await.is_err() {
             return ended();
@@ -171,10 +187,10 @@ impl Host {
         outcomes.await.unwrap_or_else(|_| ended())
     }
 
-    /// Takes all VIPs from `lo`, then the table, and ends the thread.
+    /// Takes all VIPs from `lo`, then the tables, and ends the thread.
     ///
     /// # Errors
-    /// When something could not be removed. VIPs then expire; the table stays.
+    /// When something could not be removed. VIPs then expire; the tables stay.
     pub async fn shutdown(self) -> Result<(), HostError> {
         let (reply, done) = oneshot::channel();
         let sent = self.commands.send(Command::Shutdown(reply)).await;

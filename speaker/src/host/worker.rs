@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
@@ -20,10 +20,10 @@ use vipgate_planner::Link;
 
 use super::address::{self, Addresses, LIFETIME, RENEWAL};
 use super::links::LinkTable;
-use super::nft::{ArpSilence, Disturbance, NftError};
+use super::nft::{Disturbance, NftError, Tables};
 use super::repairs::{Repair, Repairs};
 use super::rtnetlink::{self as netlink, Event};
-use super::{HostError, VipOutcomes};
+use super::{Exposures, HostError, VipOutcomes};
 
 /// Between tries to open the event socket; well below what the lifetime of a VIP leaves.
 const RESUBSCRIBE_PAUSE: Duration = Duration::from_millis(200);
@@ -32,7 +32,7 @@ const RESUBSCRIBE_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) enum Command {
     /// Exactly these VIPs are wanted.
-    SetVips(BTreeSet<IpAddr>, oneshot::Sender<VipOutcomes>),
+    SetVips(Exposures, oneshot::Sender<VipOutcomes>),
     /// Remove everything and end.
     Shutdown(oneshot::Sender<Result<(), HostError>>),
 }
@@ -41,6 +41,7 @@ pub(super) enum Command {
 pub(super) struct Published {
     pub(super) links: watch::Sender<Vec<Link>>,
     pub(super) vips: watch::Sender<VipOutcomes>,
+    pub(super) redirects: watch::Sender<bool>,
 }
 
 pub(super) struct Worker {
@@ -51,16 +52,16 @@ pub(super) struct Worker {
     events: BoxStream<'static, Event>,
     links: LinkTable,
     addresses: Addresses,
-    /// Present once an IPv4 VIP was wanted.
-    silence: Option<ArpSilence>,
-    /// What became of the last try to keep the kernel silent.
-    silenced: Result<(), NftError>,
+    /// Present once a VIP was wanted.
+    tables: Option<Tables>,
+    /// What became of the last try to bring them up to date.
+    guarded: Result<(), NftError>,
     /// Whether what an earlier run left was looked for; done before the first address is put, or
     /// after a lifetime without one.
     leftovers_removed: bool,
     started: Instant,
     /// What is wanted, without loopback VIPs: those are always there.
-    wanted: BTreeSet<IpAddr>,
+    wanted: Exposures,
     /// Per VIP, so that a flush of all of them is undone at once.
     address_repairs: BTreeMap<IpAddr, Repairs>,
     table_repairs: Repairs,
@@ -70,7 +71,7 @@ pub(super) struct Worker {
 enum Turn {
     Renewal,
     Command(Option<Command>),
-    Silence(Disturbance),
+    Nft(Disturbance),
     Event(Option<Event>),
 }
 
@@ -92,11 +93,11 @@ impl Worker {
             requests,
             events,
             links: LinkTable::from_dump(&dump),
-            silence: None,
-            silenced: Ok(()),
+            tables: None,
+            guarded: Ok(()),
             leftovers_removed: false,
             started: Instant::now(),
-            wanted: BTreeSet::new(),
+            wanted: Exposures::new(),
             address_repairs: BTreeMap::new(),
             table_repairs: Repairs::new(Instant::now()),
         };
@@ -114,7 +115,7 @@ impl Worker {
                 biased;
                 _ = renewal.tick() => Turn::Renewal,
                 command = self.commands.recv() => Turn::Command(command),
-                what = disturbed(&mut self.silence) => Turn::Silence(what),
+                what = disturbed(&mut self.tables) => Turn::Nft(what),
                 event = self.events.next() => Turn::Event(event),
             };
             match turn {
@@ -134,7 +135,7 @@ impl Worker {
                     }
                     return;
                 }
-                Turn::Silence(what) => self.repair_silence(what),
+                Turn::Nft(what) => self.repair_tables(what),
                 Turn::Event(Some(event)) => self.take_events(event).await,
                 Turn::Event(None) => {
                     // The socket failed, which it does when memory is short.
@@ -145,23 +146,23 @@ impl Worker {
         }
     }
 
-    async fn set_vips(&mut self, wanted: BTreeSet<IpAddr>) -> VipOutcomes {
-        let (local, real): (BTreeSet<_>, BTreeSet<_>) =
-            wanted.into_iter().partition(IpAddr::is_loopback);
+    async fn set_vips(&mut self, wanted: Exposures) -> VipOutcomes {
+        let (local, real): (Exposures, Exposures) =
+            wanted.into_iter().partition(|(ip, _)| ip.is_loopback());
         if !real.is_empty() && !self.leftovers_removed {
             self.remove_leftovers(&real).await;
         }
-        self.address_repairs.retain(|ip, _| real.contains(ip));
+        self.address_repairs.retain(|ip, _| real.contains_key(ip));
         self.wanted = real;
         let mut outcomes = self.reconcile().await;
-        outcomes.extend(local.into_iter().map(|ip| (ip, Ok(()))));
+        outcomes.extend(local.into_keys().map(|ip| (ip, Ok(()))));
         self.publish_vips(&outcomes);
         outcomes
     }
 
     async fn renew(&mut self) {
         if self.wanted.is_empty() && self.addresses.held().is_empty() {
-            self.remove_leftover_table();
+            self.remove_leftover_tables();
             return;
         }
         let mut outcomes = self.reconcile().await;
@@ -170,22 +171,27 @@ impl Worker {
         self.publish_vips(&outcomes);
     }
 
-    /// Makes the host have the wanted VIPs and no others. An IPv4 address is there only while the
-    /// kernel is silent about it: silence comes before the address and goes after it.
+    /// Makes the host have the wanted VIPs and no others. An address is there only while the tables
+    /// know it, so that the kernel is silent about it and it is guarded: they come before the
+    /// address and go after it.
     async fn reconcile(&mut self) -> VipOutcomes {
-        let gone: Vec<_> = self.addresses.held().difference(&self.wanted).copied().collect();
+        let held = self.addresses.held().iter();
+        let gone: Vec<_> = held.filter(|ip| !self.wanted.contains_key(ip)).copied().collect();
         for ip in gone {
             if let Err(error) = self.release(ip).await {
                 tracing::warn!(%error, "a released VIP stays until its lifetime ends");
             }
         }
-        let silenced = self.silence_all();
-        if let (Err(error), true) = (&silenced, silenced != self.silenced) {
-            tracing::warn!(%error, "the kernel may answer ARP for VIPs; none is added");
+        let guarded = self.guard_all();
+        if let (Err(error), true) = (&guarded, guarded != self.guarded) {
+            tracing::warn!(
+                %error,
+                "the kernel may answer for VIPs, and they may not be guarded; none is added"
+            );
         }
-        self.silenced = silenced;
+        self.guarded = guarded;
         let mut outcomes = BTreeMap::new();
-        for ip in self.wanted.clone() {
+        for ip in self.wanted.keys().copied().collect::<Vec<_>>() {
             outcomes.insert(ip, self.hold(ip).await);
         }
         outcomes
@@ -206,41 +212,41 @@ impl Worker {
                 return Err(HostError::InUse { ip, link: link.to_owned() });
             }
             // One that is held already stays: taking it away would cut its connections.
-            if ip.is_ipv4() {
-                self.silenced.clone()?;
-            }
+            self.guarded.clone()?;
         }
         self.addresses.put(lo, ip).await
     }
 
-    /// Tells the kernel to be silent about all IPv4 VIPs that are wanted or still there.
-    fn silence_all(&mut self) -> Result<(), NftError> {
-        let vips: BTreeSet<Ipv4Addr> = self
-            .wanted
-            .union(self.addresses.held())
-            .filter_map(|ip| match ip {
-                IpAddr::V4(ip) => Some(*ip),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
-        match &mut self.silence {
-            Some(silence) => silence.set_vips(vips),
-            None if vips.is_empty() => Ok(()),
+    /// Has the tables know all VIPs that are wanted or still there; of the latter nothing is exposed.
+    fn guard_all(&mut self) -> Result<(), NftError> {
+        let mut exposures = self.wanted.clone();
+        for ip in self.addresses.held() {
+            exposures.entry(*ip).or_default();
+        }
+        let guarded = match &mut self.tables {
+            Some(tables) => tables.set_exposures(exposures),
+            None if exposures.is_empty() => Ok(()),
             None => {
                 let links = self.published.links.borrow().clone();
-                self.silence = Some(ArpSilence::install(&links, vips)?);
-                Ok(())
+                Tables::install(&links, exposures).map(|tables| self.tables = Some(tables))
             }
-        }
+        };
+        self.publish_redirects();
+        guarded
+    }
+
+    fn publish_redirects(&self) {
+        let can = self.tables.as_ref().is_none_or(Tables::can_redirect);
+        self.published.redirects.send_if_modified(|known| std::mem::replace(known, can) != can);
     }
 
     /// Takes away what an earlier run, which ended without a chance to do so, has on `lo`. What is
     /// wanted again stays, so that nothing is cut that may still live.
-    async fn remove_leftovers(&mut self, keep: &BTreeSet<IpAddr>) {
+    async fn remove_leftovers(&mut self, keep: &Exposures) {
         self.leftovers_removed = true;
         let Some((lo, _)) = self.links.loopback() else { return };
         for ip in self.links.ours() {
-            if keep.contains(&ip) || self.addresses.held().contains(&ip) {
+            if keep.contains_key(&ip) || self.addresses.held().contains(&ip) {
                 continue;
             }
             match self.addresses.remove(lo, ip).await {
@@ -251,17 +257,17 @@ impl Worker {
     }
 
     /// A run that has no VIP to put leaves the addresses of an earlier one to their lifetime. The
-    /// table goes after them: while one is still there, another process renews it and needs the
-    /// table.
-    fn remove_leftover_table(&mut self) {
+    /// tables go after them: while one is still there, another process renews it and needs the
+    /// tables.
+    fn remove_leftover_tables(&mut self) {
         let expired = self.started.elapsed() >= LIFETIME;
         if self.leftovers_removed || !expired || !self.links.ours().is_empty() {
             return;
         }
         self.leftovers_removed = true;
-        // Whoever has no privilege has no table either, and needs none.
-        if let Err(error) = ArpSilence::remove_leftover() {
-            tracing::debug!(%error, "a table of an earlier run, if there is one, stays");
+        // Whoever has no privilege has no tables either, and needs none.
+        if let Err(error) = Tables::remove_leftover() {
+            tracing::debug!(%error, "tables of an earlier run, if there are any, stay");
         }
     }
 
@@ -271,8 +277,8 @@ impl Worker {
         for ip in self.addresses.held().clone() {
             result = result.and(self.release(ip).await);
         }
-        if let Some(silence) = self.silence.take() {
-            result = result.and(silence.remove().map_err(HostError::from));
+        if let Some(tables) = self.tables.take() {
+            result = result.and(tables.remove().map_err(HostError::from));
         }
         result
     }
@@ -317,8 +323,9 @@ impl Worker {
     /// Puts back what something else took away.
     async fn repair_addresses(&mut self, deleted: &BTreeSet<IpAddr>) {
         let Some((lo, true)) = self.links.loopback() else { return };
-        for ip in deleted.intersection(&self.wanted.clone()).copied() {
-            if self.links.is_ours(ip) || !self.addresses.held().contains(&ip) {
+        for ip in deleted.iter().copied() {
+            let wanted = self.wanted.contains_key(&ip) && self.addresses.held().contains(&ip);
+            if !wanted || self.links.is_ours(ip) {
                 continue;
             }
             let now = Instant::now();
@@ -333,21 +340,30 @@ impl Worker {
         }
     }
 
-    fn repair_silence(&mut self, what: Disturbance) {
-        let Some(silence) = &mut self.silence else { return };
-        let now = what == Disturbance::Changed
-            && repair_now(
-                &mut self.table_repairs,
-                format_args!("the table `arp vipgate` was changed"),
-            );
-        if !now {
-            // The next renewal puts it in place.
-            silence.distrust();
-            return;
-        }
-        match silence.restore() {
-            Ok(()) => tracing::warn!("put back the nftables table that something else changed"),
-            Err(error) => tracing::warn!(%error, "the kernel may answer ARP for VIPs"),
+    fn repair_tables(&mut self, what: Disturbance) {
+        let Some(tables) = &mut self.tables else { return };
+        let done = match what {
+            Disturbance::Rival => {
+                tracing::info!("something else rewrites destinations here; VIPs keep theirs");
+                tables.meet_rival()
+            }
+            Disturbance::Changed
+                if repair_now(
+                    &mut self.table_repairs,
+                    format_args!("a table `vipgate` was changed"),
+                ) =>
+            {
+                tracing::warn!("nftables of ours were changed by something else; put back");
+                tables.restore()
+            }
+            Disturbance::Changed | Disturbance::Unknown => {
+                // The next renewal puts them in place.
+                tables.distrust();
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "the kernel may answer for VIPs, and they may not be guarded");
         }
     }
 
@@ -356,7 +372,7 @@ impl Worker {
         if *self.published.links.borrow() == links {
             return;
         }
-        if let Some(Err(error)) = self.silence.as_mut().map(|silence| silence.set_links(&links)) {
+        if let Some(Err(error)) = self.tables.as_mut().map(|tables| tables.set_links(&links)) {
             tracing::warn!(%error, "ARP requests may carry the wrong sender");
         }
         self.published.links.send_replace(links);
@@ -377,9 +393,9 @@ impl Worker {
     }
 }
 
-async fn disturbed(silence: &mut Option<ArpSilence>) -> Disturbance {
-    match silence {
-        Some(silence) => silence.disturbed().await,
+async fn disturbed(tables: &mut Option<Tables>) -> Disturbance {
+    match tables {
+        Some(tables) => tables.disturbed().await,
         None => std::future::pending().await,
     }
 }

@@ -30,10 +30,10 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, Vip, VipState};
+use vipgate_planner::{Announce, Link, ListenerId, ListenerState, NodeReport, Plan, Vip, VipState};
 
 use crate::group::{Group, Standing};
-use crate::host::{Host, HostError, VipOutcomes};
+use crate::host::{Exposures, Host, HostError, VipOutcomes};
 use crate::l2::{L2Error, L2Speaker, Sighting};
 use crate::proxy::{self, Proxy};
 use contests::Contests;
@@ -119,6 +119,7 @@ impl Speaker {
             meetings: Meetings::new(),
             contests: Contests::default(),
             vips: host.vips(),
+            redirects: host.redirects(),
             stopped,
             host,
             links: links.clone(),
@@ -210,6 +211,8 @@ struct Executor {
     host: Host,
     /// What became of the held VIPs; the host tries failed ones again by itself.
     vips: watch::Receiver<VipOutcomes>,
+    /// Whether the host can lead connections from one port of a VIP to another.
+    redirects: watch::Receiver<bool>,
     links: watch::Receiver<Vec<Link>>,
     proxy: Arc<Proxy>,
     probes: Probes,
@@ -231,6 +234,7 @@ impl Executor {
         mut phases: watch::Receiver<Phase>,
     ) {
         self.follow_links();
+        self.proxy.allow_redirects(true);
         loop {
             let retry = self.gate.due();
             tokio::select! {
@@ -250,6 +254,10 @@ impl Executor {
                 () = self.gate.changed() => {}
                 changed = self.vips.changed() => {
                     if changed.is_err() { break; }
+                }
+                changed = self.redirects.changed() => {
+                    if changed.is_err() { break; }
+                    self.proxy.allow_redirects(*self.redirects.borrow_and_update());
                 }
                 () = self.probes.next(&self.l2) => {}
                 () = self.meetings.next(&self.plan, &self.l2) => {}
@@ -320,7 +328,7 @@ impl Executor {
         }
         self.probes.follow(&plan, &ours, &self.l2);
         self.announce(&(&self.held & &ours));
-        let listeners = self.bind(&plan);
+        let (listeners, exposures) = self.bind(&plan);
 
         let contested = self.contests.lately(&plan, Instant::now());
         let sources = plan.sources.clone();
@@ -337,7 +345,9 @@ impl Executor {
             }
         }
         let lingering = self.linger(&ready, &others);
-        for (address, held) in self.host.set_vips(&ready | &lingering).await {
+        let exposed = |vip: &IpAddr| (*vip, exposures.get(vip).cloned().unwrap_or_default());
+        let wanted = ready.union(&lingering).map(exposed).collect();
+        for (address, held) in self.host.set_vips(wanted).await {
             if let Err(error) = held
                 && ready.remove(&address)
             {
@@ -377,21 +387,26 @@ impl Executor {
         self.lingering.keys().filter(|vip| !ready.contains(*vip)).copied().collect()
     }
 
-    fn bind(&self, plan: &Plan) -> BTreeMap<vipgate_planner::ListenerId, ListenerState> {
-        let outcome = self.proxy.apply(&plan.listeners);
-        let bare = plan.listeners.iter().filter(|listener| listener.lacks_certificate());
-        let bare: BTreeSet<_> = bare.map(|listener| &listener.id).collect();
-        outcome
-            .into_iter()
-            .map(|(id, bound)| {
-                let state = match bound {
-                    Ok(_) if bare.contains(&id) => ListenerState::NoCertificate,
-                    Ok(_) => ListenerState::Bound,
-                    Err(error) => ListenerState::Failed(error.to_string()),
-                };
-                (id, state)
-            })
-            .collect()
+    /// Binds the listeners. What became of each, and what of each VIP is served by them.
+    fn bind(&self, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>, Exposures) {
+        let mut outcome = self.proxy.apply(&plan.listeners);
+        let (mut states, mut exposures) = (BTreeMap::new(), Exposures::new());
+        for listener in &plan.listeners {
+            let Some(bound) = outcome.remove(&listener.id) else { continue };
+            let state = match bound {
+                Ok(at) => {
+                    let exposure = exposures.entry(listener.bind.ip()).or_default();
+                    exposure.tcp(listener.bind.port(), at.port());
+                    match listener.lacks_certificate() {
+                        true => ListenerState::NoCertificate,
+                        false => ListenerState::Bound,
+                    }
+                }
+                Err(error) => ListenerState::Failed(error.to_string()),
+            };
+            states.insert(listener.id.clone(), state);
+        }
+        (states, exposures)
     }
 
     /// Whether a VIP can be held, or what stands in the way: first what would do so if it were this

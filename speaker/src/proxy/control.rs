@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -28,6 +27,8 @@ pub(super) struct Control {
     ports: Slots<SocketAddr, Port>,
     entries: Slots<ListenerId, Entry>,
     endpoints: Endpoints,
+    /// Whether connections to a port may be led to a socket on another one.
+    may_redirect: bool,
     draining: bool,
 }
 
@@ -61,7 +62,7 @@ impl Control {
             served.insert(0, first);
             let outcome = self.set_port(bind, &served, shared, &mut changed);
             for listener in served {
-                outcomes.insert(listener.id.clone(), outcome.clone().map(|()| bind));
+                outcomes.insert(listener.id.clone(), outcome.clone());
             }
             for listener in refused {
                 let error = BindError::SamePlan { bind, by: Box::new(first.id.clone()) };
@@ -76,6 +77,11 @@ impl Control {
         outcomes
     }
 
+    /// See [`Proxy::allow_redirects`](super::Proxy::allow_redirects).
+    pub(super) fn allow_redirects(&mut self, may_redirect: bool) {
+        self.may_redirect = may_redirect;
+    }
+
     /// From now on nothing is applied. The table to end with: a worker that has not seen the last
     /// one yet is to accept what is queued, too.
     pub(super) fn drain(&mut self, until: Instant) -> Table {
@@ -87,6 +93,7 @@ impl Control {
     pub(super) fn release(&mut self) {
         self.ports.map(|port| Port {
             socket: None,
+            served_at: port.served_at,
             protocol: port.protocol,
             asks: port.asks,
             listeners: Vec::new(),
@@ -120,29 +127,36 @@ impl Control {
         Table { ports, entries, drain_until }
     }
 
-    /// Takes away listeners and ports that nobody wants any more. Whether there were any.
+    /// Takes away listeners and ports that nobody wants any more, and ports that connections can no
+    /// longer be led to. Whether there were any.
     fn close_gone(&mut self, listeners: &[Listener]) -> bool {
         let ids: HashSet<&ListenerId> = listeners.iter().map(|listener| &listener.id).collect();
         let binds: HashSet<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
-        for (_, port) in self.ports.iter().filter(|(bind, _)| !binds.contains(bind)) {
+        let mut gone = HashSet::new();
+        for (bind, port) in self.ports.iter() {
+            let reached = self.may_redirect || port.served_at == bind.port();
+            if binds.contains(bind) && reached {
+                continue;
+            }
+            gone.insert(*bind);
             if let Some(socket) = &port.socket {
                 // At once, not when the last worker lets go: the port may be wanted again.
                 // Fails only when it no longer listens.
                 let _ = shutdown(&**socket, Shutdown::Read);
             }
         }
-        let ports = self.ports.retain(|bind| binds.contains(bind));
+        let ports = self.ports.retain(|bind| !gone.contains(bind));
         self.entries.retain(|id| ids.contains(id)) || ports
     }
 
-    /// Makes these the listeners of a port.
+    /// Makes these the listeners of a port. Where it is served.
     fn set_port(
         &mut self,
         bind: SocketAddr,
         listeners: &[&Listener],
         shared: &Shared,
         changed: &mut bool,
-    ) -> Result<(), BindError> {
+    ) -> Outcome {
         let protocol = Protocol::of(&listeners[0].service);
         // One that is alone and has nothing to choose is forwarded at once.
         let asks = protocol == Protocol::Tls
@@ -150,23 +164,29 @@ impl Control {
             || listeners.iter().any(|l| has_choice(l));
         let numbers: Vec<u32> = listeners.iter().map(|l| self.entries.number(&l.id)).collect();
         let old = self.ports.get(&bind);
-        if old.is_some_and(|old| {
-            (old.protocol, old.asks, &old.listeners) == (protocol, asks, &numbers)
-        }) {
-            return Ok(());
+        if let Some(old) = old
+            && (old.protocol, old.asks, &old.listeners) == (protocol, asks, &numbers)
+        {
+            return Ok(SocketAddr::new(bind.ip(), old.served_at));
         }
-        let socket: Arc<OwnedFd> = match old.and_then(|old| old.socket.as_ref()) {
-            Some(socket) => Arc::clone(socket),
-            None => Arc::new(listener::listen(bind, shared.config.backlog)?),
+        let open = old.and_then(|old| Some((Arc::clone(old.socket.as_ref()?), old.served_at)));
+        let (socket, served_at) = match open {
+            Some(open) => open,
+            None => {
+                let backlog = shared.config.backlog;
+                let (socket, port) = listener::listen(bind, backlog, self.may_redirect)?;
+                (Arc::new(socket), port)
+            }
         };
         let stats = match old {
             Some(old) if old.protocol == protocol => Arc::clone(&old.stats),
             _ => Arc::new(ListenerStats::new(shared.config.workers.get())),
         };
         let socket = Some(socket);
-        self.ports.set(&bind, Port { socket, protocol, asks, listeners: numbers, stats });
+        let listeners = numbers;
+        self.ports.set(&bind, Port { socket, served_at, protocol, asks, listeners, stats });
         *changed = true;
-        Ok(())
+        Ok(SocketAddr::new(bind.ip(), served_at))
     }
 
     /// Puts a listener into its place. Whether that changed anything.

@@ -73,21 +73,47 @@ pub enum BindError {
     },
 }
 
-/// Opens a listening socket. What can be is set here: accepted connections inherit it.
-pub(super) fn listen(bind: SocketAddr, backlog: i32) -> Result<OwnedFd, BindError> {
-    open(bind, backlog).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        match errno {
-            Errno::ADDRINUSE => BindError::InUse { bind, holder: holder::of(bind) },
-            Errno::ACCESS | Errno::PERM => BindError::Denied { bind },
-            Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT => BindError::NoFamily { bind },
-            Errno::MFILE | Errno::NFILE => BindError::OutOfFiles { bind },
-            error => BindError::Other { bind, error },
-        }
-    })
+/// Opens a listening socket, and says which port it has. What can be is set here: accepted
+/// connections inherit it.
+///
+/// If a socket of somebody else has the port on all addresses and `may_redirect`, that is another
+/// port of the same address, to which whoever calls has connections led.
+pub(super) fn listen(
+    bind: SocketAddr,
+    backlog: i32,
+    may_redirect: bool,
+) -> Result<(OwnedFd, u16), BindError> {
+    let error = match open(bind, backlog) {
+        Ok(socket) => return Ok((socket.into(), bind.port())),
+        Err(error) => explained(bind, &error),
+    };
+    let BindError::InUse { holder: Some(holder), .. } = &error else { return Err(error) };
+    // Nothing is led anywhere on the loopback: no privilege is needed there.
+    if !may_redirect || !holder.listens_on.ip().is_unspecified() || bind.ip().is_loopback() {
+        return Err(error);
+    }
+    let Some((socket, port)) = open_elsewhere(bind, backlog) else { return Err(error) };
+    tracing::info!(%bind, served_at = port, "the port is in use by {holder}; served at another one");
+    Ok((socket, port))
 }
 
-fn open(bind: SocketAddr, backlog: i32) -> std::io::Result<OwnedFd> {
+fn open_elsewhere(bind: SocketAddr, backlog: i32) -> Option<(OwnedFd, u16)> {
+    let socket = open(SocketAddr::new(bind.ip(), 0), backlog).ok()?;
+    let port = socket.local_addr().ok()?.as_socket()?.port();
+    Some((socket.into(), port))
+}
+
+fn explained(bind: SocketAddr, error: &std::io::Error) -> BindError {
+    match Errno::from_io_error(error).unwrap_or(Errno::IO) {
+        Errno::ADDRINUSE => BindError::InUse { bind, holder: holder::of(bind) },
+        Errno::ACCESS | Errno::PERM => BindError::Denied { bind },
+        Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT => BindError::NoFamily { bind },
+        Errno::MFILE | Errno::NFILE => BindError::OutOfFiles { bind },
+        error => BindError::Other { bind, error },
+    }
+}
+
+fn open(bind: SocketAddr, backlog: i32) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(bind), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
@@ -103,5 +129,5 @@ fn open(bind: SocketAddr, backlog: i32) -> std::io::Result<OwnedFd> {
     socket.set_out_of_band_inline(true)?;
     socket.bind(&bind.into())?;
     socket.listen(backlog)?;
-    Ok(socket.into())
+    Ok(socket)
 }

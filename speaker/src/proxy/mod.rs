@@ -111,12 +111,21 @@ impl Proxy {
     /// the new targets. Says per listener where it listens, or why not; a failed one is tried again
     /// by the next call. Calling it again with the same listeners changes nothing.
     ///
+    /// Where it listens is another port than it wants if a socket of somebody else has that on all
+    /// addresses, and [`Proxy::allow_redirects`] says that connections are led there.
+    ///
     /// A few system calls per change; does not wait for the workers.
     pub fn apply(
         &self,
         listeners: &[Listener],
     ) -> BTreeMap<ListenerId, Result<SocketAddr, BindError>> {
         lock(&self.control).apply(listeners, &self.shared)
+    }
+
+    /// Says whether connections to a port of an address can be led to another port of it, for the
+    /// next [`Proxy::apply`]; at first they cannot.
+    pub fn allow_redirects(&self, allow: bool) {
+        lock(&self.control).allow_redirects(allow);
     }
 
     /// Stops accepting (after what is already queued), lets connections finish, and resets those

@@ -32,6 +32,8 @@ pub(super) struct Table {
 pub(super) struct Port {
     /// None once the engine has ended.
     pub(super) socket: Option<Arc<OwnedFd>>,
+    /// The port that the socket has: another than clients use where somebody else has that.
+    pub(super) served_at: u16,
     /// The same for all its listeners: a name that a client asks for in one protocol never means a
     /// listener of another.
     pub(super) protocol: Protocol,

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use vipgate_speaker::host::{Host, HostError, LIFETIME, RENEWAL};
+use vipgate_speaker::host::{Exposures, Host, HostError, LIFETIME, RENEWAL, VipOutcomes};
 
 use crate::netns::{Netns, Running, eventually};
-use crate::{hold, ip, set};
+use crate::{exposing, hold, ip, set};
 
 const VIP: &str = "203.0.113.10";
 const VIP6: &str = "2001:db8::10";
@@ -47,8 +47,9 @@ fn a_vip_receives() {
     let (node, client) = Netns::pair();
     node.inside(async || {
         let host = Host::start().await.unwrap();
-        hold(&host, &["10.9.0.100"]).await;
-        let listener = TcpListener::bind("10.9.0.100:80").unwrap();
+        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+        let served = Exposures::from([exposing("10.9.0.100", &[(80, 80)])]);
+        assert_eq!(host.set_vips(served).await, VipOutcomes::from([(ip("10.9.0.100"), Ok(()))]));
         // The kernel is silent about it, so the client needs to be told whose it is.
         client.knows("10.9.0.100", &node);
         let peer = client.inside(async || {

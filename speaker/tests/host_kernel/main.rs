@@ -6,20 +6,27 @@
 #![allow(clippy::unwrap_used)]
 
 mod addresses;
+mod guard;
 mod links;
 mod netns;
 mod silence;
 mod unprivileged;
 mod userns;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use vipgate_speaker::host::{Host, VipOutcomes};
+use vipgate_speaker::host::{Exposure, Exposures, Host, VipOutcomes};
 
-/// A set of VIPs.
-fn set(vips: &[&str]) -> BTreeSet<IpAddr> {
-    vips.iter().map(|vip| ip(vip)).collect()
+/// VIPs of which nothing is served.
+fn set(vips: &[&str]) -> Exposures {
+    vips.iter().map(|vip| (ip(vip), Exposure::default())).collect()
+}
+
+/// A VIP of which these TCP ports are served, each by a socket on the other.
+fn exposing(vip: &str, ports: &[(u16, u16)]) -> (IpAddr, Exposure) {
+    let mut exposure = Exposure::default();
+    ports.iter().for_each(|(port, served_at)| exposure.tcp(*port, *served_at));
+    (ip(vip), exposure)
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -231,6 +231,43 @@ fn a_wildcard_holder_is_named() {
 }
 
 #[test]
+fn a_port_that_somebody_has_on_all_addresses_is_served_at_another_one() {
+    for (wildcard, absent) in
+        [("0.0.0.0:0", absent()[0]), ("[::]:0", absent()[0]), ("[::]:0", absent()[1])]
+    {
+        let holder = TcpListener::bind(wildcard).unwrap();
+        let held = holder.local_addr().unwrap();
+        let bind = SocketAddr::new(absent.ip(), held.port());
+        let wanted = listener("l", bind, vec![]);
+        let proxy = proxy();
+        proxy.allow_redirects(true);
+        let apply = || proxy.apply(std::slice::from_ref(&wanted))[&wanted.id].clone();
+        let served = apply().unwrap();
+        assert!(served.ip() == bind.ip() && served.port() != bind.port(), "{served}");
+        assert_eq!(apply(), Ok(served), "it stays");
+
+        // It turns out that connections cannot be led there.
+        proxy.allow_redirects(false);
+        let error = apply().unwrap_err().to_string();
+        assert!(error.contains(&format!("{bind} is in use by")), "{error}");
+        assert!(error.contains(&format!("listens on {held}")), "{error}");
+        drop(holder);
+        assert_eq!(apply(), Ok(bind));
+    }
+}
+
+/// Only one on all addresses leaves room for another port to mean something.
+#[test]
+fn a_port_that_somebody_has_on_that_address_is_not_served() {
+    let wanted = listener("l", absent()[0], vec![]);
+    let (holder, proxy) = (proxy(), proxy());
+    apply(&holder, std::slice::from_ref(&wanted));
+    proxy.allow_redirects(true);
+    let outcome = proxy.apply(std::slice::from_ref(&wanted))[&wanted.id].clone();
+    assert!(matches!(outcome, Err(BindError::InUse { holder: Some(_), .. })), "{outcome:?}");
+}
+
+#[test]
 fn two_listeners_of_one_plan_on_one_socket() {
     let proxy = proxy();
     let bind = at("127.34.9.1:7000");

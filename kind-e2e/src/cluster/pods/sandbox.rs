@@ -41,6 +41,11 @@ impl Sandbox {
         Ok(Self { namespace: Arc::new(namespace), addresses })
     }
 
+    /// Runs `work` on a fresh thread in this network.
+    pub(super) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.namespace.enter(work)
+    }
+
     /// IPv4 first.
     pub(super) fn addresses(&self) -> &[IpAddr] {
         &self.addresses

@@ -12,9 +12,9 @@ use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 use rustix::io::Errno;
 use socket2::{SockFilter, SockRef};
 
-use super::NftError;
-use super::ruleset::Table;
-use super::wire::{Batch, messages};
+use super::ruleset::{Change, Family};
+use super::wire::{Batch, dump_of_chains, messages};
+use super::{NAME, NftError};
 
 /// `NFNLGRP_NFTABLES`, as a bit of the mask that `bind` takes.
 const NFTABLES_GROUP: u32 = 1 << (7 - 1);
@@ -22,6 +22,8 @@ const NFTABLES_GROUP: u32 = 1 << (7 - 1);
 const KERNEL: (u32, u32) = (0, 0);
 /// Between two tries to read from a socket that fails.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
+/// A socket may send 200 KiB at once, whatever its privileges; a message has at most 64 KiB.
+const TRANSACTION_BYTES: usize = 120 * 1024;
 /// Room for every answer to a transaction: failed messages answer one each.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
@@ -47,22 +49,60 @@ impl Committer {
         open().map_err(|error: io::Error| NftError::from_errno("open", errno(&error), ""))
     }
 
-    /// Applies what `fill` puts into a transaction, all or nothing. `doing` completes the sentence
-    /// "cannot ...".
+    /// Applies the changes: as one transaction, all or nothing, while they fit into one. `doing`
+    /// completes the sentence "cannot ...".
     pub(super) fn commit(
         &mut self,
         doing: &'static str,
-        fill: impl FnOnce(&mut Batch),
+        changes: &[Change<'_>],
     ) -> Result<(), NftError> {
         let mut batch = Batch::new(self.sequence);
-        fill(&mut batch);
+        for change in changes {
+            if batch.len() > TRANSACTION_BYTES {
+                self.send(doing, batch)?;
+                batch = Batch::new(self.sequence);
+            }
+            batch.change(change);
+        }
+        self.send(doing, batch)
+    }
+
+    fn send(&mut self, doing: &'static str, batch: Batch) -> Result<(), NftError> {
         let (bytes, last) = batch.finish();
         self.sequence = last.wrapping_add(2);
-        let (port, groups) = KERNEL;
-        self.socket
-            .send_to(&bytes, &SocketAddr::new(port, groups), 0)
-            .map_err(|error| NftError::from_errno(doing, errno(&error), ""))?;
+        self.send_bytes(doing, &bytes)?;
         self.answers(doing, last)
+    }
+
+    fn send_bytes(&self, doing: &'static str, bytes: &[u8]) -> Result<(), NftError> {
+        let (port, groups) = KERNEL;
+        let sent = self.socket.send_to(bytes, &SocketAddr::new(port, groups), 0);
+        sent.map(drop).map_err(|error| NftError::from_errno(doing, errno(&error), ""))
+    }
+
+    /// Whether there is a chain of type `nat` in a table that is not ours.
+    pub(super) fn foreign_nat(&mut self) -> Result<bool, NftError> {
+        const DOING: &str = "look for others beside";
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        self.send_bytes(DOING, &dump_of_chains(sequence))?;
+        let mut found = false;
+        let mut buffer = Vec::with_capacity(RECEIVE_BUFFER);
+        loop {
+            buffer.clear();
+            // A dump goes on with each call, and nothing is left when its end was read.
+            match self.socket.recv(&mut buffer, 0) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(found),
+                Err(error) => return Err(NftError::from_errno(DOING, errno(&error), "")),
+            }
+            for message in messages(&buffer) {
+                if let Some(errno) = message.answer().and_then(|answer| answer.error) {
+                    return Err(NftError::from_errno(DOING, errno, ""));
+                }
+                found |= message.nat_chain().is_some_and(|table| table != NAME);
+            }
+        }
     }
 
     fn answers(&self, doing: &'static str, last: u32) -> Result<(), NftError> {
@@ -92,11 +132,13 @@ impl Committer {
     }
 }
 
-/// What was heard about a table.
+/// What was heard of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::host) enum Disturbance {
-    /// Something else changed it.
+    /// Something else changed a table of ours.
     Changed,
+    /// Something else begins to rewrite destinations.
+    Rival,
     /// So much changed in all tables that the kernel dropped notifications (ENOBUFS).
     Unknown,
 }
@@ -116,18 +158,21 @@ impl Listener {
         open().map_err(|error: io::Error| NftError::from_errno("watch", errno(&error), ""))
     }
 
-    /// Waits until something changed `table`, or may have. Safe to cancel.
-    pub(super) async fn changed(&mut self, table: Table) -> Disturbance {
+    /// Waits until something changed a table of ours, or may have, or, if `rivals_wanted`, a chain
+    /// of type `nat` came. Safe to cancel.
+    pub(super) async fn next(&mut self, rivals_wanted: bool) -> Disturbance {
         loop {
             match self.0.recv_from_full().await {
                 Ok((datagram, _)) => {
-                    let concerned = |(family, name): (u8, String)| {
-                        family == table.family as u8 && name == table.name
+                    let ours = |(family, name): (u8, String)| {
+                        name == NAME && Family::ALL.iter().any(|ours| *ours as u8 == family)
                     };
-                    let foreign =
-                        messages(&datagram).filter_map(|message| message.table()).any(concerned);
-                    if foreign {
+                    if messages(&datagram).filter_map(|message| message.table()).any(ours) {
                         return Disturbance::Changed;
+                    }
+                    let nat = messages(&datagram).any(|message| message.nat_chain().is_some());
+                    if rivals_wanted && nat {
+                        return Disturbance::Rival;
                     }
                 }
                 Err(error) => {

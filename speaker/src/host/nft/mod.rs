@@ -1,16 +1,24 @@
 //! Our nftables tables, spoken over netlink: the image has no `nft`.
 //!
 //! * [`wire`] — messages, attributes, batches: bytes.
-//! * [`ruleset`] — tables, sets, chains, rules: types, written into a batch.
+//! * [`expression`] — the steps of rules.
+//! * [`ruleset`] — tables, sets, chains: types, the difference of two states, messages.
+//! * [`arp_silence`] — the table `arp vipgate`, which keeps the kernel silent about VIPs.
+//! * [`guard`] — the tables `ip vipgate` and `ip6 vipgate`: what of a VIP reaches this host.
+//! * [`rivals`] — whether others rewrite destinations.
 //! * [`io`] — the sockets.
-//! * [`ArpSilence`] — the table `arp vipgate`, which keeps the kernel silent about VIPs.
+//! * [`Tables`] — all of them, kept as they are wanted.
 //!
-//! All our tables are named `vipgate`, one per family. Every change is one transaction, so no
-//! packet meets half a table.
+//! All our tables are named `vipgate`, one per family. Every change is one transaction as far as it
+//! fits into one, so no packet meets half a table.
 
 mod arp_silence;
+mod expression;
+mod guard;
 mod io;
+mod rivals;
 mod ruleset;
+mod tables;
 mod wire;
 
 #[cfg(test)]
@@ -18,15 +26,25 @@ mod tests;
 
 use rustix::io::Errno;
 
-pub(super) use arp_silence::ArpSilence;
 pub(super) use io::Disturbance;
+pub(super) use tables::Tables;
+
+/// Of each of our tables.
+const NAME: &str = "vipgate";
+
+/// As it is compared: IFNAMSIZ is 16, the closing zero included, and the register counts whole.
+fn interface_name(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(16, 0);
+    bytes
+}
 
 /// Why nftables could not be changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NftError {
     /// We may not.
     #[error(
-        "cannot {doing} the nftables table `arp vipgate`: not permitted; this needs the \
+        "cannot {doing} the nftables tables `vipgate`: not permitted; this needs the \
          capability CAP_NET_ADMIN (run as root, or grant it to the service)"
     )]
     NotPermitted {
@@ -35,8 +53,9 @@ pub enum NftError {
     },
     /// The kernel lacks it.
     #[error(
-        "cannot {doing} the nftables table `arp vipgate`: this kernel has no nftables for ARP \
-         ({errno}); check CONFIG_NF_TABLES and CONFIG_NF_TABLES_ARP, and `modprobe nf_tables`"
+        "cannot {doing} the nftables tables `vipgate`: this kernel lacks a part of \
+         nftables ({errno}); check CONFIG_NF_TABLES, CONFIG_NF_TABLES_ARP, CONFIG_NF_TABLES_IPV4, \
+         CONFIG_NF_TABLES_IPV6 and CONFIG_NFT_REJECT, and `modprobe nf_tables`"
     )]
     NotSupported {
         /// What was tried.
@@ -46,8 +65,8 @@ pub enum NftError {
     },
     /// The table, chain, set or element is not there: somebody removed it.
     #[error(
-        "cannot {doing} the nftables table `arp vipgate`: a part of it is gone; check what else \
-         changes nftables here (`nft monitor`)"
+        "cannot {doing} the nftables tables `vipgate`: a part of them is gone, or this \
+         kernel lacks it (CONFIG_NFT_REJECT); check what else changes nftables here (`nft monitor`)"
     )]
     Gone {
         /// What was tried.
@@ -55,8 +74,8 @@ pub enum NftError {
     },
     /// Anything else.
     #[error(
-        "cannot {doing} the nftables table `arp vipgate`: {errno}{}{text}; `nft list table arp \
-         vipgate` shows what is there",
+        "cannot {doing} the nftables tables `vipgate`: {errno}{}{text}; `nft list ruleset` \
+         shows what is there",
         if text.is_empty() { "" } else { ": " }
     )]
     Refused {
@@ -68,7 +87,7 @@ pub enum NftError {
         text: String,
     },
     /// No answer came, though the kernel answers before it returns.
-    #[error("cannot {doing} the nftables table `arp vipgate`: the kernel gave no answer")]
+    #[error("cannot {doing} the nftables tables `vipgate`: the kernel gave no answer")]
     Unanswered {
         /// What was tried.
         doing: &'static str,

@@ -24,6 +24,8 @@ const NFNL_SUBSYS_NFTABLES: u8 = 10;
 
 const NLM_F_REQUEST: u16 = 0x001;
 const NLM_F_ACK: u16 = 0x004;
+/// Answer with all there are.
+const NLM_F_DUMP: u16 = 0x300;
 /// Make the object if it is not there.
 pub(super) const NLM_F_CREATE: u16 = 0x400;
 /// Put the rule after those of the chain.
@@ -106,6 +108,11 @@ impl Batch {
         self.write(kind, flags, family, 0, fill);
     }
 
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The finished transaction, and the sequence number whose acknowledgement says that it holds.
     pub(super) fn finish(mut self) -> (Vec<u8>, u32) {
         let (at, sequence) = (self.last.start + 6, self.sequence.wrapping_sub(1));
@@ -139,6 +146,13 @@ impl Batch {
         self.last = start..self.bytes.len();
         self.sequence = self.sequence.wrapping_add(1);
     }
+}
+
+/// The request for all chains of all families. It is no part of a transaction.
+pub(super) fn dump_of_chains(sequence: u32) -> Vec<u8> {
+    let mut request = Batch { bytes: Vec::new(), last: 0..0, sequence };
+    request.message(NFT_MSG_GETCHAIN, NLM_F_DUMP, 0, |_| {});
+    request.bytes
 }
 
 /// One message as it was received.
@@ -209,10 +223,27 @@ impl<'a> Received<'a> {
         Some(Answer { error, text })
     }
 
+    /// The table of a chain of type `nat` that is shown or was made.
+    pub(super) fn nat_chain(&self) -> Option<String> {
+        if self.nftables_kind()? != NFT_MSG_NEWCHAIN {
+            return None;
+        }
+        let said = || attributes(self.body.get(GENMSG_LEN..).unwrap_or_default());
+        // NFTA_CHAIN_TYPE and NFTA_CHAIN_TABLE.
+        let (_, kind) = said().find(|(kind, _)| *kind == 7)?;
+        let (_, table) = said().find(|(kind, _)| *kind == 1)?;
+        (string(kind) == "nat").then(|| string(table))
+    }
+
+    /// `NFT_MSG_*`, of an nftables message.
+    fn nftables_kind(&self) -> Option<u8> {
+        let [low, high] = self.kind.to_le_bytes();
+        (high == NFNL_SUBSYS_NFTABLES).then_some(low)
+    }
+
     /// The family and table that an nftables notification is about.
     pub(super) fn table(&self) -> Option<(u8, String)> {
-        let [low, high] = self.kind.to_le_bytes();
-        if high != NFNL_SUBSYS_NFTABLES || low == NFT_MSG_NEWGEN {
+        if self.nftables_kind()? == NFT_MSG_NEWGEN {
             return None;
         }
         let family = *self.body.first()?;
@@ -223,6 +254,8 @@ impl<'a> Received<'a> {
     }
 }
 
+const NFT_MSG_NEWCHAIN: u8 = 3;
+const NFT_MSG_GETCHAIN: u8 = 4;
 /// A new generation of the rule set; it names no table.
 const NFT_MSG_NEWGEN: u8 = 15;
 
