@@ -1,16 +1,19 @@
 //! `vipgate`: the one binary.
 
 mod args;
+mod ask;
 mod controller;
 mod crds;
 mod demo;
 mod keygen;
 mod lint;
 mod logging;
+mod rebalance;
 mod run;
 mod signals;
 mod speaker;
 mod status;
+mod why;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
         Command::Status(status) => status::run(&status),
         Command::Lint(lint) => lint::run(&lint),
         Command::Keygen => keygen::run(),
+        Command::Why(why) => why::run(&why),
+        Command::Rebalance(rebalance) => rebalance::run(&rebalance),
         Command::Demo(demo) => demo::run(&demo),
     };
     outcome.unwrap_or_else(|error| {

@@ -7,6 +7,7 @@
 //!   c<address>#<n>  a user of a claim that this member goes by, as JSON without ports: those are in
 //!                   the manifests
 //!   f<address>      a host outside of the group has the address: its MAC
+//!   n               the labels of this member, as JSON
 //!   t               the term of this member: raised each time it begins to lead
 //!   l<member>       this member leads, and has taken the claims that that one had in this term of its
 //! ```
@@ -22,9 +23,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use vipgate_api::ObjectRef;
-use vipgate_planner::{Claim, Claims, Foreign, MacAddr, Origin, VipUser};
+use vipgate_api::selector::Labels;
+use vipgate_planner::{
+    Claim, Claims, Foreign, MacAddr, Neighbour, Neighbours, Origin, VipUser,
+};
 use vipgate_speaker::group::core::Setup;
-use vipgate_speaker::group::{Group, Keyring, Notes, Standing};
+use vipgate_speaker::group::{Group, Keyring, Notes, Other, Standing};
 
 use crate::args::GroupArgs;
 
@@ -38,6 +42,21 @@ const CLAIM: u8 = b'c';
 const LEADS: u8 = b'l';
 const FOREIGN: u8 = b'f';
 const TERM: &[u8] = b"t";
+const LABELS: &[u8] = b"n";
+
+/// Says what labels this host has, for the others to know which VIPs it could have.
+pub(crate) fn introduce(group: &Group, labels: &Labels) {
+    group.note(LABELS, serde_json::to_vec(labels).ok());
+}
+
+/// The other hosts, as they introduced themselves.
+pub(crate) fn neighbours(standing: &Standing) -> Neighbours {
+    let neighbour = |other: &Other| {
+        let labels = serde_json::from_slice(other.notes.get(LABELS)?).ok()?;
+        Some((other.name.clone(), Neighbour { labels, gives_way: false }))
+    };
+    standing.others.values().filter_map(|other| neighbour(other)).collect()
+}
 
 /// Joins the group that the arguments name, if any.
 pub(crate) fn join(
@@ -56,7 +75,9 @@ pub(crate) fn join(
         }
         None => own_address(&seeds)?,
     };
-    let setup = Setup { group: args.group_name.clone(), keys, address, epoch: epoch(), seeds };
+    let group = args.group_name.clone();
+    let setup =
+        Setup { group, keys, address, epoch: epoch(), seeds, rebalance: args.rebalance };
     Ok(Some(Arc::new(Group::start(setup, name, former)?)))
 }
 
@@ -66,10 +87,11 @@ pub(crate) fn join_cluster(
     node: &str,
     keys: Keyring,
     seeds: BTreeSet<SocketAddr>,
+    rebalance: bool,
     former: &BTreeMap<IpAddr, u64>,
 ) -> Result<Arc<Group>> {
     let group = CLUSTER.to_owned();
-    let setup = Setup { group, keys, address, epoch: epoch(), seeds };
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds, rebalance };
     Ok(Arc::new(Group::start(setup, node, former)?))
 }
 

@@ -12,7 +12,7 @@
 mod copies;
 mod engine;
 mod fitness;
-mod members;
+pub(crate) mod members;
 mod object;
 mod troubles;
 
@@ -57,6 +57,7 @@ const KINDS: [Kind; 18] = [
     Kind::L2Advertisement,
     Kind::Backend,
     Kind::VirtualIp,
+    // Its own, and where else VIPs could be.
     Kind::Node,
     // Its own, to see that it stays as it is; the others, to find the group.
     Kind::Speaker,
@@ -96,14 +97,14 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let scope = watch::Scope {
         kinds: KINDS.to_vec(),
         secrets_in: Some(args.cluster.namespace.clone()),
-        node: Some(args.node.clone()),
         ..watch::Scope::default()
     };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
     let object = SpeakerObject::new(client, &args.node, instance_name(&host_name()));
     let writer = object.clone();
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
-    let members = Members::new(&args.node, args.group_address, Arc::clone(&speaker), state);
+    let members =
+        Members::new(&args.node, args.group_address, args.rebalance, Arc::clone(&speaker), state);
     let engine = Engine::new(&args.node, Arc::clone(&speaker), members, Arc::clone(&board));
     let (statuses, found, owner) = (engine.statuses(), engine.found(), engine.owner());
     let (rival, rivals) = tokio::sync::watch::channel(None);

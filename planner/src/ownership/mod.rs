@@ -16,18 +16,23 @@
 //! * **A planned move** (the owner goes, or a preferred one has been back for [`keeper::STEADY`]) is a
 //!   hand-over: the new one takes with the next epoch, the old one lets go when it sees that, the new one
 //!   serves when it sees that. A crash is not waited for.
+//! * **A rebalance** ([`Rebalance`]) is the one time when a hold gives way to the choice: for a minute each
+//!   VIP goes, by such a hand-over, to whom a VIP without owner would go, one after the other.
 //! * **Who does not know yet what the others hold takes nothing.**
 //!
 //! No clock, no randomness, no I/O.
 
 pub mod election;
 pub mod keeper;
+pub mod rebalance;
+pub mod rule;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub use election::{Candidate, choose, score};
+pub use election::{Candidate, Grounds, choose, grounds, score};
 pub use keeper::{Keeper, Ownership, Possession};
+pub use rebalance::Rebalance;
 
 /// A VIP could be served by a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +88,8 @@ pub struct View {
     pub others: BTreeMap<String, Peer>,
     /// Of how many the group should consist, this member with it.
     pub expected: usize,
+    /// Whether VIPs are to go where they would go if nobody had them ([`Rebalance`]).
+    pub rebalance: bool,
 }
 
 #[cfg(test)]

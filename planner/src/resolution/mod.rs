@@ -20,7 +20,7 @@ use vipgate_api::k8s::Service;
 use vipgate_api::vipgate::Backend;
 use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
-pub(crate) use self::candidates::ready_on;
+pub(crate) use self::candidates::{ready_nodes, with_endpoints};
 use self::candidates::{Candidate, Readiness, SliceIndex};
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;

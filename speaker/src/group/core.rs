@@ -36,6 +36,8 @@ pub struct Setup {
     pub epoch: u64,
     /// Addresses of other members; one that is there is enough.
     pub seeds: BTreeSet<SocketAddr>,
+    /// Whether VIPs are spread anew by themselves, when a member joined and the group is quiet again.
+    pub rebalance: bool,
 }
 
 /// What happens to a member.

@@ -1,4 +1,6 @@
 mod choice;
 mod moves;
+mod mutants;
+mod rebalance;
 mod simulation;
 mod world;

@@ -91,6 +91,7 @@ impl Net {
             address: address(number),
             epoch,
             seeds: (1..=count).map(address).collect(),
+            rebalance: false,
         };
         let rng = SmallRng::seed_from_u64(self.rng.random());
         self.members.insert(address(number), Core::new(self.now, &setup, rng));
