@@ -85,7 +85,8 @@ fn fields(page: &mut String, schema: &Value, path: &str) -> std::fmt::Result {
         let description = cell(text(&field["description"]));
         writeln!(page, "| `{path}` | {} | {default} | {description} |", shape(field))?;
         // What selectors are made of stands in the documentation of Kubernetes.
-        let is_selector = field["items"]["properties"]["matchLabels"].is_object();
+        let of = |field: &Value| field["properties"]["matchLabels"].is_object();
+        let is_selector = of(field) || of(&field["items"]);
         match text(&field["type"]) {
             _ if is_selector => {}
             "array" => fields(page, &field["items"], &format!("{path}[]"))?,
@@ -110,6 +111,7 @@ fn shape(schema: &Value) -> String {
         "array" if schema["items"]["properties"]["matchLabels"].is_object() => {
             format!("list of label selectors{}", bounds("minItems", "maxItems"))
         }
+        "object" if schema["properties"]["matchLabels"].is_object() => "label selector".to_owned(),
         "array" => format!("list of {}{}", shape(&schema["items"]), bounds("minItems", "maxItems")),
         "string" if schema["format"] == "date-time" => "time".to_owned(),
         "string" => "text".to_owned(),

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Keygen,
     /// Take away what a vipgate that crashed left on this host: VIPs on lo, and nftables tables.
     Cleanup,
+    /// Say which node has a VIP and why, and of every other node why not.
+    Why(WhyArgs),
+    /// Spread VIPs over the nodes again, one by one, after nodes were restarted one after the other.
+    Rebalance(RebalanceArgs),
     /// Show vipgate at work: a client, a node and servers in network namespaces of their own.
     Demo(DemoArgs),
 }
@@ -96,6 +100,10 @@ pub(crate) struct GroupArgs {
     /// them at once].
     #[arg(long, value_name = "SECONDS", value_parser = parse_restart, requires = "group_key")]
     pub(crate) restart_within: Option<Duration>,
+    /// Spread VIPs over the hosts again when one has joined and the group has been quiet for a minute,
+    /// as `vipgate rebalance` does. Say it on every host.
+    #[arg(long = "auto-rebalance", requires = "group_key")]
+    pub(crate) rebalance: bool,
 }
 
 /// Where the API server is.
@@ -187,6 +195,10 @@ pub(crate) struct SpeakerArgs {
         default_value = "/run/vipgate/state.json"
     )]
     pub(crate) state: PathBuf,
+    /// Spread VIPs over the nodes again when a speaker has joined and the group has been quiet for a
+    /// minute, as `vipgate rebalance` does.
+    #[arg(long = "auto-rebalance")]
+    pub(crate) rebalance: bool,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
     /// Forwarding threads [default: one per CPU].
@@ -217,6 +229,46 @@ pub(crate) struct StatusArgs {
     /// `tree` for people; `yaml` and `json` print the objects as a cluster would carry them.
     #[arg(short, long, value_enum, default_value_t = Output::Tree)]
     pub(crate) output: Output,
+}
+
+/// Whom to ask: the process on this host, or an API server.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct AskArgs {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    /// Ask a cluster, as this file says [default: the process on this host, and ~/.kube/config where
+    /// none answers].
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", conflicts_with = "socket")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// `vipgate why`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct WhyArgs {
+    /// The address.
+    #[arg(value_name = "VIP")]
+    pub(crate) vip: IpAddr,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+    /// `text` for people, `json` for programs.
+    #[arg(short, long, value_enum, default_value_t = WhyOutput::Text)]
+    pub(crate) output: WhyOutput,
+}
+
+/// `-o` of `vipgate why`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhyOutput {
+    /// Lines.
+    Text,
+    /// An object.
+    Json,
+}
+
+/// `vipgate rebalance`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct RebalanceArgs {
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 /// `-o` of `vipgate status`.

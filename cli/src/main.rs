@@ -1,6 +1,7 @@
 //! `vipgate`: the one binary.
 
 mod args;
+mod ask;
 mod cleanup;
 mod controller;
 mod crds;
@@ -8,10 +9,12 @@ mod demo;
 mod keygen;
 mod lint;
 mod logging;
+mod rebalance;
 mod run;
 mod signals;
 mod speaker;
 mod status;
+mod why;
 
 use std::process::ExitCode;
 
@@ -30,6 +33,8 @@ fn main() -> ExitCode {
         Command::Lint(lint) => lint::run(&lint),
         Command::Keygen => keygen::run(),
         Command::Cleanup => cleanup::run(),
+        Command::Why(why) => why::run(&why),
+        Command::Rebalance(rebalance) => rebalance::run(&rebalance),
         Command::Demo(demo) => demo::run(&demo),
     };
     outcome.unwrap_or_else(|error| {

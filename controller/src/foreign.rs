@@ -37,13 +37,10 @@ impl Findings {
                     let finding = Finding { mac: *mac, until: now + HOLDS, asked: true };
                     self.0.insert(*address, finding);
                 }
-                VipState::Serving(_) | VipState::Standby { announced: true, .. } => {
+                state if state.is_announced() => {
                     self.0.remove(address);
                 }
-                VipState::Probing
-                | VipState::Standby { announced: false, .. }
-                | VipState::Waiting(_)
-                | VipState::Failed(_) => {}
+                _ => {}
             }
         }
     }

@@ -1,51 +1,32 @@
 //! From which interfaces of this node an address is announced.
 //!
 //! The L2Advertisements that select the pool decide; a pool that none selects is announced on L2
-//! everywhere. Of those, the ones whose node selectors take this node add up. An advertisement
-//! that names interfaces means exactly them; one that does not means every interface that is on
-//! the address's own subnet.
+//! everywhere. Of those, the ones that take who has the address and this node ([`crate::candidacy`]) add
+//! up. An advertisement that names interfaces means exactly them; one that does not means every
+//! interface that is on the address's own subnet.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use vipgate_api::selector::{Labels, matches};
-use vipgate_api::vipgate::{IpAddressPool, L2Advertisement, L2AdvertisementSpec};
+use vipgate_api::vipgate::{IpAddressPool, L2AdvertisementSpec};
 use vipgate_api::{ObjectKey, Stored};
 
+use crate::exclusion::{Exclusion, ExclusionReason};
 use crate::node::{Link, Node};
 use crate::plan::Announce;
 use crate::world::Shelf;
 
-/// Decides how an address of a pool becomes reachable from this node.
+/// Decides how an address becomes reachable from this node, by these advertisements of it; by its
+/// subnet when there are none.
 pub(crate) fn announce(
     address: IpAddr,
-    pool: &str,
-    pools: &Shelf<IpAddressPool>,
-    advertisements: &Shelf<L2Advertisement>,
+    taking: &[(&ObjectKey, &L2AdvertisementSpec)],
     node: &Node,
 ) -> Announce {
-    if address.is_loopback() {
-        return Announce::Loopback;
-    }
-    let labels = labels_of(pool, pools);
-    let selecting: Vec<(&ObjectKey, &L2AdvertisementSpec)> = advertisements
-        .iter()
-        .map(|(key, stored)| (key, &stored.object.spec))
-        .filter(|(_, spec)| selects(spec, pool, &labels))
-        .collect();
-    if selecting.is_empty() {
-        return by_subnet(address, node).map_or_else(Announce::Nowhere, Announce::Layer2);
-    }
-    let taking: Vec<_> = selecting.iter().filter(|(_, spec)| takes(spec, node)).collect();
     if taking.is_empty() {
-        let names: Vec<String> = selecting.iter().map(|(key, _)| key.to_string()).collect();
-        return Announce::Nowhere(format!(
-            "no L2Advertisement of pool {pool} takes node {}: give the node labels that the \
-             nodeSelectors of {} match (standalone: --label)",
-            node.name,
-            names.join(", ")
-        ));
+        return by_subnet(address, node).map_or_else(Announce::Nowhere, Announce::Layer2);
     }
     let (mut links, mut obstacles) = (BTreeSet::new(), Vec::new());
     for (key, spec) in taking {
@@ -58,50 +39,59 @@ pub(crate) fn announce(
         for name in &spec.interfaces {
             match by_name(name, node) {
                 Ok(()) => drop(links.insert(name.clone())),
-                Err(why) => obstacles.push(format!("L2Advertisement {key}: {why}")),
+                Err(Exclusion { reason, message }) => {
+                    let message = format!("L2Advertisement {key}: {message}");
+                    obstacles.push(Exclusion { reason, message });
+                }
             }
         }
     }
-    if links.is_empty() {
-        return Announce::Nowhere(obstacles.join("; "));
+    match obstacles.first() {
+        Some(first) if links.is_empty() => {
+            let all: Vec<&str> = obstacles.iter().map(|why| why.message.as_str()).collect();
+            Announce::Nowhere(Exclusion::new(first.reason, all.join("; ")))
+        }
+        _ => Announce::Layer2(links.into_iter().collect()),
     }
-    Announce::Layer2(links.into_iter().collect())
 }
 
 /// Labels of a pool. Of several with one name the first by namespace counts, as in allocation.
-fn labels_of(pool: &str, pools: &Shelf<IpAddressPool>) -> Labels {
+pub(crate) fn labels_of(pool: &str, pools: &Shelf<IpAddressPool>) -> Labels {
     let found: Option<&Stored<IpAddressPool>> =
         pools.iter().find_map(|(key, stored)| (key.name == pool).then_some(stored));
     found.and_then(|stored| stored.object.metadata.labels.clone()).unwrap_or_default()
 }
 
-fn selects(spec: &L2AdvertisementSpec, pool: &str, labels: &Labels) -> bool {
+/// Whether an advertisement is about a pool of this name with these labels.
+pub fn selects(spec: &L2AdvertisementSpec, pool: &str, labels: &Labels) -> bool {
     let every = spec.ip_address_pools.is_empty() && spec.ip_address_pool_selectors.is_empty();
     every
         || spec.ip_address_pools.iter().any(|name| name == pool)
         || spec.ip_address_pool_selectors.iter().any(|selector| matches(selector, labels))
 }
 
-fn takes(spec: &L2AdvertisementSpec, node: &Node) -> bool {
+/// Whether nodes of these labels may announce.
+pub(crate) fn takes(spec: &L2AdvertisementSpec, labels: &Labels) -> bool {
     spec.node_selectors.is_empty()
-        || spec.node_selectors.iter().any(|selector| matches(selector, &node.labels))
+        || spec.node_selectors.iter().any(|selector| matches(selector, labels))
 }
 
 /// Whether an interface that an advertisement names can announce; what is wrong if not.
-fn by_name(name: &str, node: &Node) -> Result<(), String> {
+fn by_name(name: &str, node: &Node) -> Result<(), Exclusion> {
     let Some(link) = node.links.iter().find(|link| link.name == name) else {
         let have: Vec<&str> =
             node.links.iter().filter(|l| can_announce(l)).map(|l| l.name.as_str()).collect();
         let have = if have.is_empty() { "(none)".to_owned() } else { have.join(", ") };
-        return Err(format!("node {} has no interface {name}: it has {have}", node.name));
+        let message = format!("node {} has no interface {name}: it has {have}", node.name);
+        return Err(Exclusion::new(ExclusionReason::NoInterface, message));
     };
-    let node = &node.name;
-    match link {
-        Link { loopback: true, .. } => Err(format!("{name} of node {node} is the loopback")),
-        Link { mac: None, .. } => Err(format!("{name} of node {node} speaks no ARP or NDP")),
-        Link { up: false, .. } => Err(format!("{name} of node {node} is down or has no carrier")),
-        _ => Ok(()),
-    }
+    let (reason, what) = match link {
+        Link { loopback: true, .. } => (ExclusionReason::NoInterface, "is the loopback"),
+        Link { mac: None, .. } => (ExclusionReason::NoInterface, "speaks no ARP or NDP"),
+        Link { up: false, .. } => (ExclusionReason::LinkDown, "is down or has no carrier"),
+        _ => return Ok(()),
+    };
+    Err(Exclusion::new(reason, format!("{name} of node {} {what}", node.name)))
 }
 
 fn can_announce(link: &Link) -> bool {
@@ -117,7 +107,7 @@ fn is_subnet(net: IpNet) -> bool {
 }
 
 /// The interfaces that are on the subnet of the address, by name.
-fn by_subnet(address: IpAddr, node: &Node) -> Result<Vec<String>, String> {
+fn by_subnet(address: IpAddr, node: &Node) -> Result<Vec<String>, Exclusion> {
     let on_subnet =
         |link: &&Link| link.addresses.iter().any(|net| is_subnet(*net) && net.contains(&address));
     let able = || node.links.iter().filter(|link| can_announce(link));
@@ -130,7 +120,7 @@ fn by_subnet(address: IpAddr, node: &Node) -> Result<Vec<String>, String> {
     let down = node.links.iter().filter(on_subnet).find(|link| !link.loopback && !link.up);
     if let Some(link) = down {
         let message = format!("{} of node {} is down or has no carrier", link.name, node.name);
-        return Err(message);
+        return Err(Exclusion::new(ExclusionReason::LinkDown, message));
     }
     let have: Vec<String> = able()
         .flat_map(|link| link.addresses.iter().map(move |net| (link, net)))
@@ -138,9 +128,10 @@ fn by_subnet(address: IpAddr, node: &Node) -> Result<Vec<String>, String> {
         .map(|(link, net)| format!("{net} on {}", link.name))
         .collect();
     let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
-    Err(format!(
+    let message = format!(
         "no interface of node {} is on its subnet (there is {have}): take a pool from one of \
          these subnets, or name the interface in spec.interfaces of an L2Advertisement",
         node.name
-    ))
+    );
+    Err(Exclusion::new(ExclusionReason::NoSubnet, message))
 }

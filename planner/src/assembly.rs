@@ -13,13 +13,12 @@ use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
 use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
 use crate::allocation::Allocation;
-use crate::announce::announce;
 use crate::attachment::{Attachment, names_of};
+use crate::candidacy::{self, Candidacy};
 use crate::certificates::Certificates;
 use crate::claim::Claim;
 use crate::hostname;
-use crate::local;
-use crate::node::Node;
+use crate::node::{Neighbours, Node};
 use crate::plan::{Announce, ByName, Listener, ListenerId, Plan, Service, Target, Vip};
 use crate::report::source_of;
 use crate::resolution::{Resolution, VipSide};
@@ -33,30 +32,29 @@ pub fn assemble(
     attachment: &Attachment,
     resolution: &Resolution,
     certificates: &Certificates,
-    node: Option<&Node>,
+    node: Option<(&Node, &Neighbours)>,
 ) -> Plan {
-    let gives_way = node.and_then(|node| node.gives_way.clone());
+    let gives_way = node.and_then(|(node, _)| node.gives_way.clone());
     let mut plan = Plan { gives_way, ..Plan::default() };
-    let lacking = node.map(|node| local::lacking(world, node)).unwrap_or_default();
-    let vip = |address: IpAddr| vip(address, world, allocation, &lacking, node);
+    let mut alive = BTreeSet::new();
     let ground = Ground { world, attachment, resolution, certificates };
     for (ObjectRef { kind, key }, addresses) in &allocation.users {
         if *kind == Kind::Service {
-            for address in &addresses.assigned {
-                plan.vips.insert(*address, vip(*address));
-            }
             continue;
         }
         let Some(gateway) = admission.gateways.get(key) else { continue };
         let user = ObjectRef::new(Kind::Gateway, key.clone());
         let mut incomplete = BTreeSet::new();
         for address in &addresses.assigned {
-            plan.vips.insert(*address, vip(*address));
             let claim = &allocation.claims.0[address];
             for listener in ground.listeners(key, gateway, *address) {
-                match has_port(claim, &user, listener.bind.port()) {
-                    true => plan.listeners.push(listener),
-                    false => drop(incomplete.insert(source_of(&listener.id))),
+                if has_port(claim, &user, listener.bind.port()) {
+                    if has_backend(&listener) {
+                        alive.insert((key, *address));
+                    }
+                    plan.listeners.push(listener);
+                } else {
+                    incomplete.insert(source_of(&listener.id));
                 }
             }
         }
@@ -70,7 +68,23 @@ pub fn assemble(
         }
     }
     plan.listeners.sort_by(|a, b| a.id.cmp(&b.id));
+    let ground = node.map(|(node, others)| candidacy::Ground::new(world, admission, node, others));
+    let known = |(user, _): &(&ObjectRef, _)| {
+        user.kind == Kind::Service || admission.gateways.contains_key(&user.key)
+    };
+    for (_, addresses) in allocation.users.iter().filter(known) {
+        for address in &addresses.assigned {
+            let vip = || vip(*address, allocation, ground.as_ref(), &alive);
+            plan.vips.entry(*address).or_insert_with(vip);
+        }
+    }
     plan
+}
+
+/// Whether a connection that it accepts could get anywhere.
+fn has_backend(listener: &Listener) -> bool {
+    let mut shares = listener.targets().flat_map(|(_, target)| &target.shares);
+    shares.any(|share| share.weight > 0 && !share.endpoints.is_empty())
 }
 
 /// Whether a port of an address is claimed for somebody. A claim may lag behind the listeners; until
@@ -82,22 +96,17 @@ fn has_port(claim: &Claim, user: &ObjectRef, port: u16) -> bool {
 
 fn vip(
     address: IpAddr,
-    world: &World,
     allocation: &Allocation,
-    lacking: &BTreeSet<ObjectKey>,
-    node: Option<&Node>,
+    ground: Option<&candidacy::Ground<'_>>,
+    alive: &BTreeSet<(&ObjectKey, IpAddr)>,
 ) -> Vip {
     let claim = allocation.claims.0.get(&address).expect("an assigned address has a claim");
-    let announce = match node {
-        Some(node) => local::obstacle(claim, lacking, node).map_or_else(
-            || announce(address, &claim.pool, &world.pools, &world.l2_advertisements, node),
-            Announce::Nowhere,
-        ),
-        None => Announce::ByNodes,
-    };
+    let decide = |ground: &candidacy::Ground<'_>| ground.decide(address, claim, alive);
+    let candidacy = ground.map_or_else(|| Announce::ByNodes.into(), decide);
+    let Candidacy { announce, weight, preempt, compromise } = candidacy;
     let probe = !claim.published && announce != Announce::Loopback;
     let kernel = claim.users.iter().all(|user| user.object.kind == Kind::Service);
-    Vip { address, probe, announce, kernel }
+    Vip { address, probe, announce, kernel, weight, preempt, compromise }
 }
 
 /// What listeners are made from.

@@ -16,12 +16,15 @@ pub mod allocation;
 mod announce;
 pub mod assembly;
 pub mod attachment;
+mod candidacy;
 pub mod certificates;
 pub mod claim;
 pub mod environment;
+pub mod exclusion;
 mod hostname;
 mod layer;
 mod local;
+mod no_backends;
 pub mod node;
 pub mod ownership;
 pub mod plan;
@@ -34,9 +37,11 @@ pub mod status;
 mod stream;
 pub mod world;
 
+pub use announce::selects as selects_pool;
 pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use environment::Environment;
-pub use node::{Link, ListenerState, MacAddr, Node, NodeReport, VipState};
+pub use exclusion::{Exclusion, ExclusionReason};
+pub use node::{Link, ListenerState, MacAddr, Neighbour, Neighbours, Node, NodeReport, VipState};
 pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,
     Source, Target, Vip,

@@ -2,41 +2,28 @@
 //! addresses are announced only from nodes with a ready endpoint, because elsewhere kube-proxy drops
 //! what comes for them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use vipgate_api::ObjectKey;
 use vipgate_api::k8s::Service;
-use vipgate_api::{Kind, ObjectKey};
 
-use crate::claim::Claim;
-use crate::node::Node;
-use crate::resolution::ready_on;
+use crate::resolution::ready_nodes;
 use crate::world::World;
 
-/// The Services of this kind that have no ready endpoint on the node. Endpoints are looked at only where
-/// there are such Services.
-pub(crate) fn lacking(world: &World, node: &Node) -> BTreeSet<ObjectKey> {
+/// The Services of this kind, each with the nodes that have a ready endpoint of it. Endpoints are looked
+/// at only where there are such Services.
+pub(crate) fn nodes_of(world: &World) -> BTreeMap<ObjectKey, BTreeSet<&str>> {
     let local = world.services.iter().filter(|(_, service)| is_local(&service.object));
-    let mut lacking: BTreeSet<ObjectKey> = local.map(|(key, _)| key.clone()).collect();
-    if !lacking.is_empty() {
-        for here in ready_on(&world.endpoint_slices, &node.name) {
-            lacking.remove(&here);
+    let mut nodes: BTreeMap<ObjectKey, BTreeSet<&str>> =
+        local.map(|(key, _)| (key.clone(), BTreeSet::new())).collect();
+    if !nodes.is_empty() {
+        for (service, node) in ready_nodes(&world.endpoint_slices) {
+            if let Some(nodes) = nodes.get_mut(&service) {
+                nodes.insert(node);
+            }
         }
     }
-    lacking
-}
-
-/// Why an address cannot be announced from this node, if one of the Services that have it is lacking.
-pub(crate) fn obstacle(
-    claim: &Claim,
-    lacking: &BTreeSet<ObjectKey>,
-    node: &Node,
-) -> Option<String> {
-    let services = claim.users.iter().filter(|user| user.object.kind == Kind::Service);
-    let service = services.map(|user| &user.object.key).find(|key| lacking.contains(key))?;
-    Some(format!(
-        "no ready endpoint of Service {service} is on node {}, and its externalTrafficPolicy is Local",
-        node.name
-    ))
+    nodes
 }
 
 fn is_local(service: &Service) -> bool {

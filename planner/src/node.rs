@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use vipgate_api::ObjectRef;
 use vipgate_api::selector::Labels;
 
+use crate::exclusion::Exclusion;
 use crate::plan::{ListenerId, Source};
 
 /// An Ethernet address.
@@ -60,8 +61,20 @@ pub struct Node {
     pub links: Vec<Link>,
     /// Why its VIPs are better on another node, if they are: it is drained, or not ready.
     #[serde(default)]
-    pub gives_way: Option<String>,
+    pub gives_way: Option<Exclusion>,
 }
+
+/// Another node that could have VIPs, as far as that can be told from elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Labels.
+    pub labels: Labels,
+    /// Whether its VIPs are better on another node.
+    pub gives_way: bool,
+}
+
+/// The other nodes that could have VIPs, by name.
+pub type Neighbours = BTreeMap<String, Neighbour>;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +101,18 @@ pub struct NodeReport {
     /// State of each listener of the plan.
     #[serde(with = "listener_states")]
     pub listeners: BTreeMap<ListenerId, ListenerState>,
+    /// Since when VIPs are served here (RFC 3339).
+    #[serde(default)]
+    pub since: BTreeMap<IpAddr, String>,
+    /// Of the plan's VIPs, those for which this node is preferred, and how much.
+    #[serde(default)]
+    pub weights: BTreeMap<IpAddr, u32>,
+    /// VIPs whose candidates are those of one of their users: no node fits all.
+    #[serde(default)]
+    pub compromises: BTreeMap<IpAddr, Exclusion>,
+    /// Why the VIPs of this node go to others that can have them, if they do.
+    #[serde(default)]
+    pub gives_way: Option<Exclusion>,
     /// VIPs that serve here while another host claims them too, as seen on the wire lately.
     #[serde(default)]
     pub contested: BTreeMap<IpAddr, MacAddr>,
@@ -116,10 +141,31 @@ pub enum VipState {
         /// Whether it says that it announces it.
         announced: bool,
     },
+    /// This node is no candidate for it.
+    Excluded {
+        /// Why.
+        why: Exclusion,
+        /// The member of the group that has it, if one has.
+        owner: Option<String>,
+        /// Whether that says that it announces it.
+        announced: bool,
+    },
     /// No member of the group has it yet; the text says what is waited for.
     Waiting(String),
     /// Could not be put on the host or announced; the text says what to check.
     Failed(String),
+}
+
+impl VipState {
+    /// Whether it is announced, here or by another member of the group.
+    pub fn is_announced(&self) -> bool {
+        matches!(
+            self,
+            Self::Serving(_)
+                | Self::Standby { announced: true, .. }
+                | Self::Excluded { announced: true, .. }
+        )
+    }
 }
 
 /// State of a listener on this node.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use vipgate_api::k8s::ObjectMeta;
 use vipgate_api::{ObjectKey, ObjectRef};
 
+use crate::exclusion::Exclusion;
+
 /// Everything this node has to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
@@ -22,7 +24,7 @@ pub struct Plan {
     pub sources: BTreeMap<ObjectRef, Source>,
     /// Why the VIPs are given to whoever else of the group can have them, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gives_way: Option<String>,
+    pub gives_way: Option<Exclusion>,
 }
 
 /// Which object of a name, and which state of its spec: one that was deleted and made again under
@@ -57,6 +59,34 @@ pub struct Vip {
     /// listeners for the ports of that, and the kernel's rules for the others come before them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kernel: bool,
+    /// Sum of the weights of the preferences that this node meets.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub weight: u32,
+    /// Whether it moves to a node of higher weight, and not only when it has to.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub preempt: bool,
+    /// By whom its candidates go, and why, where no node fits all who have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compromise: Option<Exclusion>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Vip {
+    /// One without anything special.
+    pub fn new(address: IpAddr, announce: Announce) -> Self {
+        Self {
+            address,
+            probe: false,
+            announce,
+            kernel: false,
+            weight: 0,
+            preempt: false,
+            compromise: None,
+        }
+    }
 }
 
 /// How an address becomes reachable.
@@ -67,8 +97,8 @@ pub enum Announce {
     Loopback,
     /// By ARP on these interfaces.
     Layer2(Vec<String>),
-    /// Not from this node; the text says why.
-    Nowhere(String),
+    /// Not from this node.
+    Nowhere(Exclusion),
     /// Whoever made this plan is no node (the controller): the nodes decide and report.
     ByNodes,
 }

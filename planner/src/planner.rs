@@ -16,10 +16,11 @@
 //!   claims, whether they are followed, foreign
 //!                                        x
 //!   node                                 x                             x        x
+//!   other nodes                                                        x
 //!   report                                                                      x
 //! ```
 //!
-//! `(x)`: in the role of a speaker, for Services whose traffic stays on its node. Behind each `x` the layers that use the result run too, but only if it is another than before.
+//! `(x)`: in the role of a speaker, for what they say of where they may be announced. Behind each `x` the layers that use the result run too, but only if it is another than before.
 //! So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
 //!
 //! What always holds: the outcome depends on the inputs as they are, never on the way they came
@@ -40,7 +41,7 @@ use crate::certificates::{self, Certificates};
 use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::environment::Environment;
 use crate::layer::Layer;
-use crate::node::{Node, NodeReport};
+use crate::node::{Neighbours, Node, NodeReport};
 use crate::plan::Plan;
 use crate::report::{Lost, Reports};
 use crate::resolution::{self, Resolution};
@@ -57,6 +58,7 @@ pub struct Planner {
     told: Claims,
     foreign: Foreign,
     node: Node,
+    neighbours: Neighbours,
     reports: Reports,
     lost: Lost,
     role: Role,
@@ -219,6 +221,14 @@ impl Planner {
             self.reports.insert(node.name.clone(), report);
         }
         self.node = node;
+    }
+
+    /// Says which other nodes could have VIPs.
+    pub fn set_neighbours(&mut self, neighbours: Neighbours) {
+        if neighbours != self.neighbours {
+            self.neighbours = neighbours;
+            self.assembly.touch();
+        }
     }
 
     /// Says what this node does, where there is no other.
@@ -474,7 +484,7 @@ impl Planner {
                 self.attachment.value(),
                 self.resolution.value(),
                 self.certificates.value(),
-                (self.role != Role::Controller).then_some(&self.node),
+                (self.role != Role::Controller).then_some((&self.node, &self.neighbours)),
             )
         });
         if changed {

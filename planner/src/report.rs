@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vipgate_api::vipgate::{
-    FailedListener, ListenerFault, PlannedObject, SpeakerStatus, SpeakerVip, SpeakerVipState,
+    ExclusionReason, FailedListener, GivesWay, ListenerFault, PlannedObject, SpeakerStatus,
+    SpeakerVip, SpeakerVipState,
 };
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
+use crate::exclusion::Exclusion;
 use crate::node::{ListenerState, MacAddr, NodeReport, VipState};
 use crate::plan::{ListenerId, Plan, Source};
 
@@ -57,6 +59,12 @@ pub(crate) fn listener_state(reports: &Reports, id: &ListenerId) -> Option<Liste
     let all = reports.values().filter_map(|report| Some((report, report.listeners.get(id)?)));
     let best = all.min_by_key(|(report, state)| rank(report, state));
     best.map(|(_, state)| state.clone())
+}
+
+/// By whom the candidates of a VIP go, where no node fits all who have it.
+pub(crate) fn compromise(reports: &Reports, address: IpAddr) -> Option<&str> {
+    let mut all = reports.values().filter_map(|report| report.compromises.get(&address));
+    all.next().map(|compromise| compromise.message.as_str())
 }
 
 /// The nodes that do more than they say.
@@ -112,7 +120,25 @@ impl NodeReport {
             .filter_map(|vip| Some((vip.address, vip.conflict_mac.as_ref()?.parse().ok()?)))
             .collect();
         let vips = status.vips.iter().map(|vip| (vip.address, state_of(vip))).collect();
-        Self { vips, listeners, contested, sources, truncated: status.truncated }
+        let since = |vip: &SpeakerVip| Some((vip.address, vip.since.clone()?));
+        let weighty = status.vips.iter().filter(|vip| vip.weight > 0);
+        let compromise = |vip: &SpeakerVip| {
+            let reason = vip.reason.filter(|reason| *reason == ExclusionReason::NoCommonNode)?;
+            let message = vip.message.clone().unwrap_or_else(|| reason.to_string());
+            Some((vip.address, Exclusion::new(reason, message)))
+        };
+        let gives_way = status.gives_way.as_ref();
+        Self {
+            vips,
+            listeners,
+            since: status.vips.iter().filter_map(since).collect(),
+            weights: weighty.map(|vip| (vip.address, vip.weight)).collect(),
+            compromises: status.vips.iter().filter_map(compromise).collect(),
+            gives_way: gives_way.map(|why| Exclusion::new(why.reason, &why.message)),
+            contested,
+            sources,
+            truncated: status.truncated,
+        }
     }
 
     /// The status of a Speaker that says the same. What it says of the group and of errors is taken
@@ -165,6 +191,10 @@ impl NodeReport {
             failed_listeners: failed.collect(),
             group_address,
             members,
+            gives_way: self
+                .gives_way
+                .as_ref()
+                .map(|why| GivesWay { reason: why.reason, message: why.message.clone() }),
             errors,
             truncated: self.truncated,
         }
@@ -172,13 +202,14 @@ impl NodeReport {
 
     fn speaker_vip(&self, address: IpAddr, state: &VipState) -> SpeakerVip {
         let mut vip = SpeakerVip {
-            address,
-            state: SpeakerVipState::Probing,
-            interfaces: Vec::new(),
-            owner: None,
             conflict_mac: self.contested.get(&address).map(ToString::to_string),
-            message: None,
+            weight: self.weights.get(&address).copied().unwrap_or_default(),
+            ..SpeakerVip::new(address, SpeakerVipState::Probing)
         };
+        if let Some(compromise) = self.compromises.get(&address) {
+            vip.reason = Some(compromise.reason);
+            vip.message = Some(compromise.message.clone());
+        }
         match state {
             VipState::Probing => {}
             VipState::Conflict(mac) => {
@@ -188,6 +219,13 @@ impl NodeReport {
             VipState::Serving(links) => {
                 vip.state = SpeakerVipState::Serving;
                 vip.interfaces.clone_from(links);
+                vip.since = self.since.get(&address).cloned();
+            }
+            VipState::Excluded { why, owner, .. } => {
+                vip.state = SpeakerVipState::Excluded;
+                vip.reason = Some(why.reason);
+                vip.message = Some(why.message.clone());
+                vip.owner.clone_from(owner);
             }
             VipState::Standby { owner, .. } => {
                 vip.state = SpeakerVipState::Standby;
@@ -228,6 +266,12 @@ fn state_of(vip: &SpeakerVip) -> VipState {
         SpeakerVipState::Standby => {
             let owner = vip.owner.clone().unwrap_or_default();
             VipState::Standby { owner, announced: false }
+        }
+        SpeakerVipState::Excluded => {
+            let reason = vip.reason.unwrap_or(ExclusionReason::NodeNotSelected);
+            let message = vip.message.clone().unwrap_or_else(|| reason.to_string());
+            let why = Exclusion::new(reason, message);
+            VipState::Excluded { why, owner: vip.owner.clone(), announced: false }
         }
         SpeakerVipState::Waiting => VipState::Waiting(vip.message.clone().unwrap_or_default()),
         SpeakerVipState::Failed => VipState::Failed(vip.message.clone().unwrap_or_default()),

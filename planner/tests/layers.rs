@@ -162,7 +162,7 @@ spec: {addresses: [10.0.0.100-10.0.0.109]}
     let Announce::Nowhere(why) = &outcome.plan.vips[&address("10.0.0.100")].announce else {
         panic!("announced although the one interface that is named does not exist");
     };
-    assert!(why.contains("eth9"), "{why}");
+    assert!(why.message.contains("eth9"), "{why}");
 }
 
 #[test]

@@ -276,7 +276,7 @@ fn a_service_whose_traffic_stays_on_its_node_is_announced_where_an_endpoint_is_r
     let spec = std::sync::Arc::make_mut(&mut service).spec.as_mut().expect("a spec");
     spec.external_traffic_policy = Some("Local".to_owned());
     speaker.apply(vipgate_api::Object::Service(service), age.clone());
-    let nowhere = |announce: Announce| matches!(announce, Announce::Nowhere(why) if why.contains("Service default/dns"));
+    let nowhere = |announce: Announce| matches!(announce, Announce::Nowhere(why) if why.message.contains("Service default/dns"));
     assert!(nowhere(announce(&mut speaker)), "no endpoint at all");
     for (node, ready, is_here) in
         [("n2", true, false), ("n1", true, true), ("n1", false, false), ("n1", true, true)]

@@ -102,14 +102,7 @@ fn programmed(outcome: &Outcome) -> Condition {
 fn a_node_that_is_lost_serves_nothing_and_is_named_with_the_reason() {
     let mut planner = controller(&[CLASS, POOL, GATEWAY]);
     assert!(programmed(&serve(&mut planner)).is_true());
-    let vip = |address, state| SpeakerVip {
-        address,
-        state,
-        interfaces: Vec::new(),
-        owner: None,
-        conflict_mac: None,
-        message: None,
-    };
+    let vip = SpeakerVip::new;
     let status = SpeakerStatus {
         vips: vec![vip(address("10.0.0.100"), SpeakerVipState::Serving)],
         ..SpeakerStatus::default()

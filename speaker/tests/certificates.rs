@@ -41,7 +41,7 @@ fn plan(certificates: Vec<Arc<Certificate>>) -> Arc<Plan> {
         service: Service::Https(ByName::default(), certificates),
         attached: [].into(),
     };
-    let vip = Vip { address: ADDRESS, probe: false, announce: Announce::Loopback, kernel: false };
+    let vip = Vip::new(ADDRESS, Announce::Loopback);
     let vips = [(ADDRESS, vip)].into();
     Arc::new(Plan { vips, listeners: vec![listener], ..Plan::default() })
 }

@@ -153,6 +153,29 @@ pub(crate) fn interfaces(_: &mut SchemaGenerator) -> Schema {
 
 /// `metav1.LabelSelector`s.
 pub(crate) fn selectors(_: &mut SchemaGenerator) -> Schema {
+    list(0, MOST_SELECTORS, selector())
+}
+
+/// `L2Advertisement.spec.preferredNodeSelectors`.
+pub(crate) fn preferences(_: &mut SchemaGenerator) -> Schema {
+    let mut preference = selector();
+    preference["description"] = "Which nodes, by label.".into();
+    list(
+        0,
+        MOST_SELECTORS,
+        json!({
+            "type": "object",
+            "description": "Nodes that are preferred.",
+            "required": ["weight", "preference"],
+            "properties": {
+                "weight": {"description": "How much.", "type": "integer", "minimum": 1, "maximum": 100},
+                "preference": preference,
+            },
+        }),
+    )
+}
+
+fn selector() -> Value {
     let value = || {
         json!({"type": "string", "maxLength": LABEL, "x-kubernetes-validations": [rule(
             format!("self.matches('^({VALUE_SHAPE})?$')"),
@@ -182,7 +205,7 @@ pub(crate) fn selectors(_: &mut SchemaGenerator) -> Schema {
         },
         "x-kubernetes-validations": [operators],
     });
-    let selector = json!({
+    json!({
         "type": "object",
         "description": "Objects whose labels are so; all that is given has to match. An empty selector \
             selects everything.",
@@ -191,8 +214,7 @@ pub(crate) fn selectors(_: &mut SchemaGenerator) -> Schema {
                 "additionalProperties": value(), "x-kubernetes-validations": [keys]},
             "matchExpressions": {"description": "Requirements.", "type": "array", "maxItems": MOST_REQUIREMENTS, "items": expression},
         },
-    });
-    list(0, MOST_SELECTORS, selector)
+    })
 }
 
 /// `Backend.spec.endpoints[].address`.

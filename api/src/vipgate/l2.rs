@@ -35,4 +35,28 @@ pub struct L2AdvertisementSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::crd::rules::interfaces")]
     pub interfaces: Vec<String>,
+    /// Services and Gateways by label, one hit is enough; all of them when empty. A Gateway has its own
+    /// labels and those of its `spec.infrastructure`, which go first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::crd::rules::selectors")]
+    pub service_selectors: Vec<LabelSelector>,
+    /// Nodes that are preferred among those that may announce. A node has the sum of the weights of all
+    /// preferences that it meets, in all advertisements of the VIP that take it; the highest is chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::crd::rules::preferences")]
+    pub preferred_node_selectors: Vec<PreferredNodeSelector>,
+    /// Whether a VIP moves to a node of higher weight that has been there for 30 s; unless said, it does
+    /// where `preferredNodeSelectors` are given. Of several advertisements of a VIP one that says `false`
+    /// decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preempt: Option<bool>,
+}
+
+/// Nodes that are preferred.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PreferredNodeSelector {
+    /// How much, 1 to 100.
+    pub weight: u32,
+    /// Which nodes, by label.
+    pub preference: LabelSelector,
 }

@@ -8,12 +8,12 @@ mod speaker;
 mod virtual_ip;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec};
-pub use l2::{L2Advertisement, L2AdvertisementSpec};
+pub use l2::{L2Advertisement, L2AdvertisementSpec, PreferredNodeSelector};
 pub use pool::{IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, ServiceAllocation};
 pub use range::{AddressRange, AddressRangeError};
 pub use speaker::{
-    FailedListener, ListenerFault, PlannedObject, Speaker, SpeakerStatus, SpeakerVip,
-    SpeakerVipState,
+    ExclusionReason, FailedListener, GivesWay, ListenerFault, PlannedObject, Speaker,
+    SpeakerStatus, SpeakerVip, SpeakerVipState,
 };
 pub use virtual_ip::{
     Origin, PortUse, Transport, VipUser, VirtualIp, VirtualIpSpec, virtual_ip_address,

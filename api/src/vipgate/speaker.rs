@@ -56,6 +56,9 @@ pub struct SpeakerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub members: Vec<String>,
+    /// Why VIPs of this node go to others that can have them, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives_way: Option<GivesWay>,
     /// What went wrong last, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -64,6 +67,15 @@ pub struct SpeakerStatus {
     /// here or not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+}
+
+/// Why VIPs of this node go to others that can have them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GivesWay {
+    /// Why, for programs.
+    pub reason: ExclusionReason,
+    /// Why, for people.
+    pub message: String,
 }
 
 /// One VIP on this node.
@@ -79,16 +91,109 @@ pub struct SpeakerVip {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub interfaces: Vec<String>,
-    /// Standby: the speaker that has it.
+    /// Standby or excluded: the speaker that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub owner: Option<String>,
     /// Conflict, or serving and defended: the MAC of the other host that claims it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_mac: Option<String>,
-    /// Failed or waiting: why, and what to check.
+    /// Why it is excluded, or what else decides about candidates; for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ExclusionReason>,
+    /// The same for people; and why it failed or waits, and what to check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Sum of the weights of the preferences that this node meets for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = i32::MAX))]
+    pub weight: u32,
+    /// Serving: since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub since: Option<String>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl SpeakerVip {
+    /// Nothing but that it is in this state.
+    pub fn new(address: IpAddr, state: SpeakerVipState) -> Self {
+        Self {
+            address,
+            state,
+            interfaces: Vec::new(),
+            owner: None,
+            conflict_mac: None,
+            reason: None,
+            message: None,
+            weight: 0,
+            since: None,
+        }
+    }
+}
+
+/// Why a node does not have a VIP: it cannot, or it gives it to others.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ExclusionReason {
+    /// L2Advertisements select the pool, and none of them takes the Service or Gateway
+    /// (`serviceSelectors`).
+    NoAdvertisement,
+    /// No L2Advertisement of it takes the node (`nodeSelectors`).
+    NodeNotSelected,
+    /// No interface of the node is in the subnet of the VIP.
+    NoSubnet,
+    /// The node has no such interface that speaks ARP.
+    NoInterface,
+    /// The interface is down or has no carrier.
+    LinkDown,
+    /// No endpoint of a Service with `externalTrafficPolicy: Local` is ready on the node.
+    NoLocalEndpoint,
+    /// No backend has a usable endpoint, and `vipgate.dev/no-backends: Withdraw` is asked for.
+    NoBackend,
+    /// None of its listeners could be bound on the node.
+    NotBound,
+    /// Not excluded: no node fits all who have the VIP, so its candidates are those of the oldest.
+    NoCommonNode,
+    /// Gives way: the node is cordoned.
+    Cordoned,
+    /// Gives way: the node is not Ready.
+    NotReady,
+    /// Gives way: the network of the node is not available.
+    NetworkUnavailable,
+    /// Gives way: the node has the label `node.kubernetes.io/exclude-from-external-load-balancers`.
+    ExcludedByLabel,
+}
+
+impl ExclusionReason {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoAdvertisement => "NoAdvertisement",
+            Self::NodeNotSelected => "NodeNotSelected",
+            Self::NoSubnet => "NoSubnet",
+            Self::NoInterface => "NoInterface",
+            Self::LinkDown => "LinkDown",
+            Self::NoLocalEndpoint => "NoLocalEndpoint",
+            Self::NoBackend => "NoBackend",
+            Self::NotBound => "NotBound",
+            Self::NoCommonNode => "NoCommonNode",
+            Self::Cordoned => "Cordoned",
+            Self::NotReady => "NotReady",
+            Self::NetworkUnavailable => "NetworkUnavailable",
+            Self::ExcludedByLabel => "ExcludedByLabel",
+        }
+    }
+}
+
+impl std::fmt::Display for ExclusionReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// `Speaker.status.vips[].state`.
@@ -104,6 +209,8 @@ pub enum SpeakerVipState {
     Standby,
     /// No speaker has it yet.
     Waiting,
+    /// This node is no candidate for it.
+    Excluded,
     /// Could not be put on the host or announced.
     Failed,
 }

@@ -1,4 +1,5 @@
-//! The admin socket: answers `{"get":"status"}` with a [`StatusReport`] and closes.
+//! The admin socket: answers `{"get":"status"}` with a [`StatusReport`] and closes. `{"get":"rebalance"}`
+//! has VIPs spread anew, and is answered with `{"rebalance":"…"}`.
 //!
 //! The socket is for the user who runs the process (mode 0600). A file that a dead process left is
 //! replaced; one that somebody still answers on is not.
@@ -55,12 +56,16 @@ struct Question {
 #[serde(rename_all = "camelCase")]
 enum Subject {
     Status,
+    Rebalance,
 }
 
 /// Who can say how things are.
 pub(crate) trait Reporter: Send + Sync + 'static {
     /// How things are now.
     fn report(&self) -> StatusReport;
+
+    /// Has VIPs spread anew over the group; what is in the way, or in words what happens now.
+    fn rebalance(&self) -> Result<String, String>;
 }
 
 /// The bound socket. Its file goes with it.
@@ -156,6 +161,10 @@ async fn answer(mut stream: UnixStream, reporter: &dyn Reporter) -> io::Result<(
 fn reply(line: &str, reporter: &dyn Reporter) -> serde_json::Result<String> {
     match serde_json::from_str(line) {
         Ok(Question { get: Subject::Status }) => serde_json::to_string(&reporter.report()),
+        Ok(Question { get: Subject::Rebalance }) => Ok(match reporter.rebalance() {
+            Ok(words) => serde_json::json!({ "rebalance": words }).to_string(),
+            Err(why) => serde_json::json!({ "error": why }).to_string(),
+        }),
         Err(error) => Ok(serde_json::json!({"error": error.to_string()}).to_string()),
     }
 }

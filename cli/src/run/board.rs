@@ -16,6 +16,7 @@ use vipgate_speaker::node::Speaker;
 use vipgate_speaker::proxy::{EndpointHealth, Snapshot};
 
 use super::admin::Reporter;
+use super::nodes;
 use crate::status::report::{
     BackendStatus, EndpointStatus, ListenerStatus, PortStatus, Problem, RouteStatus, StatusReport,
     VipStatus,
@@ -65,6 +66,11 @@ impl Reporter for Board {
     fn report(&self) -> StatusReport {
         let situation = Arc::clone(&self.situation.lock().unwrap_or_else(PoisonError::into_inner));
         let counters = self.speaker.proxy().snapshot();
+        let standing = self.speaker.standing();
+        let vip = |ip: &IpAddr| {
+            let nodes = nodes::of(*ip, &self.node, &self.speaker, standing.as_deref(), &situation);
+            VipStatus { nodes, ..situation.vip(*ip, &counters) }
+        };
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.clone(),
@@ -75,9 +81,19 @@ impl Reporter for Board {
                 .chain(situation.unreachable(&counters))
                 .collect(),
             notes: situation.notes.clone(),
-            vips: situation.plan.vips.keys().map(|ip| situation.vip(*ip, &counters)).collect(),
+            vips: situation.plan.vips.keys().map(vip).collect(),
             objects: situation.objects_with_status(),
         }
+    }
+
+    fn rebalance(&self) -> Result<String, String> {
+        let Some(group) = self.speaker.group() else {
+            return Err("this host has no group to spread VIPs over".to_owned());
+        };
+        group.rebalance();
+        Ok("every host takes the VIPs that the rule would give it, one after the other, for at most a \
+            minute"
+            .to_owned())
     }
 }
 
@@ -89,11 +105,15 @@ pub(crate) fn describe(state: Option<&VipState>) -> String {
         VipState::Conflict(mac) => format!("in use by {mac}"),
         VipState::Serving(links) if links.is_empty() => "served on loopback".to_owned(),
         VipState::Serving(links) => format!("announced on {}", links.join(", ")),
-        VipState::Standby { owner, announced: true } => format!("announced by {owner}"),
+        VipState::Standby { owner, announced: true }
+        | VipState::Excluded { owner: Some(owner), announced: true, .. } => {
+            format!("announced by {owner}")
+        }
         VipState::Standby { owner, announced: false } => {
             format!("about to be announced by {owner}")
         }
         VipState::Waiting(why) => format!("waiting: {why}"),
+        VipState::Excluded { why, .. } => format!("not served: {why}"),
         VipState::Failed(why) => format!("not served: {why}"),
     }
 }
@@ -114,12 +134,10 @@ impl Situation {
         VipStatus {
             address,
             state: describe(state),
-            healthy: matches!(
-                state,
-                Some(VipState::Serving(_) | VipState::Standby { announced: true, .. })
-            ),
+            healthy: state.is_some_and(VipState::is_announced),
             gateway: claim.map(users).unwrap_or_default(),
             pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
+            nodes: Vec::new(),
             listeners: listeners.iter().map(|l| self.listener(l, counters)).collect(),
             ports: counters
                 .ports

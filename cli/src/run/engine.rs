@@ -9,12 +9,12 @@ use tokio::time::sleep;
 use vipgate_api::ObjectRef;
 use vipgate_api::manifest::Update;
 use vipgate_controller::foreign::Findings;
-use vipgate_planner::{Foreign, Link, Node, NodeReport, Planner, Statuses, VipState};
+use vipgate_planner::{Foreign, Link, Node, NodeReport, Planner, Statuses};
 use vipgate_speaker::group::{Group, Standing};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Shown, Situation};
-use super::group::{Clerk, Lead, Roll, foreign, missing};
+use super::group::{Clerk, Lead, Roll, foreign, introduce, missing, neighbours};
 use super::journal::Journal;
 use super::source::Source;
 use super::state::{State, StateFile};
@@ -136,7 +136,7 @@ impl Engine {
     fn learn(&mut self, report: NodeReport) {
         self.findings.learn(&report, Instant::now());
         for (address, state) in &report.vips {
-            if matches!(state, VipState::Serving(_) | VipState::Standby { announced: true, .. }) {
+            if state.is_announced() {
                 self.planner.publish(*address);
             }
         }
@@ -158,6 +158,8 @@ impl Engine {
         let Some(Membership { group, standings, clerk, roll }) = &mut self.group else { return };
         let standing = Arc::clone(&standings.borrow_and_update());
         roll.call(&standing);
+        introduce(group, &self.node.labels);
+        self.planner.set_neighbours(neighbours(&standing));
         let lead = clerk.look(group.address(), &standing, self.planner.claims());
         let leads = matches!(lead, Lead::Here(_));
         self.planner.set_follows(!leads);

@@ -7,6 +7,7 @@
 //!   c<address>#<n>  a user of a claim that this member goes by, as JSON without ports: those are in
 //!                   the manifests
 //!   f<address>      a host outside of the group has the address: its MAC
+//!   n               the labels of this member, as JSON
 //!   t               the term of this member: raised each time it begins to lead
 //!   l<member>       this member leads, and has taken the claims that that one had in this term of its
 //! ```
@@ -23,9 +24,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use vipgate_api::ObjectRef;
-use vipgate_planner::{Claim, Claims, Foreign, MacAddr, Origin, VipUser};
+use vipgate_api::selector::Labels;
+use vipgate_planner::{Claim, Claims, Foreign, MacAddr, Neighbour, Neighbours, Origin, VipUser};
 use vipgate_speaker::group::core::Setup;
-use vipgate_speaker::group::{Group, Keyring, Notes, Standing, beacon};
+use vipgate_speaker::group::{Group, Keyring, Notes, Other, Standing, beacon};
 
 use crate::args::GroupArgs;
 
@@ -45,6 +47,21 @@ const CLAIM: u8 = b'c';
 const LEADS: u8 = b'l';
 const FOREIGN: u8 = b'f';
 const TERM: &[u8] = b"t";
+const LABELS: &[u8] = b"n";
+
+/// Says what labels this host has, for the others to know which VIPs it could have.
+pub(crate) fn introduce(group: &Group, labels: &Labels) {
+    group.note(LABELS, serde_json::to_vec(labels).ok());
+}
+
+/// The other hosts, as they introduced themselves.
+pub(crate) fn neighbours(standing: &Standing) -> Neighbours {
+    let neighbour = |other: &Other| {
+        let labels = serde_json::from_slice(other.notes.get(LABELS)?).ok()?;
+        Some((other.name.clone(), Neighbour { labels, gives_way: false }))
+    };
+    standing.others.values().filter_map(|other| neighbour(other)).collect()
+}
 
 /// Joins the group that the arguments name, if any. Without peers they are found by beacons.
 pub(crate) fn join(
@@ -73,7 +90,8 @@ pub(crate) fn join(
     let group = args.group_name.clone();
     let beacon = seeds.is_empty();
     let restart = args.restart_within.or_else(of_supervisor);
-    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart, beacon };
+    let rebalance = args.rebalance;
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart, beacon, rebalance };
     Ok(Some(Arc::new(Group::start(setup, name, former)?)))
 }
 
@@ -83,11 +101,13 @@ pub(crate) fn join_cluster(
     node: &str,
     keys: Keyring,
     seeds: BTreeSet<SocketAddr>,
+    rebalance: bool,
     former: &BTreeMap<IpAddr, u64>,
 ) -> Result<Arc<Group>> {
     let group = CLUSTER.to_owned();
     // A kubelet takes a second and more to start a container again: that is not waited for.
-    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart: None, beacon: false };
+    let (restart, beacon) = (None, false);
+    let setup = Setup { group, keys, address, epoch: epoch(), seeds, restart, beacon, rebalance };
     Ok(Arc::new(Group::start(setup, node, former)?))
 }
 

@@ -127,7 +127,11 @@ fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
     for address in situation.plan.vips.keys() {
         let state = situation.report.vips.get(address);
         let line = Line {
-            well: !matches!(state, Some(VipState::Conflict(_) | VipState::Failed(_))),
+            well: match state {
+                Some(VipState::Conflict(_) | VipState::Failed(_)) => false,
+                Some(state @ VipState::Excluded { .. }) => state.is_announced(),
+                _ => true,
+            },
             pending: state.is_none(),
             text: super::board::describe(state),
         };

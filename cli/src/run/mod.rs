@@ -12,6 +12,7 @@ pub(crate) mod board;
 mod engine;
 pub(crate) mod group;
 pub(crate) mod journal;
+pub(crate) mod nodes;
 pub(crate) mod paths;
 pub(crate) mod source;
 pub(crate) mod state;

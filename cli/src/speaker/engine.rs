@@ -12,7 +12,7 @@ use vipgate_api::{Kind, Object, ObjectRef};
 use vipgate_controller::claims::Vips;
 use vipgate_controller::group_key;
 use vipgate_controller::watch::Event;
-use vipgate_planner::{Link, Node, NodeReport, Outcome, Planner, Role};
+use vipgate_planner::{Link, Neighbour, Neighbours, Node, NodeReport, Outcome, Planner, Role};
 use vipgate_speaker::node::Speaker;
 
 use super::copies::Copies;
@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(super) struct Engine {
     planner: Planner,
     node: Node,
+    /// The other nodes, and those that have a Speaker object.
+    nodes: Neighbours,
+    speakers: BTreeSet<String>,
     vips: Vips,
     copies: Copies,
     known: Knowledge,
@@ -93,6 +96,8 @@ impl Engine {
         Self {
             planner: Planner::in_role(Role::Speaker),
             node,
+            nodes: Neighbours::new(),
+            speakers: BTreeSet::new(),
             vips: Vips::default(),
             copies: Copies::default(),
             known: Knowledge::default(),
@@ -186,6 +191,15 @@ impl Engine {
                 self.troubles.note(Subject::Object(object.reference()), None);
                 match object {
                     Object::VirtualIp(vip) => self.claim(&vip),
+                    Object::Node(node) if node.metadata.name.as_ref() != Some(&self.node.name) => {
+                        let neighbour = Neighbour {
+                            labels: node.metadata.labels.clone().unwrap_or_default(),
+                            gives_way: fitness::gives_way(&node).is_some(),
+                        };
+                        let name = node.metadata.name.clone().unwrap_or_default();
+                        self.nodes.insert(name, neighbour);
+                        self.look_around();
+                    }
                     Object::Node(node) => {
                         self.node.labels = node.metadata.labels.clone().unwrap_or_default();
                         self.node.gives_way = fitness::gives_way(&node);
@@ -199,6 +213,12 @@ impl Engine {
                         self.troubles.note(Subject::Node, None);
                     }
                     Object::Speaker(speaker) => {
+                        self.members.heed(&speaker);
+                        if let Some(name) = &speaker.metadata.name
+                            && self.speakers.insert(name.clone())
+                        {
+                            self.look_around();
+                        }
                         if self.is_own(&speaker) {
                             self.members.introduced(&speaker);
                             self.found.send_replace(Found::of(&speaker));
@@ -295,7 +315,15 @@ impl Engine {
             Kind::Speaker if object.key.name == self.node.name => {
                 self.found.send_replace(Found::default());
             }
-            Kind::Speaker => self.members.gone(&object.key.name),
+            Kind::Speaker => {
+                self.speakers.remove(&object.key.name);
+                self.look_around();
+                self.members.gone(&object.key.name);
+            }
+            Kind::Node if object.key.name != self.node.name => {
+                self.nodes.remove(&object.key.name);
+                self.look_around();
+            }
             // Its labels count until there is one again: it may be registered anew.
             Kind::Node => {
                 self.owned_by(None);
@@ -311,6 +339,13 @@ impl Engine {
             *known = owner;
             changed
         });
+    }
+
+    /// Nodes without a speaker cannot have VIPs.
+    fn look_around(&mut self) {
+        let served = self.nodes.iter().filter(|(name, _)| self.speakers.contains(*name));
+        let neighbours = served.map(|(name, node)| (name.clone(), node.clone())).collect();
+        self.planner.set_neighbours(neighbours);
     }
 
     fn look_for_node(&mut self) {

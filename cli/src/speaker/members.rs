@@ -20,6 +20,9 @@ use crate::run::state::{State, StateFile};
 /// How long after a failure the group is joined again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Annotation of any Speaker object: each new value has VIPs spread anew.
+pub(crate) const REBALANCE: &str = "vipgate.dev/rebalance";
+
 /// How long the group is not joined while the others cannot read where we are.
 const UNANNOUNCED: Duration = Duration::from_secs(5);
 
@@ -27,10 +30,14 @@ const UNANNOUNCED: Duration = Duration::from_secs(5);
 pub(super) struct Members {
     node: String,
     address: SocketAddr,
+    /// Whether VIPs are spread anew by themselves.
+    rebalance: bool,
     speaker: Arc<Speaker>,
     joined: Option<Joined>,
     /// The keys to join with, and when.
     keys: Option<(Keyring, Instant)>,
+    /// What the Speaker objects say of when VIPs were asked to be spread anew.
+    asked: BTreeMap<String, String>,
     /// Where the speakers of other nodes say that they are.
     peers: BTreeMap<String, SocketAddr>,
     /// Since when these are all there are. Before, we would take ourselves for the whole group.
@@ -52,14 +59,17 @@ impl Members {
     pub(super) fn new(
         node: &str,
         address: SocketAddr,
+        rebalance: bool,
         speaker: Arc<Speaker>,
         (file, saved): (StateFile, State),
     ) -> Self {
         Self {
             node: node.to_owned(),
             address,
+            rebalance,
             speaker,
             joined: None,
+            asked: BTreeMap::new(),
             keys: None,
             peers: BTreeMap::new(),
             peers_known: None,
@@ -110,6 +120,22 @@ impl Members {
         self.peers_known.get_or_insert_with(Instant::now);
     }
 
+    /// Looks whether a user asks for VIPs to be spread anew, on whichever Speaker object. What stood there
+    /// before all objects were known is an old wish.
+    pub(super) fn heed(&mut self, speaker: &vipgate::Speaker) {
+        let metadata = &speaker.metadata;
+        let wish = metadata.annotations.as_ref().and_then(|all| all.get(REBALANCE));
+        let (Some(name), Some(wish)) = (&metadata.name, wish) else { return };
+        let is_new = self.asked.insert(name.clone(), wish.clone()).as_ref() != Some(wish);
+        if is_new
+            && self.peers_known.is_some()
+            && let Some(Joined { group, .. }) = &self.joined
+        {
+            tracing::info!("VIPs are spread anew over the nodes: asked for on Speaker {name}");
+            group.rebalance();
+        }
+    }
+
     /// Takes in what our own Speaker object says.
     pub(super) fn introduced(&mut self, own: &vipgate::Speaker) {
         self.announced = own.status.group_address == Some(self.address.to_string());
@@ -132,7 +158,7 @@ impl Members {
         let (keys, at) = self.keys.take_if(|(_, at)| *at <= Instant::now())?;
         let (node, former) = (&self.node, &self.saved.holds);
         let seeds = self.peers.values().copied().collect();
-        match group::join_cluster(self.address, node, keys.clone(), seeds, former) {
+        match group::join_cluster(self.address, node, keys.clone(), seeds, self.rebalance, former) {
             Ok(group) => {
                 tracing::info!(address = %group.address(), "one of the group of speakers");
                 self.speaker.join(Arc::clone(&group));

@@ -13,7 +13,7 @@ mod copies;
 mod engine;
 mod fitness;
 mod last_good;
-mod members;
+pub(crate) mod members;
 mod object;
 mod troubles;
 
@@ -59,6 +59,7 @@ const KINDS: [Kind; 18] = [
     Kind::L2Advertisement,
     Kind::Backend,
     Kind::VirtualIp,
+    // Its own, and where else VIPs could be.
     Kind::Node,
     // Its own, to see that it stays as it is; the others, to find the group.
     Kind::Speaker,
@@ -99,7 +100,6 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let scope = watch::Scope {
         kinds: KINDS.to_vec(),
         secrets_in: Some(args.cluster.namespace.clone()),
-        node: Some(args.node.clone()),
         former: last_good.keys(),
         ..watch::Scope::default()
     };
@@ -107,7 +107,8 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let object = SpeakerObject::new(client, &args.node, instance_name(&host_name()));
     let writer = object.clone();
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
-    let members = Members::new(&args.node, args.group_address, Arc::clone(&speaker), state);
+    let members =
+        Members::new(&args.node, args.group_address, args.rebalance, Arc::clone(&speaker), state);
     let engine =
         Engine::new(&args.node, Arc::clone(&speaker), members, last_good, Arc::clone(&board));
     let (statuses, found, owner) = (engine.statuses(), engine.found(), engine.owner());

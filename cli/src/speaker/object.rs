@@ -297,12 +297,8 @@ mod tests {
     #[test]
     fn a_status_without_room_loses_its_messages_first() {
         let vip = |n: u32| SpeakerVip {
-            address: std::net::Ipv4Addr::from(n).into(),
-            state: SpeakerVipState::Failed,
-            interfaces: Vec::new(),
-            owner: None,
-            conflict_mac: None,
             message: Some("m".repeat(1000)),
+            ..SpeakerVip::new(std::net::Ipv4Addr::from(n).into(), SpeakerVipState::Failed)
         };
         let status =
             SpeakerStatus { vips: (0..1000).map(vip).collect(), ..SpeakerStatus::default() };

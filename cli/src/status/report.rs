@@ -79,11 +79,43 @@ pub(crate) struct VipStatus {
     pub(crate) gateway: String,
     /// The pool it came from.
     pub(crate) pool: String,
+    /// What each node has to do with it, as far as this one knows.
+    #[serde(default)]
+    pub(crate) nodes: Vec<NodeStanding>,
     /// Its listeners.
     pub(crate) listeners: Vec<ListenerStatus>,
     /// Its ports where clients have to say first which listener they mean.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) ports: Vec<PortStatus>,
+}
+
+/// What a node has to do with a VIP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeStanding {
+    /// Its name.
+    pub(crate) name: String,
+    /// By what the rule knows it: where it is reached.
+    pub(crate) key: String,
+    /// Whether it has the VIP.
+    pub(crate) owner: bool,
+    /// Whether it could have it.
+    pub(crate) candidate: bool,
+    /// Why not, or what else there is to know of it; for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// The same for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    /// Sum of the weights of the preferences that it meets.
+    pub(crate) weight: u32,
+    /// How many of the VIP's listeners are bound there.
+    pub(crate) bound: u16,
+    /// Whether it gives its VIPs to others that can have them.
+    pub(crate) leaving: bool,
+    /// Since when it has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
 }
 
 /// A port that several listeners may have: what was counted before it was known which was meant.

@@ -346,9 +346,9 @@ fn everybody(reports: &Reports) -> NodeReport {
             VipState::Serving(_) => 0,
             VipState::Conflict(_) => 1,
             VipState::Probing => 2,
-            VipState::Standby { .. } => 3,
+            VipState::Standby { .. } | VipState::Excluded { announced: true, .. } => 3,
             VipState::Waiting(_) => 4,
-            VipState::Failed(_) => 5,
+            VipState::Failed(_) | VipState::Excluded { .. } => 5,
         };
         let known = all.vips.entry(*address).or_insert_with(|| state.clone());
         if rank(state) < rank(known) {

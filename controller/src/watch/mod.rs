@@ -111,8 +111,6 @@ pub struct Scope {
     /// Secrets only in this namespace, which is ours. When `None` everywhere, but only those of type
     /// `kubernetes.io/tls`: people's passwords and tokens are nobody's business here.
     pub secrets_in: Option<String>,
-    /// Of Nodes only that of this name; all when `None`.
-    pub node: Option<String>,
     /// Of ServiceAccounts only those with this label; all when `None`. There is one for every
     /// namespace and program.
     pub accounts_with: Option<&'static str>,
@@ -134,10 +132,9 @@ impl Scope {
 
     fn config(&self, kind: Kind) -> watcher::Config {
         let all = watcher::Config::default().timeout(WATCH_SECONDS);
-        match (kind, &self.node, self.accounts_with) {
-            (Kind::Node, Some(node), _) => all.fields(&format!("metadata.name={node}")),
-            (Kind::Secret, ..) if self.secrets_in.is_none() => all.fields(CERTIFICATES),
-            (Kind::ServiceAccount, _, Some(label)) => all.labels(label),
+        match (kind, self.accounts_with) {
+            (Kind::Secret, _) if self.secrets_in.is_none() => all.fields(CERTIFICATES),
+            (Kind::ServiceAccount, Some(label)) => all.labels(label),
             _ => all,
         }
     }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vipgate_api::gateway::{Gateway, GatewayClass, ListenerSet};
 use vipgate_api::k8s::Namespace;
+use vipgate_api::selector::Labels;
 use vipgate_api::vipgate::{PortUse, Transport};
 use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
@@ -22,6 +23,7 @@ pub(crate) use self::protocol::takes;
 use self::room::Room;
 pub use self::sets::AdmittedSet;
 use crate::allocation::{Asks, POOL_ANNOTATION, PoolChoice, SHARE_ANNOTATION, Sharing, Want};
+use crate::no_backends;
 use crate::plan::Source;
 use crate::refusal::Refusal;
 use crate::world::Shelf;
@@ -59,6 +61,12 @@ pub struct AdmittedGateway {
     /// Its listeners, in the order of the spec, then those of its ListenerSets, the set that goes
     /// first in front.
     pub listeners: Vec<AdmittedListener>,
+    /// Its labels, for those who select Services: its own, and before them those of its infrastructure.
+    pub labels: Labels,
+    /// Whether its VIPs are withdrawn when it has no backend.
+    pub withdraws: bool,
+    /// What of it was not heeded, and why; for people.
+    pub remarks: Vec<String>,
 }
 
 impl AdmittedGateway {
@@ -159,7 +167,20 @@ fn admit_gateway(
         .or_else(|| none_valid(&listeners));
     let client_certificate = clients::certificate(&gateway.spec);
     let source = Source::of(&gateway.metadata);
-    AdmittedGateway { source, refused, client_certificate, listeners }
+    let (withdraws, remarks) = match no_backends::withdraws(&gateway.metadata) {
+        Ok(withdraws) => (withdraws, Vec::new()),
+        Err(remark) => (false, vec![remark]),
+    };
+    let labels = labels(gateway);
+    AdmittedGateway { source, refused, client_certificate, listeners, labels, withdraws, remarks }
+}
+
+/// What a Service in its place would have.
+fn labels(gateway: &Gateway) -> Labels {
+    let mut labels = gateway.metadata.labels.clone().unwrap_or_default();
+    let infrastructure = gateway.spec.infrastructure.iter();
+    labels.extend(infrastructure.flat_map(|all| all.labels.clone()));
+    labels
 }
 
 fn parameters(gateway: &Gateway) -> Option<Refusal> {

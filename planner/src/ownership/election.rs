@@ -29,6 +29,47 @@ pub fn choose<'a>(
     })
 }
 
+/// What a choice was made by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grounds {
+    /// There is no other candidate.
+    Only,
+    /// All others are leaving.
+    Stays,
+    /// The highest weight.
+    Weight,
+    /// Most listeners bound, among those of the same weight.
+    Listeners,
+    /// The hash, among those that are alike otherwise.
+    Hash,
+}
+
+/// What [`choose`] makes its choice by: the first thing in which the chosen one is ahead of all others.
+pub fn grounds<'a>(
+    vip: IpAddr,
+    candidates: impl IntoIterator<Item = Candidate<'a>>,
+) -> Option<Grounds> {
+    let candidates: Vec<Candidate<'a>> = candidates.into_iter().collect();
+    let Candidate { name, offer } = choose(vip, candidates.iter().copied())?;
+    let others = candidates.iter().filter(|other| other.name != name);
+    let mut left: Vec<Offer> = others.map(|other| other.offer).collect();
+    if left.is_empty() {
+        return Some(Grounds::Only);
+    }
+    let steps: [(Grounds, fn(&Offer) -> u32); 3] = [
+        (Grounds::Stays, |offer| u32::from(!offer.leaving)),
+        (Grounds::Weight, |offer| offer.weight),
+        (Grounds::Listeners, |offer| offer.bound.into()),
+    ];
+    for (grounds, of) in steps {
+        left.retain(|other| of(other) == of(&offer));
+        if left.is_empty() {
+            return Some(grounds);
+        }
+    }
+    Some(Grounds::Hash)
+}
+
 /// Rendezvous hash. All versions of vipgate must agree on it, so it is one with a published,
 /// fixed definition.
 pub fn score(vip: IpAddr, name: &str) -> u64 {

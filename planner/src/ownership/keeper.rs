@@ -5,21 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::election::{Candidate, choose, score};
+use super::election::Candidate;
+use super::rebalance::PACE;
+use super::rule::{RULE, Rule};
 use super::{Entries, Entry, Hold, Offer, View};
 
-/// How long the former owner may take to let go in a planned move, before it is served all the same.
-pub const LET_GO_WITHIN: Duration = Duration::from_millis(250);
 /// How long a preferred member must have been able before it takes a VIP back.
 pub const STEADY: Duration = Duration::from_secs(30);
-/// How long the rest of the group may be silent at our start, before VIPs are taken without it.
-pub const PATIENCE: Duration = Duration::from_millis(1_500);
-/// How long the others may take to see a VIP that is new, before it is taken without them.
-pub const GATHER: Duration = Duration::from_millis(300);
 /// How long after our start a VIP that we had before is kept for us to be able to serve it again.
 pub const RESUME_WITHIN: Duration = Duration::from_secs(1);
-/// How long a member that lives may keep us waiting for what it says.
-pub const UNHEARD: Duration = Duration::from_secs(2);
 /// How long a hold must be undisputed before most of the group to count as solid.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -51,6 +45,7 @@ pub struct Ownership {
 /// What a member remembers.
 #[derive(Clone, Debug)]
 pub struct Keeper {
+    rule: Rule,
     me: String,
     entries: Entries,
     /// The largest epoch that was ever seen of a VIP.
@@ -61,6 +56,8 @@ pub struct Keeper {
     taking: BTreeMap<IpAddr, Duration>,
     /// Since when we are preferred to the owner.
     preferred: BTreeMap<IpAddr, Duration>,
+    /// When a rebalance moved a VIP here the last time.
+    moved: Option<Duration>,
     /// Since when a VIP is offered here.
     offered: BTreeMap<IpAddr, Duration>,
     /// VIPs that we had before our start, and have not served since.
@@ -91,23 +88,18 @@ impl Part {
     }
 }
 
-/// Ranks holds of one VIP: the largest wins, everywhere.
-type Rank = (bool, u64, u64);
-
-fn rank(vip: IpAddr, name: &str, hold: Hold) -> Rank {
-    (hold.solid, hold.epoch, score(vip, name))
-}
-
 impl Keeper {
     /// A member that starts now and holds nothing.
     pub fn new(me: &str, now: Duration) -> Self {
         Self {
+            rule: RULE,
             me: me.to_owned(),
             entries: Entries::new(),
             epochs: BTreeMap::new(),
             undisputed: BTreeMap::new(),
             taking: BTreeMap::new(),
             preferred: BTreeMap::new(),
+            moved: None,
             offered: BTreeMap::new(),
             resumed: BTreeSet::new(),
             joined: false,
@@ -129,6 +121,11 @@ impl Keeper {
             keeper.resumed.insert(*vip);
         }
         keeper
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_rule(self, rule: Rule) -> Self {
+        Self { rule, ..self }
     }
 
     /// What we say of ourselves.
@@ -168,9 +165,10 @@ impl Keeper {
     /// Why nothing may be taken yet.
     fn waits(&mut self, now: Duration, view: &View) -> Option<&'static str> {
         // One that is heard does not do: what those have that are found later would look free.
-        self.joined |= view.others.len() + 1 >= view.expected || now >= self.started + PATIENCE;
+        self.joined |=
+            view.others.len() + 1 >= view.expected || now >= self.started + self.rule.patience;
         if !self.joined {
-            self.wake(self.started + PATIENCE);
+            self.wake(self.started + self.rule.patience);
             return Some("the other members of the group were not heard yet");
         }
         if view.others.values().all(|peer| peer.complete) {
@@ -178,10 +176,10 @@ impl Keeper {
             return None;
         }
         let since = *self.unheard.get_or_insert(now);
-        if now >= since + UNHEARD {
+        if now >= since + self.rule.unheard {
             return None;
         }
-        self.wake(since + UNHEARD);
+        self.wake(since + self.rule.unheard);
         Some("a member of the group has not said yet what it holds")
     }
 
@@ -195,6 +193,7 @@ impl Keeper {
         waits: Option<&'static str>,
         part: Part,
     ) -> Option<Possession> {
+        let Rule { rank, choose, .. } = self.rule;
         let of = |name: &str| view.others.get(name).and_then(|peer| peer.entries.get(&vip));
         let holds: Vec<(&str, Hold)> = view
             .others
@@ -243,14 +242,18 @@ impl Keeper {
                         Some(Candidate { name, offer: peer.entries.get(&vip)?.offer? })
                     })
                     .chain([Candidate { name: &me, offer }]);
+                let candidates: Vec<Candidate<'_>> = candidates.collect();
+                let is_me = |best: Option<Candidate<'_>>| best.is_some_and(|one| one.name == me);
                 let take = match best {
                     None if self.gathers(vip, now, view, part) => false,
-                    None => choose(vip, candidates).is_some_and(|best| best.name == me),
-                    Some((owner, _)) => {
+                    None => is_me(choose(vip, &candidates)),
+                    Some((owner, held)) => {
                         let theirs = of(owner).and_then(|entry| entry.offer);
-                        let others = candidates.filter(|candidate| candidate.name != owner);
-                        let ours = choose(vip, others).is_some_and(|best| best.name == me);
-                        ours && self.may_take(vip, now, offer, theirs)
+                        let first = || is_me(choose(vip, &candidates));
+                        let others = candidates.iter().copied().filter(|one| one.name != owner);
+                        let ours = is_me(choose(vip, &others.collect::<Vec<_>>()));
+                        ours && (self.may_take(vip, now, offer, theirs)
+                            || view.rebalance && first() && self.may_move(now, held))
                     }
                 };
                 if take {
@@ -284,7 +287,7 @@ impl Keeper {
     /// it, when a link is back and most of the group was not yet heard over it.
     fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View, part: Part) -> bool {
         if self.epochs.get(&vip).is_some_and(|epoch| *epoch > 0) {
-            let until = self.offered.get(&vip).copied().unwrap_or(now) + PATIENCE;
+            let until = self.offered.get(&vip).copied().unwrap_or(now) + self.rule.patience;
             let gathers = part == Part::Smaller && now < until;
             if gathers {
                 self.wake(until);
@@ -297,8 +300,8 @@ impl Keeper {
         let since = self.offered.get(&vip).copied().unwrap_or(now);
         // Others that start with us have nothing to offer yet.
         let starting = view.others.values().any(|peer| peer.entries.is_empty());
-        let started = if starting { self.started + PATIENCE } else { self.started };
-        let until = started.max(since + GATHER);
+        let started = if starting { self.started + self.rule.patience } else { self.started };
+        let until = started.max(since + self.rule.gather);
         self.wake(until);
         now < until
     }
@@ -316,13 +319,27 @@ impl Keeper {
         if theirs.leaving {
             return true;
         }
-        if !ours.preempt || ours.weight <= theirs.weight {
+        if !(self.rule.prefers)(ours, theirs) {
             self.preferred.remove(&vip);
             return false;
         }
         let since = *self.preferred.entry(vip).or_insert(now);
         self.wake(since + STEADY);
         now >= since + STEADY
+    }
+
+    /// Whether a VIP that is better here may come in a rebalance now. One after the other.
+    fn may_move(&mut self, now: Duration, held: Hold) -> bool {
+        if !held.serving {
+            return false;
+        }
+        let next = self.moved.map_or(now, |moved| moved + PACE);
+        if now < next {
+            self.wake(next);
+            return false;
+        }
+        self.moved = Some(now);
+        true
     }
 
     /// A new hold. One that nobody has is served at once.
@@ -335,7 +352,7 @@ impl Keeper {
         self.wake(now + SETTLED);
         if !free {
             self.taking.insert(vip, now);
-            self.wake(now + LET_GO_WITHIN);
+            self.wake(now + self.rule.let_go_within);
         }
         hold
     }
@@ -346,8 +363,8 @@ impl Keeper {
             return;
         }
         let since = self.taking.get(&vip).copied().unwrap_or(now);
-        if disputed && now < since + LET_GO_WITHIN {
-            return self.wake(since + LET_GO_WITHIN);
+        if disputed && now < since + self.rule.let_go_within {
+            return self.wake(since + self.rule.let_go_within);
         }
         self.taking.remove(&vip);
         hold.serving = true;

@@ -16,6 +16,8 @@
 //! * **A planned move** (the owner goes, or a preferred one has been back for [`keeper::STEADY`]) is a
 //!   hand-over: the new one takes with the next epoch, the old one lets go when it sees that, the new one
 //!   serves when it sees that. A crash is not waited for.
+//! * **A rebalance** ([`Rebalance`]) is the one time when a hold gives way to the choice: for a minute each
+//!   VIP goes, by such a hand-over, to whom a VIP without owner would go, one after the other.
 //! * **Who does not know yet what the others hold takes nothing.**
 //! * **Two that do not hear each other but see each other's frames** end with one owner: [`wire`].
 //!
@@ -23,13 +25,16 @@
 
 pub mod election;
 pub mod keeper;
+pub mod rebalance;
+pub mod rule;
 pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub use election::{Candidate, choose, score};
+pub use election::{Candidate, Grounds, choose, grounds, score};
 pub use keeper::{Keeper, Ownership, Possession};
+pub use rebalance::Rebalance;
 pub use wire::Wire;
 
 /// A VIP could be served by a member.
@@ -86,6 +91,8 @@ pub struct View {
     pub others: BTreeMap<String, Peer>,
     /// Of how many the group should consist, this member with it.
     pub expected: usize,
+    /// Whether VIPs are to go where they would go if nobody had them ([`Rebalance`]).
+    pub rebalance: bool,
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ fn report(generation: i64) -> NodeReport {
             ([192, 0, 2, 2].into(), VipState::Conflict(MacAddr([2, 0, 0, 0, 0, 9]))),
             ([192, 0, 2, 3].into(), VipState::Failed("no interface".to_owned())),
             ([192, 0, 2, 4].into(), VipState::Probing),
+            ([192, 0, 2, 5].into(), excluded()),
         ]
         .into(),
         listeners: [
@@ -48,8 +49,21 @@ fn report(generation: i64) -> NodeReport {
         .into(),
         contested: [(VIP.into(), MacAddr([2, 0, 0, 0, 0, 7]))].into(),
         sources: [(source, of_uid("one", generation))].into(),
+        since: [(VIP.into(), "2026-01-01T00:00:00Z".to_owned())].into(),
+        weights: [([192, 0, 2, 4].into(), 7)].into(),
+        compromises: [(VIP.into(), why(ExclusionReason::NoCommonNode))].into(),
+        gives_way: Some(why(ExclusionReason::Cordoned)),
         truncated: false,
     }
+}
+
+fn why(reason: ExclusionReason) -> Exclusion {
+    Exclusion::new(reason, format!("{reason}, in words"))
+}
+
+fn excluded() -> VipState {
+    let why = why(ExclusionReason::NodeNotSelected);
+    VipState::Excluded { why, owner: Some("two".to_owned()), announced: false }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The endpoints behind a Service or a Backend, before any of them is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use vipgate_api::k8s::{
@@ -52,19 +52,27 @@ fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
     Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), service))
 }
 
-/// The Services that have a ready endpoint on a node.
-pub(crate) fn ready_on(
+/// Services, each with a node that has a ready endpoint of it.
+pub(crate) fn ready_nodes(
     slices: &Shelf<EndpointSlice>,
-    node: &str,
-) -> impl Iterator<Item = ObjectKey> {
-    let is_here = move |slice: &EndpointSlice| {
-        slice.endpoints.iter().any(|endpoint| {
-            endpoint.node_name.as_deref() == Some(node)
-                && readiness(endpoint.conditions.as_ref()) == Some(Readiness::Ready)
-        })
+) -> impl Iterator<Item = (ObjectKey, &str)> {
+    let all = slices.values().filter_map(|stored| Some((service_of(&stored.object)?, stored)));
+    all.flat_map(|(service, stored)| {
+        let endpoints = stored.object.endpoints.iter();
+        let ready =
+            endpoints.filter(|one| readiness(one.conditions.as_ref()) == Some(Readiness::Ready));
+        ready.filter_map(move |one| Some((service.clone(), one.node_name.as_deref()?)))
+    })
+}
+
+/// The Services that have an endpoint which takes connections.
+pub(crate) fn with_endpoints(slices: &Shelf<EndpointSlice>) -> BTreeSet<ObjectKey> {
+    let usable = |slice: &EndpointSlice| {
+        let mut endpoints = slice.endpoints.iter();
+        endpoints.any(|endpoint| readiness(endpoint.conditions.as_ref()).is_some())
     };
-    let here = slices.values().filter(move |stored| is_here(&stored.object));
-    here.filter_map(|stored| service_of(&stored.object))
+    let slices = slices.values().filter(|stored| usable(&stored.object));
+    slices.filter_map(|stored| service_of(&stored.object)).collect()
 }
 
 /// Endpoints of a port of a Service; `protocol` is TCP or UDP. Slices carry resolved port numbers under the name of the

@@ -20,8 +20,8 @@ use vipgate_api::k8s::Service;
 use vipgate_api::vipgate::Backend;
 use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
-pub(crate) use self::candidates::ready_on;
 use self::candidates::{Candidate, Readiness, SliceIndex};
+pub(crate) use self::candidates::{ready_nodes, with_endpoints};
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
 use crate::claim::Claims;

@@ -18,6 +18,7 @@ use vipgate_api::{ConditionType, Kind, ObjectKey, ObjectRef, Stored};
 
 use self::annotations::Annotations;
 use crate::allocation::{Asks, Family, ServiceAsks, Traffic, Want};
+use crate::no_backends;
 use crate::world::Shelf;
 
 /// `spec.loadBalancerClass` of the Services that are ours.
@@ -126,6 +127,7 @@ fn service_want(
     let metadata = &stored.object.metadata;
     let mut notes = Vec::new();
     let annotations = Annotations::read(metadata, &mut notes);
+    notes.extend(no_backends::withdraws(metadata).err());
     let (named, named_by) = annotations.addresses(spec, &mut notes);
     let families = families(spec);
     let all = spec.ip_family_policy.as_deref() == Some("RequireDualStack");

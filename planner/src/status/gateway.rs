@@ -15,7 +15,7 @@ use crate::admission::{AdmittedGateway, list_refused};
 use crate::allocation::{AddressProblem, Addresses};
 use crate::node::{ListenerState, VipState};
 use crate::refusal::{Refusal, sum};
-use crate::report::{truncated, vip_states};
+use crate::report::{compromise, truncated, vip_states};
 
 /// Everything about one Gateway.
 pub(super) struct View<'a> {
@@ -123,6 +123,14 @@ impl View<'_> {
         self.unreachable().or_else(|| self.unbound(None)).unwrap_or_else(|| {
             let mut serving = self.serving();
             serving.message += &self.kept();
+            for (address, _) in &self.standings {
+                if let Some(compromise) = compromise(self.layers.reports, *address) {
+                    serving.message += &format!("; {address}: {compromise}");
+                }
+            }
+            for remark in &self.gateway.remarks {
+                serving.message += &format!("; {remark}");
+            }
             serving
         })
     }

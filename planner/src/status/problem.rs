@@ -26,6 +26,9 @@ pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem>
     }
     for (key, status) in &statuses.gateways {
         list.gateway(key, status);
+        for remark in layers.admission.gateways.get(key).into_iter().flat_map(|g| &g.remarks) {
+            list.add(Kind::Gateway, key, Reason::UnsupportedValue, remark);
+        }
     }
     for (key, status) in &statuses.sets {
         list.set(key, status);

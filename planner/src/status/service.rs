@@ -10,6 +10,7 @@ use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 
 use super::Layers;
 use crate::allocation::{AddressProblem, Addresses};
+use crate::report::compromise;
 use crate::services::{Classless, ServiceWant};
 
 /// Our part of `Service.status`.
@@ -109,6 +110,9 @@ fn from_pool(layers: &Layers<'_>, object: &ObjectRef, address: IpAddr) -> String
     let mut text = format!("{address} of pool {}", claim.pool);
     if !others.is_empty() {
         text += &format!(", shared with {}", others.join(", "));
+    }
+    if let Some(compromise) = compromise(layers.reports, address) {
+        text += &format!(" ({compromise})");
     }
     if let Some(note) = layers.allocation.note(object, address) {
         text += &format!(" (kept because it is in use, although {})", note.why);

@@ -27,11 +27,14 @@ impl Standing {
     /// enough; else one that may, then what a node waits for, then what stands in its way.
     pub(super) fn of(vip: &Vip, layers: &Layers<'_>) -> Self {
         let (address, reports, this_node) = (vip.address, layers.reports, &layers.node.name);
-        if let Announce::Nowhere(why) = &vip.announce {
+        let states = vip_states(reports, address);
+        // Another member of the group may have it.
+        if let Announce::Nowhere(why) = &vip.announce
+            && !states.iter().any(|(_, state)| state.is_announced())
+        {
             let message = format!("{address} cannot be announced: {why}");
             return Self::Down(Refusal::new(Reason::NoResources, message));
         }
-        let states = vip_states(reports, address);
         let mut standings: Vec<Self> =
             states.into_iter().map(|(node, state)| Self::on_node(vip, state, node)).collect();
         let silent = truncated(reports);
@@ -75,11 +78,16 @@ impl Standing {
                      host, or put it into spec.exclusions of its pool"
                 ),
             )),
-            VipState::Standby { owner, announced: true } => {
+            VipState::Standby { owner, announced: true }
+            | VipState::Excluded { owner: Some(owner), announced: true, .. } => {
                 Self::Serving(format!("{address} is announced by node {owner}"))
             }
             VipState::Standby { owner, announced: false } => {
                 Self::Waiting(format!("node {owner} is about to announce {address}"))
+            }
+            VipState::Excluded { why, .. } => {
+                let message = format!("node {node} cannot serve {address}: {why}");
+                Self::Down(Refusal::new(Reason::NoResources, message))
             }
             VipState::Waiting(why) => Self::Waiting(format!("no node has {address} yet: {why}")),
             VipState::Failed(why) => {

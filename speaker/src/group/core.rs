@@ -53,6 +53,8 @@ pub struct Setup {
     pub restart: Option<Duration>,
     /// Whether members find each other by beacons, too: who belongs to the group is not known then.
     pub beacon: bool,
+    /// Whether VIPs are spread anew by themselves, when a member joined and the group is quiet again.
+    pub rebalance: bool,
 }
 
 /// What happens to a member.

@@ -81,6 +81,8 @@ struct Orders {
     notes: Arc<Notes>,
     keys: Keyring,
     seeds: BTreeSet<SocketAddr>,
+    /// How often VIPs were asked to be spread anew.
+    rebalances: u64,
     leave: bool,
 }
 
@@ -111,6 +113,7 @@ impl Group {
             notes: Arc::default(),
             keys: setup.keys.clone(),
             seeds: setup.seeds.clone(),
+            rebalances: 0,
             leave: false,
         };
         let (sender, wanted) = watch::channel(orders.clone());
@@ -194,6 +197,11 @@ impl Group {
             orders.seeds = seeds;
             changed
         });
+    }
+
+    /// Has VIPs spread anew, by all members.
+    pub fn rebalance(&self) {
+        self.orders.send_modify(|orders| orders.rebalances += 1);
     }
 
     /// Says good-bye, and blocks until that is said.
@@ -300,6 +308,9 @@ impl Shell {
         if !Arc::ptr_eq(&next.offers, &before.offers) {
             self.member.offer((*next.offers).clone());
         }
+        if next.rebalances != before.rebalances {
+            self.member.rebalance(Instant::now());
+        }
         if next.leave {
             self.handle(Input::Leave, socket);
         }
@@ -375,6 +386,7 @@ mod tests {
                 seeds: BTreeSet::new(),
                 restart: None,
                 beacon: false,
+                rebalance: false,
             };
             let group = Group::start(setup, "one", &BTreeMap::new()).unwrap();
             group.offer([(vip, Offer { bound: 1, ..Offer::default() })].into());

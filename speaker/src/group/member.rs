@@ -5,7 +5,7 @@
 //!   offers, time ────────────────>  └─────> Standing: what is served here, who is there, who says what
 //! ```
 //!
-//! Under `n` a member says its name, under `v` and a VIP what it offers and holds of that, under `+` and
+//! Under `n` a member says its name, under `r` that VIPs are to be spread anew ([`Rebalance`]), under `v` and a VIP what it offers and holds of that, under `+` and
 //! a key what its process wants all to know ([`Notes`]). Unknown keys are left alone: a later version may
 //! say more.
 //!
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
-use vipgate_planner::ownership::{Entries, Entry, Hold, Keeper, Offer, Ownership, View};
+use vipgate_planner::ownership::{Entries, Entry, Hold, Keeper, Offer, Ownership, Rebalance, View};
 
 use super::codec::{take, take_u8, take_u16, take_u64};
 use super::core::{Core, Input, Output, Setup};
@@ -33,6 +33,7 @@ pub type Offers = BTreeMap<IpAddr, Offer>;
 pub type Notes = BTreeMap<Vec<u8>, Vec<u8>>;
 
 const NAME: &[u8] = b"n";
+const REBALANCE: &[u8] = b"r";
 const VIP: u8 = b'v';
 const NOTE: u8 = b'+';
 
@@ -70,6 +71,10 @@ impl Standing {
 pub struct Other {
     /// Its name, once it is known.
     pub name: String,
+    /// What it offers and holds.
+    pub entries: Entries,
+    /// Whether it says that VIPs are to be spread anew.
+    pub rebalances: bool,
     /// What its process says.
     pub notes: Notes,
     /// Whether all that it says is known here.
@@ -77,11 +82,12 @@ pub struct Other {
 }
 
 impl Other {
-    fn read<'a>(says: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
-        let mut other = Self::default();
+    fn read<'a>(entries: Entries, says: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut other = Self { entries, ..Self::default() };
         for (key, value) in says {
             match key.split_first() {
                 Some((&NOTE, key)) => drop(other.notes.insert(key.to_vec(), value.to_vec())),
+                _ if key == REBALANCE => other.rebalances = true,
                 _ if key == NAME => other.name = String::from_utf8_lossy(value).into_owned(),
                 _ => {}
             }
@@ -98,9 +104,10 @@ pub struct Member {
     /// Begins the keeper's clock.
     started: Instant,
     offers: Offers,
-    /// What is said under [`VIP`] and [`NOTE`].
+    /// What is said under [`VIP`], [`NOTE`] and [`REBALANCE`].
     said: BTreeMap<Vec<u8>, Vec<u8>>,
     notes: Notes,
+    rebalance: Rebalance,
     view: View,
     /// As of when the others are read.
     seen: BTreeMap<SocketAddr, Stamp>,
@@ -130,6 +137,7 @@ impl Member {
             offers: Offers::new(),
             said: BTreeMap::new(),
             notes: Notes::new(),
+            rebalance: Rebalance::new(setup.rebalance),
             view: View::default(),
             seen: BTreeMap::new(),
             standing: Standing::default(),
@@ -137,14 +145,14 @@ impl Member {
         };
         // What is still held has to be part of all that the others ever know of this life: they would
         // take it otherwise.
-        drop(member.say(now));
+        drop(member.say(now, false));
         member
     }
 
     /// When [`Input::Tick`] and [`Member::settle`] are due.
     pub fn due(&self) -> Instant {
-        let keeper = self.keeper.due().map(|due| self.started + due);
-        keeper.map_or(self.core.due(), |due| due.min(self.core.due()))
+        let due = self.keeper.due().into_iter().chain(self.rebalance.due()).min();
+        due.map_or(self.core.due(), |due| self.core.due().min(self.started + due))
     }
 
     /// How things stand.
@@ -177,17 +185,27 @@ impl Member {
         self.stale = true;
     }
 
+    /// Has VIPs spread anew, by all members.
+    pub fn rebalance(&mut self, now: Instant) {
+        self.rebalance.ask(now - self.started);
+        self.stale = true;
+    }
+
     /// Does what follows for VIPs, if anything does.
     pub fn settle(&mut self, now: Instant) -> Vec<Output> {
-        let due = self.keeper.due().is_some_and(|due| self.started + due <= now);
+        let mut due = self.keeper.due().into_iter().chain(self.rebalance.due());
+        let due = due.any(|due| self.started + due <= now);
         if std::mem::take(&mut self.stale) || due { self.step(now) } else { Vec::new() }
     }
 
     /// Asks the rule, and says what follows.
     fn step(&mut self, now: Instant) -> Vec<Output> {
         self.look();
+        let others = self.view.others.keys().map(String::as_str);
+        let ours = self.rebalance.look(now - self.started, others);
+        self.view.rebalance = ours || self.standing.others.values().any(|other| other.rebalances);
         let ownership = self.keeper.step(now - self.started, &self.offers, &self.view);
-        let out = self.say(now);
+        let out = self.say(now, ours);
         let alive = self.core.alive();
         let missing = self.core.seeds().iter().filter(|seed| !alive.contains(seed));
         let entries = self.keeper.entries().iter();
@@ -212,7 +230,8 @@ impl Member {
             let stamp = core.stamp_of(*address);
             if seen.get(address) != stamp.as_ref() {
                 let says = || core.says(*address).filter(|_| stamp.is_some());
-                (peer.entries, *other) = (read(says()), Arc::new(Other::read(says())));
+                peer.entries = read(says());
+                *other = Arc::new(Other::read(peer.entries.clone(), says()));
                 match stamp {
                     Some(stamp) => drop(seen.insert(*address, stamp)),
                     None => drop(seen.remove(address)),
@@ -226,7 +245,7 @@ impl Member {
     }
 
     /// Tells the others what is new.
-    fn say(&mut self, now: Instant) -> Vec<Output> {
+    fn say(&mut self, now: Instant, rebalances: bool) -> Vec<Output> {
         let keyed = |prefix: u8, rest: &[u8]| [&[prefix], rest].concat();
         let vips = self.keeper.entries().iter().map(|(vip, entry)| {
             let key = match vip {
@@ -237,7 +256,9 @@ impl Member {
         });
         let notes = self.notes.iter().map(|(key, value)| (keyed(NOTE, key), value.clone()));
         let fits = |(key, value): &(Vec<u8>, Vec<u8>)| key.len() + value.len() <= MAX_ENTRY;
-        let say: BTreeMap<Vec<u8>, Vec<u8>> = vips.chain(notes).filter(fits).collect();
+        let rebalance = rebalances.then(|| (REBALANCE.to_vec(), Vec::new()));
+        let say: BTreeMap<Vec<u8>, Vec<u8>> =
+            vips.chain(notes).chain(rebalance).filter(fits).collect();
         let gone =
             self.said.keys().filter(|key| !say.contains_key(*key)).map(|k| (k.clone(), None));
         let new = say.iter().filter(|(key, value)| self.said.get(*key) != Some(value));
@@ -316,7 +337,16 @@ mod tests {
         let address: SocketAddr = "192.0.2.1:7947".parse().unwrap();
         let keys = Keyring::new(vec![GroupKey::random().unwrap()]).unwrap();
         let (group, seeds) = ("test".to_owned(), BTreeSet::new());
-        let setup = Setup { group, keys, address, epoch: 1, seeds, restart: None, beacon: false };
+        let setup = Setup {
+            group,
+            keys,
+            address,
+            epoch: 1,
+            seeds,
+            restart: None,
+            beacon: false,
+            rebalance: false,
+        };
         let vip = IpAddr::from([192, 0, 2, 200]);
         let rng = SmallRng::seed_from_u64(1);
         let member = Member::new(Instant::now(), &setup, "one", &[(vip, 7)].into(), rng);

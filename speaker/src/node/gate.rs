@@ -19,6 +19,11 @@ use crate::group::{Group, Notes, Standing};
 
 /// The note with the Ethernet addresses of a member, six bytes each.
 const MACS: &[u8] = b"m";
+/// The note that this node is no candidate for a VIP, which comes behind: the reason and, on the next
+/// line, the text.
+pub(super) const EXCLUDED: u8 = b'x';
+/// Longest text in one.
+const MOST_WORDS: usize = 400;
 /// So many fit one.
 const MOST_MACS: usize = 128;
 
@@ -38,6 +43,8 @@ pub(super) struct Membership {
     standing: Arc<Standing>,
     /// VIPs that were this node's and could not be served, and when: others are let before for a while.
     failed: BTreeMap<IpAddr, Instant>,
+    /// What was said of VIPs for which this node is no candidate.
+    excuses: Notes,
 }
 
 /// Whose VIP it is.
@@ -78,8 +85,13 @@ impl Gate {
                 if let Some(group) = joined {
                     let mut standings = group.standings();
                     let standing = Arc::clone(&standings.borrow_and_update());
-                    let failed = BTreeMap::new();
-                    *self = Self::Member(Membership { group, standings, standing, failed });
+                    *self = Self::Member(Membership {
+                        group,
+                        standings,
+                        standing,
+                        failed: BTreeMap::new(),
+                        excuses: Notes::new(),
+                    });
                 }
             }
             Self::Member(Membership { standings, standing, .. }) => match standings.changed().await
@@ -142,11 +154,32 @@ impl Gate {
             }
             let announced = matches!(report.vips.get(&address), Some(VipState::Serving(_)));
             let leaving = leaving || plan.gives_way.is_some();
-            let offer = Offer { bound, leaving, announced, ..Offer::default() };
+            let (weight, preempt) = (vip.weight, vip.preempt);
+            let offer = Offer { weight, bound, leaving, preempt, announced };
             let able = able && !failed.contains_key(&address);
             (able && meetings.yielded(address).is_none()).then_some((address, offer))
         });
         group.offer(offers.collect());
+        self.excuse(report);
+    }
+
+    /// Tells the group why VIPs could not be served here, for whoever asks there.
+    fn excuse(&mut self, report: &NodeReport) {
+        let Self::Member(Membership { group, excuses, .. }) = self else { return };
+        let excuse = |(vip, state): (&IpAddr, &VipState)| {
+            let VipState::Excluded { why, .. } = state else { return None };
+            let words: String = why.message.chars().take(MOST_WORDS).collect();
+            let key = [&[EXCLUDED], vip.to_string().as_bytes()].concat();
+            Some((key, format!("{}\n{words}", why.reason).into_bytes()))
+        };
+        let new: Notes = report.vips.iter().filter_map(excuse).collect();
+        if new != *excuses {
+            group.notes(|notes| {
+                notes.retain(|key, _| key.first() != Some(&EXCLUDED));
+                notes.extend(new.clone());
+            });
+            *excuses = new;
+        }
     }
 
     /// When a VIP that could not be served is offered again, if there is one.

@@ -30,9 +30,12 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vipgate_planner::{Announce, Link, ListenerId, ListenerState, NodeReport, Plan, Vip, VipState};
+use vipgate_planner::{
+    Announce, Exclusion, ExclusionReason, Link, ListenerId, ListenerState, NodeReport, Plan, Vip,
+    VipState,
+};
 
-use crate::group::{Group, Standing};
+use crate::group::{Group, Other, Standing};
 use crate::host::{Exposures, Host, HostError, VipOutcomes};
 use crate::l2::{L2Error, L2Speaker, Sighting};
 use crate::proxy::{self, Proxy};
@@ -48,6 +51,15 @@ const RETRY: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_millis(300);
 /// How long the group may take to take over what this node has, when it goes. It is served meanwhile.
 const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// Why another member of the group says that it is no candidate for a VIP, if it does: the reason and the
+/// text.
+pub fn excuse(other: &Other, vip: IpAddr) -> Option<(String, String)> {
+    let key = [&[gate::EXCLUDED], vip.to_string().as_bytes()].concat();
+    let text = String::from_utf8_lossy(other.notes.get(&key)?).into_owned();
+    let (reason, message) = text.split_once('\n')?;
+    Some((reason.to_owned(), message.to_owned()))
+}
 
 /// What a speaker is told at its start.
 #[derive(Clone, Debug)]
@@ -128,6 +140,7 @@ impl Speaker {
             plan: Arc::default(),
             held: BTreeSet::new(),
             lingering: BTreeMap::new(),
+            since: BTreeMap::new(),
             incomplete: false,
             reports: report_sink,
         };
@@ -138,6 +151,18 @@ impl Speaker {
     /// Joins the group, which from now on says what is served here.
     pub fn join(&self, group: Arc<Group>) {
         self.group.send_replace(Some(group));
+    }
+
+    /// How things stand in the group, once there is one.
+    pub fn standing(&self) -> Option<Arc<Standing>> {
+        let group = self.group.borrow().clone()?;
+        let standing = Arc::clone(&group.standings().borrow());
+        Some(standing)
+    }
+
+    /// The group, once there is one.
+    pub fn group(&self) -> Option<Arc<Group>> {
+        self.group.borrow().clone()
     }
 
     /// Replaces the plan.
@@ -221,6 +246,8 @@ struct Executor {
     held: BTreeSet<IpAddr>,
     /// VIPs that another member took from here, until when they stay on the host.
     lingering: BTreeMap<IpAddr, Instant>,
+    /// Since when VIPs are held, as people write it.
+    since: BTreeMap<IpAddr, String>,
     /// Whether the last round left something undone that is worth another try.
     incomplete: bool,
     reports: watch::Sender<NodeReport>,
@@ -331,8 +358,7 @@ impl Executor {
         let (listeners, exposures) = self.bind(&plan);
 
         let contested = self.contests.lately(&plan, Instant::now());
-        let sources = plan.sources.clone();
-        let mut report = NodeReport { listeners, contested, sources, ..NodeReport::default() };
+        let mut report = NodeReport { listeners, contested, ..known(&plan) };
         let mut ready = BTreeSet::new();
         for (address, vip) in &plan.vips {
             match self.readiness(vip, others.get(address).cloned(), &report) {
@@ -359,6 +385,11 @@ impl Executor {
         for address in &ready {
             report.vips.insert(*address, served(&plan.vips[address].announce, &mute));
         }
+        self.since.retain(|address, _| ready.contains(address));
+        for address in &ready {
+            self.since.entry(*address).or_insert_with(now);
+        }
+        report.since.clone_from(&self.since);
         self.held = ready;
         self.gate.offer(&plan, &report, &self.meetings, self.leaving);
         self.incomplete = report.vips.values().any(|state| matches!(state, VipState::Failed(_)))
@@ -412,18 +443,14 @@ impl Executor {
     /// Whether a VIP can be held, or what stands in the way: first what would do so if it were this
     /// node's, then that it is another's.
     fn readiness(&self, vip: &Vip, others: Option<VipState>, report: &NodeReport) -> Readiness {
-        // Whoever announces it elsewhere, it is well.
-        if let Some(state @ VipState::Standby { announced: true, .. }) = others {
-            return Readiness::Report(state);
-        }
         let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
         // Where the kernel forwards, for a Service, no listener of ours is needed.
         if !vip.kernel && !listeners.any(|(_, state)| state.listens()) {
             let why = "none of its listeners could be bound, so it is not announced";
-            return Readiness::Report(VipState::Failed(why.to_owned()));
+            return excluded(Exclusion::new(ExclusionReason::NotBound, why), others);
         }
         match &vip.announce {
-            Announce::Nowhere(why) => Readiness::Report(VipState::Failed(why.clone())),
+            Announce::Nowhere(why) => excluded(why.clone(), others),
             Announce::ByNodes => unreachable!("a plan for a node names its interfaces"),
             Announce::Loopback => Readiness::Report(VipState::Serving(Vec::new())),
             Announce::Layer2(_) => {
@@ -469,6 +496,34 @@ async fn until(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// What a report has of a plan.
+fn known(plan: &Plan) -> NodeReport {
+    let vips = plan.vips.values();
+    let compromises = vips.clone().filter_map(|vip| Some((vip.address, vip.compromise.clone()?)));
+    let weights = vips.filter(|vip| vip.weight > 0).map(|vip| (vip.address, vip.weight));
+    NodeReport {
+        sources: plan.sources.clone(),
+        weights: weights.collect(),
+        compromises: compromises.collect(),
+        gives_way: plan.gives_way.clone(),
+        ..NodeReport::default()
+    }
+}
+
+/// The time, as people write it.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A VIP that is none of this node's, and whose it is.
+fn excluded(why: Exclusion, others: Option<VipState>) -> Readiness {
+    let (owner, announced) = match others {
+        Some(VipState::Standby { owner, announced }) => (Some(owner), announced),
+        _ => (None, false),
+    };
+    Readiness::Report(VipState::Excluded { why, owner, announced })
 }
 
 /// The state of a VIP that is on the host.

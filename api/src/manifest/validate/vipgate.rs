@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::metadata::note;
-use super::selector::selectors;
+use super::selector::{selector, selectors};
 use super::{duplicates, length, names, port};
 use crate::crd::rules::MOST_RANGES;
 use crate::manifest::problem::Findings;
@@ -93,6 +93,20 @@ pub(super) fn l2_advertisement(advertisement: &L2Advertisement, findings: &mut F
             let message = format!("{name:?} is not the name of an interface: see `ip link`");
             findings.error(format!("spec.interfaces[{index}]"), message);
         }
+    }
+    selectors("spec.serviceSelectors", &spec.service_selectors, findings);
+    for (index, preferred) in spec.preferred_node_selectors.iter().enumerate() {
+        let path = format!("spec.preferredNodeSelectors[{index}]");
+        if !(1..=100).contains(&preferred.weight) {
+            let message =
+                format!("{} is no weight: write a number from 1 to 100", preferred.weight);
+            findings.error(format!("{path}.weight"), message);
+        }
+        selector(&format!("{path}.preference"), &preferred.preference, findings);
+    }
+    if spec.preempt == Some(true) && spec.preferred_node_selectors.is_empty() {
+        let message = "has no effect without `preferredNodeSelectors`: no node is preferred";
+        findings.warning("spec.preempt".to_owned(), message.to_owned());
     }
 }
 

@@ -10,6 +10,10 @@ impl Reporter for Named {
     fn report(&self) -> StatusReport {
         StatusReport { node: self.0.to_owned(), ..StatusReport::default() }
     }
+
+    fn rebalance(&self) -> Result<String, String> {
+        Err("alone".to_owned())
+    }
 }
 
 #[test]
@@ -28,6 +32,7 @@ fn what_is_no_question_is_answered_with_an_error() {
         ("status", "expected value"),
         ("{}", "missing field `get`"),
         ("{\"get\":\"secrets\"}", "unknown variant `secrets`, expected `status`"),
+        ("{\"get\":\"rebalance\"}", "alone"),
         ("{\"get\":\"status\",\"of\":\"x\"}", "unknown field `of`"),
         ("{\"get\":\"status\"}{}", "trailing characters"),
     ] {

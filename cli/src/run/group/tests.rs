@@ -28,7 +28,8 @@ fn standing(others: &[(u8, &Clerk, &Claims)]) -> Standing {
     let other = |(number, clerk, claims): &(u8, &Clerk, &Claims)| {
         let mut notes = Notes::new();
         clerk.say(claims, &Foreign::new(), &mut notes);
-        let other = Other { name: format!("host{number}"), notes, complete: true };
+        let other =
+            Other { name: format!("host{number}"), notes, complete: true, ..Other::default() };
         (member(*number), Arc::new(other))
     };
     Standing {

@@ -30,6 +30,7 @@ fn vip(address: &str, listeners: Vec<ListenerStatus>) -> VipStatus {
         healthy: true,
         gateway: "Gateway default/web".to_owned(),
         pool: "lan".to_owned(),
+        nodes: Vec::new(),
         listeners,
         ports: Vec::new(),
     }

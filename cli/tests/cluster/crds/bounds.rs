@@ -45,6 +45,8 @@ fn examples() -> [(&'static str, &'static str, Value); 5] {
             json!({"spec": {
                 "ipAddressPools": ["lan"], "ipAddressPoolSelectors": [selector],
                 "nodeSelectors": [selector], "interfaces": ["eth0"],
+                "serviceSelectors": [selector], "preempt": true,
+                "preferredNodeSelectors": [{"weight": 1, "preference": selector}],
             }}),
         ),
         (
@@ -67,7 +69,9 @@ fn examples() -> [(&'static str, &'static str, Value); 5] {
                 "serving": 1, "standby": 1, "notServing": 1, "truncated": true,
                 "groupAddress": "192.0.2.1:7947", "members": ["node-a"], "errors": ["none"],
                 "vips": [{"address": "192.0.2.9", "state": "Conflict", "interfaces": ["eth0"],
-                    "owner": "node-b", "conflictMac": "02:00:00:00:00:01", "message": "m"}],
+                    "owner": "node-b", "conflictMac": "02:00:00:00:00:01", "message": "m",
+                    "reason": "NotBound", "weight": 1, "since": "2026-01-01T00:00:00Z"}],
+                "givesWay": {"reason": "Cordoned", "message": "it is cordoned"},
                 "plan": [{"kind": "Gateway", "namespace": "default", "name": "web", "generation": 1,
                     "uid": "5f0c"}],
                 "failedListeners": [{"gateway": reference, "listenerSet": reference, "name": "tcp",
@@ -203,6 +207,13 @@ pub(super) fn the_largest_objects_are_taken(api: &Arc<Api>) -> Result<()> {
             &json!({
                 "ipAddressPools": many(256, &|n| json!(vec![label(n); 3].join("."))),
                 "interfaces": many(256, &|n| json!(format!("{n:-<14}z"))), "nodeSelectors": many(32, &selector),
+            }),
+        ),
+        object(
+            "L2Advertisement",
+            "preferences",
+            &json!({
+                "preferredNodeSelectors": many(32, &|n| json!({"weight": 100, "preference": selector(n)})),
             }),
         ),
         object(

@@ -28,7 +28,7 @@ pub(super) fn all() -> Vec<Case> {
         };
         cases.extend(selectors("IPAddressPool", &format!("spec.serviceAllocation.{field}"), spec));
     }
-    for field in ["ipAddressPoolSelectors", "nodeSelectors"] {
+    for field in ["ipAddressPoolSelectors", "nodeSelectors", "serviceSelectors"] {
         let spec = move |selector: Value| {
             let mut spec = json!({});
             spec[field] = json!([selector]);
@@ -36,6 +36,9 @@ pub(super) fn all() -> Vec<Case> {
         };
         cases.extend(selectors("L2Advertisement", &format!("spec.{field}"), spec));
     }
+    let preferred = |selector: Value| json!({"preferredNodeSelectors": [{"weight": 1, "preference": selector}]});
+    let path = "spec.preferredNodeSelectors[].preference";
+    cases.extend(selector("L2Advertisement", path, preferred));
     cases.extend([pools(), interfaces()]);
     cases.extend(backends());
     cases.extend(virtual_ips());
@@ -157,11 +160,15 @@ fn namespaces() -> Case {
 }
 
 fn selectors(kind: &'static str, path: &str, spec: impl Fn(Value) -> Value + Copy) -> [Case; 5] {
+    selector(kind, &format!("{path}[]"), spec)
+}
+
+fn selector(kind: &'static str, path: &str, spec: impl Fn(Value) -> Value + Copy) -> [Case; 5] {
     let labels = |labels: Value| spec(json!({"matchLabels": labels}));
     let wants = |want: Value| spec(json!({"matchExpressions": [want]}));
     let key = |key: &str| wants(json!({"key": key, "operator": "Exists"}));
     let value = |value: &str| wants(json!({"key": "app", "operator": "In", "values": [value]}));
-    let path = |below: &str| format!("{path}[].{below}");
+    let path = |below: &str| format!("{path}.{below}");
     let long_name = "a".repeat(64);
     [
         case(

@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use super::super::Offer;
 use super::world::{STEP, World, vip};
 
-const VIPS: u8 = 30;
+pub(super) const VIPS: u8 = 30;
 
-fn settled(seed: u64, count: usize) -> World {
+pub(super) fn settled(seed: u64, count: usize) -> World {
     let mut world = World::new(seed, count, VIPS);
     world.run(4_000, |_| {});
     one_owner_each(&world);
     world
 }
 
-fn one_owner_each(world: &World) -> BTreeMap<IpAddr, usize> {
+pub(super) fn one_owner_each(world: &World) -> BTreeMap<IpAddr, usize> {
     (1..=VIPS)
         .map(|number| {
             let servers = world.servers(vip(number));
@@ -25,7 +25,7 @@ fn one_owner_each(world: &World) -> BTreeMap<IpAddr, usize> {
         .collect()
 }
 
-fn moved(before: &BTreeMap<IpAddr, usize>, after: &BTreeMap<IpAddr, usize>) -> usize {
+pub(super) fn moved(before: &BTreeMap<IpAddr, usize>, after: &BTreeMap<IpAddr, usize>) -> usize {
     before.iter().filter(|(vip, owner)| after[*vip] != **owner).count()
 }
 
@@ -40,7 +40,7 @@ fn members_that_start_together_share_the_vips() {
 }
 
 #[test]
-fn a_new_vip_falls_to_whom_the_hash_says_and_not_to_whom_reads_of_it_first() {
+pub(super) fn a_new_vip_falls_to_whom_the_hash_says_and_not_to_whom_reads_of_it_first() {
     for seed in 0..20 {
         let mut world = settled(seed, 3);
         let new = vip(200);
@@ -57,7 +57,7 @@ fn a_new_vip_falls_to_whom_the_hash_says_and_not_to_whom_reads_of_it_first() {
 }
 
 #[test]
-fn a_crash_moves_only_what_the_dead_one_had_and_its_return_moves_nothing() {
+pub(super) fn a_crash_moves_only_what_the_dead_one_had_and_its_return_moves_nothing() {
     for seed in 0..20 {
         let mut world = settled(seed, 4);
         let before = one_owner_each(&world);
@@ -95,6 +95,21 @@ fn a_restart_within_half_a_second_keeps_everything() {
     }
 }
 
+/// Not even until it hears of it: it waits.
+#[test]
+pub(super) fn nobody_serves_what_another_one_has_after_a_restart() {
+    for seed in 0..20 {
+        let mut world = settled(seed, 3);
+        world.crash(1);
+        world.run(3_000, |_| {});
+        world.restart(1, false);
+        world.run(3_000, |world| {
+            let two = (1..=VIPS).any(|number| world.servers(vip(number)).len() > 1);
+            assert!(!two, "seed {seed}: two serve one at {} ms", world.now);
+        });
+    }
+}
+
 #[test]
 fn a_late_restart_takes_nothing_back() {
     for seed in 0..20 {
@@ -112,7 +127,7 @@ fn a_late_restart_takes_nothing_back() {
 }
 
 #[test]
-fn after_a_partition_those_who_were_the_most_keep_what_they_have() {
+pub(super) fn after_a_partition_those_who_were_the_most_keep_what_they_have() {
     for seed in 0..20 {
         let mut world = settled(seed, 5);
         world.side = vec![1, 0, 0, 0, 1];
@@ -153,7 +168,7 @@ fn two_halves_of_two_keep_what_each_had_before() {
 }
 
 #[test]
-fn one_that_leaves_hands_over_with_a_gap_of_a_round_trip() {
+pub(super) fn one_that_leaves_hands_over_with_a_gap_of_a_round_trip() {
     for seed in 0..20 {
         let mut world = settled(seed, 3);
         for offer in world.nodes[2].offers.values_mut() {
@@ -178,6 +193,22 @@ fn one_that_leaves_hands_over_with_a_gap_of_a_round_trip() {
 }
 
 #[test]
+pub(super) fn a_hand_over_has_one_owner_at_a_time_on_a_slow_network_too() {
+    for seed in 0..10 {
+        let mut world = settled(seed, 3);
+        world.delay = 80;
+        for offer in world.nodes[2].offers.values_mut() {
+            offer.leaving = true;
+        }
+        world.run(1_500, |world| {
+            let two = (1..=VIPS).any(|number| world.servers(vip(number)).len() > 1);
+            assert!(!two, "seed {seed}: two serve one at {} ms", world.now);
+        });
+        assert!(one_owner_each(&world).values().all(|owner| *owner != 2), "seed {seed}");
+    }
+}
+
+#[test]
 fn one_whose_link_fails_loses_its_vips_at_once() {
     let mut world = settled(3, 3);
     world.nodes[1].offers.clear();
@@ -186,7 +217,7 @@ fn one_whose_link_fails_loses_its_vips_at_once() {
 }
 
 #[test]
-fn a_preferred_member_takes_back_only_when_asked_to_and_after_half_a_minute() {
+pub(super) fn a_preferred_member_takes_back_only_when_asked_to_and_after_half_a_minute() {
     for preempt in [false, true] {
         let mut world = settled(5, 3);
         for offer in world.nodes[0].offers.values_mut() {

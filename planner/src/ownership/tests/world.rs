@@ -2,13 +2,22 @@
 //!
 //! Who is alive comes from an oracle: a member that cannot be reached is thought dead after 300 to
 //! 750 ms, one that can be again is found within 600 ms. What members say arrives after a delay and
-//! is sent again until it has, as `speaker::group` does.
+//! is sent again until it has, as `speaker::group` does. A member is asked when it heard something
+//! new or when it said that it is due, as there.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::rule::{RULE, Rule};
 use super::super::{Entries, Keeper, Offer, Ownership, Peer, Possession, View};
+
+thread_local! {
+    /// The rule that worlds of this thread go by: another one where a test is to fail.
+    pub(super) static RULES: Cell<Rule> = const { Cell::new(RULE) };
+}
 
 /// A small generator with a published form (SplitMix64); tests need no more.
 pub(super) struct Dice(pub(super) u64);
@@ -38,27 +47,36 @@ pub(super) fn vip(number: u8) -> IpAddr {
 /// Milliseconds; time goes in steps of this.
 pub(super) const STEP: u64 = 10;
 
+/// What a member said: life, version, entries.
+type Word = (u64, u64, Arc<Entries>);
+
 /// What one member knows of another.
 #[derive(Clone, Default)]
 struct Sight {
     alive: bool,
     /// When `alive` turns, if what is reachable stays as it is.
     turns: Option<u64>,
-    /// What was heard: life, version, entries.
-    heard: (u64, u64, Entries),
-    /// What is under way.
-    arrives: Vec<(u64, (u64, u64, Entries))>,
+    heard: Word,
+    /// What is under way, with when it arrives.
+    arrives: Vec<(u64, Word)>,
+    /// When the last one was sent.
+    sent: u64,
 }
 
 pub(super) struct Node {
     pub(super) running: bool,
+    /// It stands still until then, and knows nothing of that.
+    pub(super) stalled: u64,
     life: u64,
     version: u64,
     keeper: Keeper,
     pub(super) offers: BTreeMap<IpAddr, Offer>,
+    asked: BTreeMap<IpAddr, Offer>,
     pub(super) ownership: Ownership,
-    said: Entries,
-    sight: BTreeMap<usize, Sight>,
+    said: Arc<Entries>,
+    sight: Vec<Sight>,
+    view: View,
+    stale: bool,
     /// What a state file would have.
     holds: BTreeMap<IpAddr, u64>,
     /// Its clock was here when it started.
@@ -74,6 +92,11 @@ pub(super) struct World {
     pub(super) loss: u64,
     /// Longest delay of a message, in milliseconds.
     pub(super) delay: u64,
+    /// Whether VIPs are spread anew.
+    pub(super) rebalance: bool,
+    /// Counts what was served anew or no more, by anybody.
+    pub(super) changes: u64,
+    names: Vec<String>,
 }
 
 pub(super) fn name(number: usize) -> String {
@@ -90,26 +113,42 @@ impl World {
             .map(|number| {
                 // Monotonic clocks begin anywhere.
                 let offset = dice.below(1 << 40);
+                let keeper = Keeper::new(&name(number), Duration::from_millis(offset));
                 Node {
                     running: true,
+                    stalled: 0,
                     life: 1,
                     version: 0,
-                    keeper: Keeper::new(&name(number), Duration::from_millis(offset)),
+                    keeper: keeper.with_rule(RULES.get()),
                     offers: offers.clone(),
+                    asked: BTreeMap::new(),
                     ownership: Ownership::default(),
-                    said: Entries::new(),
-                    sight: (0..count).map(|other| (other, Sight::default())).collect(),
+                    said: Arc::default(),
+                    sight: vec![Sight::default(); count],
+                    view: View { expected: count, ..View::default() },
+                    stale: true,
                     holds: BTreeMap::new(),
                     offset,
                 }
             })
             .collect();
-        Self { now: 0, nodes, side: vec![0; count], dice, loss: 0, delay: 5 }
+        Self {
+            now: 0,
+            nodes,
+            side: vec![0; count],
+            dice,
+            loss: 0,
+            delay: 5,
+            rebalance: false,
+            changes: 0,
+            names: (0..count).map(name).collect(),
+        }
     }
 
     pub(super) fn crash(&mut self, number: usize) {
         self.nodes[number].running = false;
         self.nodes[number].ownership = Ownership::default();
+        self.changes += 1;
     }
 
     /// Starts a node; `resume`: with what it held when it last ran.
@@ -121,28 +160,43 @@ impl World {
         }
         let now = Duration::from_millis(self.now + node.offset);
         node.running = true;
+        node.stalled = 0;
         node.life += 1;
         node.version = 0;
-        node.keeper = if resume {
+        let keeper = if resume {
             Keeper::resume(&name(number), now, &node.holds)
         } else {
             Keeper::new(&name(number), now)
         };
-        node.said = node.keeper.entries().clone();
-        node.sight = (0..count).map(|other| (other, Sight::default())).collect();
+        node.keeper = keeper.with_rule(RULES.get());
+        node.said = Arc::new(node.keeper.entries().clone());
+        node.sight = vec![Sight::default(); count];
+        node.view = View { expected: count, ..View::default() };
+        node.stale = true;
+    }
+
+    /// A node that does nothing for a while, and does not notice.
+    pub(super) fn stall(&mut self, number: usize, time: u64) {
+        self.nodes[number].stalled = self.now + time;
+    }
+
+    fn awake(&self, number: usize) -> bool {
+        self.nodes[number].running && self.nodes[number].stalled <= self.now
     }
 
     pub(super) fn connected(&self, a: usize, b: usize) -> bool {
-        self.nodes[a].running && self.nodes[b].running && self.side[a] == self.side[b]
+        self.awake(a) && self.awake(b) && self.side[a] == self.side[b]
+    }
+
+    /// Whether two count each other among the living, and can talk.
+    pub(super) fn know_each_other(&self, a: usize, b: usize) -> bool {
+        self.connected(a, b) && self.nodes[a].sight[b].alive && self.nodes[b].sight[a].alive
     }
 
     /// Whom a node believes to be alive.
     pub(super) fn alive(&self, me: usize) -> Vec<usize> {
-        let sight = self.nodes[me].sight.iter();
-        sight
-            .filter(|(other, sight)| **other != me && sight.alive)
-            .map(|(other, _)| *other)
-            .collect()
+        let sight = self.nodes[me].sight.iter().enumerate();
+        sight.filter(|(other, sight)| *other != me && sight.alive).map(|(other, _)| other).collect()
     }
 
     /// Who serves a VIP.
@@ -158,7 +212,7 @@ impl World {
         while self.now < end {
             self.now += STEP;
             for number in 0..self.nodes.len() {
-                if self.nodes[number].running {
+                if self.awake(number) {
                     self.hear(number);
                     self.think(number);
                 }
@@ -169,62 +223,94 @@ impl World {
 
     /// What a node hears and sees of the others.
     fn hear(&mut self, me: usize) {
+        let now = self.now;
         for other in (0..self.nodes.len()).filter(|other| *other != me) {
             let reachable = self.connected(me, other);
             let told = (self.nodes[other].life, self.nodes[other].version);
-            let said = self.nodes[other].said.clone();
-            let (down, up) = (self.dice.between(300, 750), self.dice.between(0, 600));
-            let lost = self.dice.below(100) < self.loss;
-            let delay = self.dice.between(0, self.delay.max(1));
-            let now = self.now;
-            let sight = self.nodes[me].sight.get_mut(&other).unwrap();
-            if reachable == sight.alive {
-                sight.turns = None;
+            let mut mine = std::mem::take(&mut self.nodes[me].sight[other]);
+            let mut stale = false;
+            if reachable == mine.alive {
+                mine.turns = None;
             } else {
-                let turns = *sight.turns.get_or_insert(now + if reachable { up } else { down });
+                let turns = match mine.turns {
+                    Some(turns) => turns,
+                    None if reachable => now + self.dice.between(0, 600),
+                    None => now + self.dice.between(300, 750),
+                };
+                mine.turns = Some(turns);
                 if now >= turns {
-                    sight.alive = reachable;
-                    sight.turns = None;
+                    mine.alive = reachable;
+                    mine.turns = None;
+                    stale = true;
                 }
             }
             // What is new is sent at once, and then each 40 ms until it is there.
-            let flying = sight.arrives.iter().any(|(at, _)| *at + 40 > now);
-            if reachable && (sight.heard.0, sight.heard.1) != told && !flying && !lost {
-                sight.arrives.push((now + delay, (told.0, told.1, said)));
-            }
-            for (at, message) in std::mem::take(&mut sight.arrives) {
-                if at > now {
-                    sight.arrives.push((at, message));
-                } else if reachable && (message.0, message.1) > (sight.heard.0, sight.heard.1) {
-                    sight.heard = message;
+            let is_news = (mine.heard.0, mine.heard.1) != told;
+            let flying = mine.arrives.iter().any(|(_, word)| (word.0, word.1) == told);
+            if reachable && is_news && (!flying || now >= mine.sent + 40) {
+                mine.sent = now;
+                if self.dice.below(100) >= self.loss {
+                    let at = now + self.dice.between(0, self.delay.max(1));
+                    let said = Arc::clone(&self.nodes[other].said);
+                    mine.arrives.push((at, (told.0, told.1, said)));
                 }
             }
+            for (at, word) in std::mem::take(&mut mine.arrives) {
+                if at > now {
+                    mine.arrives.push((at, word));
+                } else if reachable && (word.0, word.1) > (mine.heard.0, mine.heard.1) {
+                    mine.heard = word;
+                    stale = true;
+                }
+            }
+            self.nodes[me].sight[other] = mine;
+            self.look(me, other, told, stale);
+        }
+    }
+
+    /// Takes what is known of another one into the view.
+    fn look(&mut self, me: usize, other: usize, told: (u64, u64), stale: bool) {
+        let Self { nodes, names, .. } = self;
+        let Node { sight, view, stale: mine, .. } = &mut nodes[me];
+        let sight = &sight[other];
+        // It knows how far the other's record goes from the stamp on its datagrams.
+        let complete = (sight.heard.0, sight.heard.1) == told;
+        if stale {
+            *mine = true;
+            view.others.remove(&names[other]);
+            if sight.alive {
+                let entries = (*sight.heard.2).clone();
+                view.others.insert(names[other].clone(), Peer { entries, complete });
+            }
+        } else if sight.alive
+            && let Some(peer) = view.others.get_mut(&names[other])
+            && peer.complete != complete
+        {
+            peer.complete = complete;
+            *mine = true;
         }
     }
 
     fn think(&mut self, me: usize) {
-        let lives: Vec<(u64, u64)> =
-            self.nodes.iter().map(|node| (node.life, node.version)).collect();
-        let expected = self.nodes.len();
         let node = &mut self.nodes[me];
-        let others = node
-            .sight
-            .iter()
-            .filter(|(other, sight)| **other != me && sight.alive)
-            .map(|(other, sight)| {
-                // It knows how far the other's record goes from the stamp on its datagrams.
-                let complete = (sight.heard.0, sight.heard.1) == lives[*other];
-                (name(*other), Peer { entries: sight.heard.2.clone(), complete })
-            })
-            .collect();
-        let view = View { others, expected };
         let now = Duration::from_millis(self.now + node.offset);
-        node.ownership = node.keeper.step(now, &node.offers, &view);
-        if node.said != *node.keeper.entries() {
-            node.said = node.keeper.entries().clone();
-            node.version += 1;
+        let due = node.keeper.due().is_some_and(|due| due <= now);
+        let same = node.offers == node.asked && node.view.rebalance == self.rebalance;
+        if !std::mem::take(&mut node.stale) && !due && same {
+            return;
         }
-        node.holds =
-            node.said.iter().filter_map(|(vip, entry)| Some((*vip, entry.hold?.epoch))).collect();
+        node.view.rebalance = self.rebalance;
+        node.asked.clone_from(&node.offers);
+        let ownership = node.keeper.step(now, &node.offers, &node.view);
+        if ownership.vips != node.ownership.vips {
+            self.changes += 1;
+        }
+        node.ownership = ownership;
+        if *node.said != *node.keeper.entries() {
+            node.said = Arc::new(node.keeper.entries().clone());
+            node.version += 1;
+            let holds = node.said.iter();
+            node.holds = holds.filter_map(|(vip, entry)| Some((*vip, entry.hold?.epoch))).collect();
+        }
     }
 }

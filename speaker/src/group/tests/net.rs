@@ -114,6 +114,7 @@ impl Net {
             },
             restart: self.restart,
             beacon: self.beacons.is_some(),
+            rebalance: false,
         };
         let rng = SmallRng::seed_from_u64(self.rng.random());
         self.ended.remove(&address(number));

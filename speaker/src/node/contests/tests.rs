@@ -10,7 +10,7 @@ fn claim(vip: [u8; 4], mac: u8) -> Sighting {
 fn plan(vips: &[[u8; 4]]) -> Plan {
     let vip = |address: IpAddr| {
         let announce = Announce::Layer2(vec!["eth0".to_owned()]);
-        (address, Vip { address, probe: false, announce, kernel: false })
+        (address, Vip::new(address, announce))
     };
     let vips = vips.iter().map(|octets| vip(IpAddr::from(*octets))).collect();
     Plan { vips, ..Plan::default() }
