@@ -16,10 +16,11 @@
 //! kernel no address has one, and an address counts as ours if it looks the way only ours do: on
 //! `lo`, a single address, no prefix route, and not more than [`LIFETIME`] to live.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
@@ -28,12 +29,14 @@ use netlink_packet_route::address::{
 use rtnetlink::Handle;
 use rustix::io::Errno;
 
-use super::HostError;
+use super::{HostError, VipOutcomes};
 
 /// How long a VIP outlives the process.
 pub const LIFETIME: Duration = Duration::from_secs(6);
 /// How often its lifetime is renewed.
 pub const RENEWAL: Duration = Duration::from_millis(1500);
+/// Requests under way together.
+const AT_ONCE: usize = 64;
 /// `IFA_PROTO` of our addresses: `v`. The kernel has 1 to 3; no registry gives out the others.
 pub const TAG: u8 = 0x76;
 
@@ -41,26 +44,46 @@ pub const TAG: u8 = 0x76;
 #[derive(Debug)]
 pub(super) struct Addresses {
     rtnetlink: Handle,
-    held: BTreeSet<IpAddr>,
+    /// When each was put or renewed last.
+    held: BTreeMap<IpAddr, Instant>,
 }
 
 impl Addresses {
     pub(super) fn new(rtnetlink: Handle) -> Self {
-        Self { rtnetlink, held: BTreeSet::new() }
+        Self { rtnetlink, held: BTreeMap::new() }
     }
 
     /// The VIPs put and not removed. One of them may be gone for a moment, until it is put again.
-    pub(super) fn held(&self) -> &BTreeSet<IpAddr> {
-        &self.held
+    pub(super) fn held(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.held.keys().copied()
+    }
+
+    /// Whether `ip` was put and not removed.
+    pub(super) fn holds(&self, ip: IpAddr) -> bool {
+        self.held.contains_key(&ip)
+    }
+
+    /// Whether `ip` was renewed so lately that the next renewal does.
+    pub(super) fn is_fresh(&self, ip: IpAddr) -> bool {
+        self.held.get(&ip).is_some_and(|at| at.elapsed() < RENEWAL / 2)
     }
 
     /// Puts `ip` on `lo`, or renews its lifetime.
     pub(super) async fn put(&mut self, lo: u32, ip: IpAddr) -> Result<(), HostError> {
-        let mut request = self.rtnetlink.address().add(lo, ip, host_prefix(ip)).replace();
-        *request.message_mut() = message(lo, ip);
-        request.execute().await.map_err(|error| HostError::address(ip, errno(&error)))?;
-        self.held.insert(ip);
+        put(&self.rtnetlink, lo, ip).await?;
+        self.held.insert(ip, Instant::now());
         Ok(())
+    }
+
+    /// The same for many, without a way to the kernel and back for each.
+    pub(super) async fn put_all(&mut self, lo: u32, ips: Vec<IpAddr>) -> VipOutcomes {
+        let rtnetlink = &self.rtnetlink;
+        let one = |ip| async move { (ip, put(rtnetlink, lo, ip).await) };
+        let outcomes: VipOutcomes =
+            stream::iter(ips).map(one).buffer_unordered(AT_ONCE).collect().await;
+        let put = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(ip, _)| *ip);
+        self.held.extend(put.map(|ip| (ip, Instant::now())));
+        outcomes
     }
 
     /// Takes `ip` from `lo`. One that is gone already is fine.
@@ -73,6 +96,12 @@ impl Addresses {
         self.held.remove(&ip);
         Ok(())
     }
+}
+
+async fn put(rtnetlink: &Handle, lo: u32, ip: IpAddr) -> Result<(), HostError> {
+    let mut request = rtnetlink.address().add(lo, ip, host_prefix(ip)).replace();
+    *request.message_mut() = message(lo, ip);
+    request.execute().await.map_err(|error| HostError::address(ip, errno(&error)))
 }
 
 /// The request that describes `ip` as we want it.

@@ -161,7 +161,7 @@ impl Worker {
     }
 
     async fn renew(&mut self) {
-        if self.wanted.is_empty() && self.addresses.held().is_empty() {
+        if self.wanted.is_empty() && self.addresses.held().next().is_none() {
             self.remove_leftover_tables();
             return;
         }
@@ -175,8 +175,8 @@ impl Worker {
     /// know it, so that the kernel is silent about it and it is guarded: they come before the
     /// address and go after it.
     async fn reconcile(&mut self) -> VipOutcomes {
-        let held = self.addresses.held().iter();
-        let gone: Vec<_> = held.filter(|ip| !self.wanted.contains_key(ip)).copied().collect();
+        let held = self.addresses.held();
+        let gone: Vec<_> = held.filter(|ip| !self.wanted.contains_key(ip)).collect();
         for ip in gone {
             if let Err(error) = self.release(ip).await {
                 tracing::warn!(%error, "a released VIP stays until its lifetime ends");
@@ -190,9 +190,15 @@ impl Worker {
             );
         }
         self.guarded = guarded;
-        let mut outcomes = BTreeMap::new();
-        for ip in self.wanted.keys().copied().collect::<Vec<_>>() {
-            outcomes.insert(ip, self.hold(ip).await);
+        let (mut outcomes, mut due) = (VipOutcomes::new(), Vec::new());
+        for ip in self.wanted.keys().copied() {
+            match self.may_hold(ip) {
+                Ok(()) if !self.addresses.is_fresh(ip) => due.push(ip),
+                otherwise => drop(outcomes.insert(ip, otherwise)),
+            }
+        }
+        if let Some((lo, _)) = self.links.loopback() {
+            outcomes.extend(self.addresses.put_all(lo, due).await);
         }
         outcomes
     }
@@ -202,26 +208,25 @@ impl Worker {
         self.addresses.remove(lo, ip).await
     }
 
-    async fn hold(&mut self, ip: IpAddr) -> Result<(), HostError> {
-        let lo = match self.links.loopback() {
-            Some((index, true)) => index,
-            _ => return Err(HostError::LoopbackDown),
-        };
-        if !self.addresses.held().contains(&ip) {
+    fn may_hold(&self, ip: IpAddr) -> Result<(), HostError> {
+        if !self.links.loopback().is_some_and(|(_, up)| up) {
+            return Err(HostError::LoopbackDown);
+        }
+        if !self.addresses.holds(ip) {
             if let Some(link) = self.links.foreign_holder(ip) {
                 return Err(HostError::InUse { ip, link: link.to_owned() });
             }
             // One that is held already stays: taking it away would cut its connections.
             self.guarded.clone()?;
         }
-        self.addresses.put(lo, ip).await
+        Ok(())
     }
 
     /// Has the tables know all VIPs that are wanted or still there; of the latter nothing is exposed.
     fn guard_all(&mut self) -> Result<(), NftError> {
         let mut exposures = self.wanted.clone();
         for ip in self.addresses.held() {
-            exposures.entry(*ip).or_default();
+            exposures.entry(ip).or_default();
         }
         let guarded = match &mut self.tables {
             Some(tables) => tables.set_exposures(exposures),
@@ -246,7 +251,7 @@ impl Worker {
         self.leftovers_removed = true;
         let Some((lo, _)) = self.links.loopback() else { return };
         for ip in self.links.ours() {
-            if keep.contains_key(&ip) || self.addresses.held().contains(&ip) {
+            if keep.contains_key(&ip) || self.addresses.holds(ip) {
                 continue;
             }
             match self.addresses.remove(lo, ip).await {
@@ -274,7 +279,7 @@ impl Worker {
     async fn remove_everything(&mut self) -> Result<(), HostError> {
         self.wanted.clear();
         let mut result = Ok(());
-        for ip in self.addresses.held().clone() {
+        for ip in self.addresses.held().collect::<Vec<_>>() {
             result = result.and(self.release(ip).await);
         }
         if let Some(tables) = self.tables.take() {
@@ -297,7 +302,7 @@ impl Worker {
                 }
                 Event::Lost => {
                     self.resubscribe().await;
-                    deleted.clone_from(self.addresses.held());
+                    deleted = self.addresses.held().collect();
                 }
             }
             next = self.events.next().now_or_never().flatten();
@@ -324,7 +329,7 @@ impl Worker {
     async fn repair_addresses(&mut self, deleted: &BTreeSet<IpAddr>) {
         let Some((lo, true)) = self.links.loopback() else { return };
         for ip in deleted.iter().copied() {
-            let wanted = self.wanted.contains_key(&ip) && self.addresses.held().contains(&ip);
+            let wanted = self.wanted.contains_key(&ip) && self.addresses.holds(ip);
             if !wanted || self.links.is_ours(ip) {
                 continue;
             }

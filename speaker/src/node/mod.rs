@@ -360,8 +360,11 @@ impl Executor {
         let contested = self.contests.lately(&plan, Instant::now());
         let mut report = NodeReport { listeners, contested, ..known(&plan) };
         let mut ready = BTreeSet::new();
+        let listening = report.listeners.iter().filter(|(_, state)| state.listens());
+        let listening: BTreeSet<IpAddr> = listening.map(|(id, _)| id.address).collect();
         for (address, vip) in &plan.vips {
-            match self.readiness(vip, others.get(address).cloned(), &report) {
+            let is_bound = listening.contains(address);
+            match self.readiness(vip, others.get(address).cloned(), is_bound) {
                 Readiness::Hold => {
                     ready.insert(*address);
                 }
@@ -442,10 +445,9 @@ impl Executor {
 
     /// Whether a VIP can be held, or what stands in the way: first what would do so if it were this
     /// node's, then that it is another's.
-    fn readiness(&self, vip: &Vip, others: Option<VipState>, report: &NodeReport) -> Readiness {
-        let mut listeners = report.listeners.iter().filter(|(id, _)| id.address == vip.address);
+    fn readiness(&self, vip: &Vip, others: Option<VipState>, is_bound: bool) -> Readiness {
         // Where the kernel forwards, for a Service, no listener of ours is needed.
-        if !vip.kernel && !listeners.any(|(_, state)| state.listens()) {
+        if !vip.kernel && !is_bound {
             let why = "none of its listeners could be bound, so it is not announced";
             return excluded(Exclusion::new(ExclusionReason::NotBound, why), others);
         }
