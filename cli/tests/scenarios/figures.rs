@@ -112,6 +112,16 @@ fn carrier(count: usize, vips: u16) {
     assert!(worst <= CARRIER, "{worst:?}");
 }
 
+/// When the last of these VIPs is served.
+fn last_served(hosts: &Hosts, vips: &[String], since: Instant) -> Duration {
+    let mut left: Vec<&String> = vips.iter().collect();
+    while !left.is_empty() {
+        assert!(since.elapsed() < Duration::from_secs(30), "nobody serves {left:?}");
+        left.retain(|vip| !hosts.is_served(vip));
+    }
+    since.elapsed()
+}
+
 /// How long each VIP of a host is without one that serves it, when that host is lost.
 fn thousand() {
     const VIPS: u16 = 1_000;
@@ -122,24 +132,20 @@ fn thousand() {
         let before = hosts.settled_within(Duration::from_secs(60));
         let owner = hosts.owner(VIP);
         let name = hosts.hosts[owner].node.name().to_owned();
-        let mut lost: Vec<String> =
+        let lost: Vec<String> =
             before.into_iter().filter_map(|(vip, owner)| (owner == name).then_some(vip)).collect();
         assert!(lost.len() > usize::from(VIPS) / 6, "{name} has {} VIPs", lost.len());
         hosts.hosts[owner].link.cut_silently().unwrap();
         hosts.kill(owner);
         let at = Instant::now();
-        let mut times = Vec::new();
-        while !lost.is_empty() {
-            assert!(at.elapsed() < Duration::from_secs(30), "{} are not served", lost.len());
-            lost.retain(|vip| {
-                let good = hosts.is_served(vip);
-                if good {
-                    times.push(at.elapsed());
-                }
-                !good
-            });
-        }
-        all.push(times.into_iter().max().expect("some were lost"));
+        // A client waits 20 ms for a VIP that nobody serves; many of them see each VIP often enough.
+        let last = std::thread::scope(|scope| {
+            let clients: Vec<_> = (lost.chunks(8))
+                .map(|vips| scope.spawn(|| last_served(&hosts, vips, at)))
+                .collect();
+            clients.into_iter().map(|client| client.join().unwrap()).max()
+        });
+        all.push(last.expect("some were lost"));
         hosts.hosts[owner].link.restore().unwrap();
         hosts.start(owner);
     }

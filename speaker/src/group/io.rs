@@ -291,7 +291,9 @@ impl Shell {
             }
             let settled = self.member.settle(Instant::now());
             self.send(settled, &socket);
-            self.publish();
+            if self.member.has_news() {
+                self.publish();
+            }
         }
     }
 

@@ -114,6 +114,8 @@ pub struct Member {
     standing: Standing,
     /// Whether something changed since the rule was asked.
     stale: bool,
+    /// Whether the rule was asked since somebody looked at the standing.
+    news: bool,
 }
 
 impl Member {
@@ -142,6 +144,7 @@ impl Member {
             seen: BTreeMap::new(),
             standing: Standing::default(),
             stale: true,
+            news: true,
         };
         // What is still held has to be part of all that the others ever know of this life: they would
         // take it otherwise.
@@ -158,6 +161,12 @@ impl Member {
     /// How things stand.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Whether the standing may be another one than when this was asked last: most datagrams change
+    /// nothing, and looking costs as much as there are VIPs.
+    pub fn has_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
     }
 
     /// Datagrams in and out, and what was refused.
@@ -200,6 +209,7 @@ impl Member {
 
     /// Asks the rule, and says what follows.
     fn step(&mut self, now: Instant) -> Vec<Output> {
+        self.news = true;
         self.look();
         let others = self.view.others.keys().map(String::as_str);
         let ours = self.rebalance.look(now - self.started, others);
