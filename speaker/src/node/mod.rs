@@ -17,6 +17,7 @@
 
 mod contests;
 mod gate;
+mod listeners;
 mod meetings;
 mod probes;
 
@@ -31,12 +32,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_planner::{
-    Announce, Exclusion, ExclusionReason, Link, ListenerId, ListenerState, NodeReport, Plan, Vip,
-    VipState,
+    Announce, Exclusion, ExclusionReason, Link, ListenerState, NodeReport, Plan, Vip, VipState,
 };
 
 use crate::group::{Group, Other, Standing};
-use crate::host::{Exposures, Host, HostError, VipOutcomes};
+use crate::host::{Host, HostError, VipOutcomes};
 use crate::l2::{L2Error, L2Speaker, Sighting};
 use crate::proxy::{self, Proxy};
 use contests::Contests;
@@ -355,7 +355,7 @@ impl Executor {
         }
         self.probes.follow(&plan, &ours, &self.l2);
         self.announce(&(&self.held & &ours));
-        let (listeners, exposures) = self.bind(&plan);
+        let (listeners, exposures) = listeners::bind(&self.proxy, &plan);
 
         let contested = self.contests.lately(&plan, Instant::now());
         let mut report = NodeReport { listeners, contested, ..known(&plan) };
@@ -419,28 +419,6 @@ impl Executor {
         }
         self.lingering.retain(|vip, until| now < *until && others.contains_key(vip));
         self.lingering.keys().filter(|vip| !ready.contains(*vip)).copied().collect()
-    }
-
-    /// Binds the listeners. What became of each, and what of each VIP is served by them.
-    fn bind(&self, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>, Exposures) {
-        let mut outcome = self.proxy.apply(&plan.listeners);
-        let (mut states, mut exposures) = (BTreeMap::new(), Exposures::new());
-        for listener in &plan.listeners {
-            let Some(bound) = outcome.remove(&listener.id) else { continue };
-            let state = match bound {
-                Ok(at) => {
-                    let exposure = exposures.entry(listener.bind.ip()).or_default();
-                    exposure.tcp(listener.bind.port(), at.port());
-                    match listener.lacks_certificate() {
-                        true => ListenerState::NoCertificate,
-                        false => ListenerState::Bound,
-                    }
-                }
-                Err(error) => ListenerState::Failed(error.to_string()),
-            };
-            states.insert(listener.id.clone(), state);
-        }
-        (states, exposures)
     }
 
     /// Whether a VIP can be held, or what stands in the way: first what would do so if it were this

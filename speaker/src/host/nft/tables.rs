@@ -33,15 +33,14 @@ impl Tables {
     /// Without CAP_NET_ADMIN, and on a kernel without nftables.
     pub(in crate::host) fn install(links: &[Link], exposures: Exposures) -> Result<Self, NftError> {
         // Listening starts before the first change, so that no foreign one after it is missed.
-        let mut committer = Committer::open()?;
+        let committer = Committer::open()?;
         let listener = Listener::open(committer.port)?;
-        let rivals = rivals::are_there(&mut committer)?;
         let mut tables = Self {
             committer,
             listener,
             exposures: Exposures::new(),
             senders: arp_silence::senders(links),
-            rewrites: rivals,
+            rewrites: false,
             cannot_rewrite: false,
             families: Vec::new(),
             installed: Vec::new(),
@@ -164,8 +163,8 @@ impl Tables {
     }
 
     fn try_apply(&mut self) -> Result<(), NftError> {
-        let wanted = self.wanted();
         if self.in_step {
+            let wanted = self.wanted();
             let update = changes(&self.installed, &wanted);
             if update.is_empty() {
                 return Ok(());
@@ -185,6 +184,14 @@ impl Tables {
             }
         }
         self.in_step = false;
+        self.put_all()
+    }
+
+    /// Puts all in place, whatever is there.
+    fn put_all(&mut self) -> Result<(), NftError> {
+        // Whoever came while nobody listened, or too much was to be heard, is noticed here.
+        self.rewrites = self.rewrites || rivals::are_there(&mut self.committer)?;
+        let wanted = self.wanted();
         let mut afresh: Vec<_> = wanted.iter().flat_map(|content| fresh(content.table)).collect();
         afresh.extend(changes(&[], &wanted));
         self.committer.commit("install", &afresh)?;
