@@ -21,7 +21,8 @@ impl Stage {
         let site = Site::new(name);
         site.apply(CLASS);
         let controller = site.controller("first");
-        let all = (200..=219).map(|last| format!("10.77.0.{last}"));
+        let v4 = (200..=219).map(|last| format!("10.77.0.{last}"));
+        let all = v4.chain((0xc8..=0xe1).map(|last| format!("fd00:77::{last:x}")));
         let vips = all.map(|a| json!({"address": a, "state": "Serving", "interfaces": ["eth0"]}));
         site.says("worker", vips.collect());
         Self { site, controller }

@@ -137,10 +137,10 @@ impl Hosts {
     /// Keeps the group's datagrams, and nothing else, from reaching the hosts; or lets them through again.
     pub(crate) fn block_datagrams(&self, blocked: bool) {
         for host in &self.hosts {
-            let rules = "table inet cut { chain in { type filter hook input priority 0; udp dport 7947 drop; } }";
-            let arguments = if blocked { [rules, ""] } else { ["delete", "table inet cut"] };
-            let arguments = arguments.into_iter().filter(|argument| !argument.is_empty());
-            host.node.run("nft", arguments).unwrap();
+            let rules = "table inet cut { chain in { type filter hook input priority 0\n\
+                         udp dport 7947 drop\n} }";
+            let arguments = if blocked { rules } else { "delete table inet cut" };
+            host.node.run("nft", [arguments]).unwrap();
         }
     }
 

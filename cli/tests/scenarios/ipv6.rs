@@ -24,7 +24,7 @@ fn dual_stack(name: &str) -> Site {
     site.write("gateway.yaml", &gateway("web", &[("tcp", 80), ("other", 81)]));
     site.write("route.yaml", &route("web", "web", "tcp", "web"));
     site.write("other.yaml", &route("other", "web", "other", "other"));
-    site.write("backend.yaml", &backend("web", &["'[fd77::2]:80'"]));
+    site.write("backend.yaml", &backend("web", &["fd77::2:80"]));
     site.write("backends.yaml", &backend("other", &["10.77.0.2:80"]));
     site
 }

@@ -11,6 +11,10 @@
 //!    answer, so that it knows better or does not remember: the one with the **lower Ethernet address**
 //!    keeps it. That is the same on both sides, whatever they remember.
 //!
+//! The first two hold only when they meet soon ([`APART`]) after they were lost to each other: frames passed all the
+//! time. Later it is the LAN that is whole again, and the group will be in a moment: [`GRACE`] is left to
+//! that, and then the addresses decide.
+//!
 //! So where the datagrams of all members are blocked at once, nothing moves. Who yielded does not offer
 //! the VIP to those that it does hear, and keeps asking the wire for it: [`SILENCES`] questions without
 //! an answer mean that the other is gone, and it is offered again. Members that hear each other again
@@ -36,6 +40,12 @@ pub const INSISTS_AFTER: Duration = Duration::from_millis(500);
 /// How long a claim counts. Members are not lost to each other at the same moment: until both are, what
 /// one sees of the other is a hand-over.
 pub const FRESH: Duration = Duration::from_secs(3);
+/// Members that did not see each other for so long were apart on the wire too. Two that are lost to each
+/// other while frames pass meet within the half second by which they find that out at different times, and
+/// a take-over's announcements.
+pub const APART: Duration = Duration::from_millis(1_500);
+/// How long the group has to find together after members that were apart meet.
+pub const GRACE: Duration = Duration::from_millis(900);
 /// How long a lost member is known by its Ethernet addresses, from when it was last heard or seen.
 pub const REMEMBERED: Duration = Duration::from_secs(600);
 /// Questions that nobody answers before a VIP that was yielded is offered again: one may be lost.
@@ -59,6 +69,8 @@ pub struct Meeting {
     pub was_ours: bool,
     /// It goes on after we announced the VIP anew.
     pub insists: bool,
+    /// We saw nothing of each other for a while, on the wire either.
+    pub apart: bool,
     /// Our lowest Ethernet address is below its lowest.
     pub lower: bool,
 }
@@ -75,8 +87,8 @@ pub enum Verdict {
 /// The rule.
 pub fn settle(meeting: Meeting) -> Verdict {
     let keeps = match meeting {
-        Meeting { insists: false, was_theirs: true, .. } => false,
-        Meeting { insists: false, was_ours: true, .. } => true,
+        Meeting { insists: false, apart: false, was_theirs: true, .. } => false,
+        Meeting { insists: false, apart: false, was_ours: true, .. } => true,
         Meeting { lower, .. } => lower,
     };
     if keeps { Verdict::Keep } else { Verdict::Yield }
@@ -114,8 +126,20 @@ struct Place {
 /// A claim of a member.
 #[derive(Clone, Copy, Debug)]
 struct Claimed {
+    /// The first of a series.
+    first: Duration,
     at: Duration,
+    apart: bool,
+    /// Whether it waits to be decided about.
+    waits: bool,
     answered: Option<Duration>,
+}
+
+impl Claimed {
+    /// When it may be decided about.
+    fn due(&self) -> Duration {
+        if self.apart { self.first + GRACE } else { self.first }
+    }
 }
 
 /// A VIP that was yielded.
@@ -193,10 +217,25 @@ impl Wire {
         let Some((member, known)) = self.members.iter_mut().find(|(_, known)| by(known)) else {
             return;
         };
+        let unseen = known.lost.map(|lost| now.saturating_sub(lost.max(known.noticed)));
         known.noticed = now;
         let Some(place) = self.vips.get_mut(&vip) else { return };
-        let claim = place.claims.entry(member.clone());
-        claim.or_insert(Claimed { at: now, answered: None }).at = now;
+        let apart = unseen.is_some_and(|unseen| unseen > APART);
+        let new = Claimed { first: now, at: now, apart, waits: apart, answered: None };
+        let claim = place.claims.entry(member.clone()).or_insert(new);
+        if now >= claim.at + FRESH {
+            *claim = Claimed { answered: claim.answered, ..new };
+        }
+        claim.at = now;
+    }
+
+    /// When there is something to decide, if nothing happens before.
+    pub fn due(&self) -> Option<Duration> {
+        let ours = self.vips.values().filter(|place| place.ours.is_some());
+        let claims = ours.filter(|place| place.yielded.is_none()).flat_map(|place| &place.claims);
+        let lost = |member: &String| self.members.get(member).is_some_and(|m| m.lost.is_some());
+        let waiting = claims.filter(|(member, claim)| lost(member) && claim.waits);
+        waiting.map(|(_, claim)| claim.due()).min()
     }
 
     /// Applies the rule to what was seen. Returns the VIPs to announce anew. `lowest` is the lowest
@@ -208,9 +247,14 @@ impl Wire {
             for (member, claim) in &mut place.claims {
                 let Some(known) = self.members.get(member) else { continue };
                 let Some(lost) = known.lost.filter(|_| now < claim.at + FRESH) else { continue };
+                if now < claim.due() {
+                    continue;
+                }
+                claim.waits = false;
                 let meeting = Meeting {
                     was_theirs: place.lost_with.contains(member),
                     was_ours: since < lost,
+                    apart: claim.apart,
                     insists: claim.answered.is_some_and(|at| claim.at >= at + INSISTS_AFTER),
                     lower: known.appearance.macs.first().is_none_or(|theirs| lowest < *theirs),
                 };

@@ -74,6 +74,11 @@ impl Meetings {
         lowest.map(|lowest| self.wire.decide(now, lowest)).unwrap_or_default()
     }
 
+    /// When there is something to decide, if nothing happens before.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.wire.due().map(|due| self.started + due)
+    }
+
     /// The member that a VIP was yielded to, if it was.
     pub(super) fn yielded(&self, vip: IpAddr) -> Option<&str> {
         self.wire.yielded(vip)

@@ -290,6 +290,7 @@ impl Executor {
                 () = self.meetings.next(&self.plan, &self.l2) => {}
                 Some(sighting) = self.sightings.recv() => self.take_sighting(&sighting),
                 () = until(self.contests.due()) => {}
+                () = until(self.meetings.due()) => {}
                 () = until(retry) => {}
                 () = until(self.lingering.values().min().copied()) => {}
                 () = tokio::time::sleep(RETRY), if self.incomplete => {}

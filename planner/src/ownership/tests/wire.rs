@@ -194,6 +194,35 @@ fn nothing_moves_when_all_datagrams_are_blocked_and_the_lan_is_one() {
     }
 }
 
+/// What the group settles when it is whole again is left to it: also frames were not seen meanwhile.
+#[test]
+fn members_that_were_apart_on_the_wire_too_leave_it_to_the_group() {
+    let apart = || {
+        let mut pair = Pair::new();
+        pair.follow(100, Possession::There { owner: "10.0.0.9:7947".into(), announced: true });
+        pair.heard.clear();
+        pair.follow(600, Possession::Here);
+        assert_eq!(pair.seen(5_000, mac(2)), [].into());
+        assert_eq!(pair.wire.yielded(vip(1)), None, "it was theirs, but that is long ago");
+        assert_eq!(pair.wire.due(), Some(Duration::from_millis(5_900)));
+        pair
+    };
+    let mut pair = apart();
+    pair.heard = Pair::new().heard;
+    pair.follow(5_600, Possession::Here);
+    assert_eq!(pair.wire.due(), None);
+    assert_eq!(pair.wire.decide(Duration::from_millis(6_000), mac(0)), [].into());
+
+    // They still do not hear each other: the lower address keeps it.
+    let mut pair = apart();
+    let late = Duration::from_millis(5_900);
+    assert_eq!(pair.wire.decide(late, mac(0)), [vip(1)].into());
+    assert_eq!(pair.wire.due(), None);
+    let mut pair = apart();
+    pair.wire.decide(late, MacAddr([0xfe, 0, 0, 0, 0, 1]));
+    assert_eq!(pair.wire.yielded(vip(1)), Some("other"));
+}
+
 /// The control: without the rule each goes on to announce all.
 #[test]
 fn without_the_rule_two_owners_stay() {
