@@ -236,9 +236,9 @@ pub(crate) struct StatusArgs {
 pub(crate) struct AskArgs {
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
-    /// Ask a cluster, as this file says [default: the process on this host, and ~/.kube/config where
-    /// none answers].
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG", conflicts_with = "socket")]
+    /// Ask a cluster, as this file says, unless --admin is given [default: the process on this host, and
+    /// ~/.kube/config where none answers].
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 

@@ -27,16 +27,13 @@ pub(crate) enum Whom {
 
 /// Whom the arguments mean. A socket that answers goes before a file that nobody named.
 pub(crate) fn whom(args: &AskArgs) -> Whom {
-    if let Some(kubeconfig) = &args.kubeconfig {
-        return Whom::Cluster(kubeconfig.clone());
+    if args.admin.socket.is_some() {
+        return Whom::Process(args.admin.socket.clone());
     }
-    let socket = args.admin.socket.clone();
     let home = std::env::home_dir().map(|home| home.join(".kube/config"));
     let answers = || UnixStream::connect(paths::admin_socket(None)).is_ok();
-    match home.filter(|home| socket.is_none() && home.exists() && !answers()) {
-        Some(home) => Whom::Cluster(home),
-        None => Whom::Process(socket),
-    }
+    let home = || home.filter(|home| home.exists() && !answers());
+    args.kubeconfig.clone().or_else(home).map_or(Whom::Process(None), Whom::Cluster)
 }
 
 /// The answer of the process behind a socket to `{"get": what}`.

@@ -100,6 +100,7 @@ pub struct SpeakerVip {
     pub conflict_mac: Option<String>,
     /// Why it is excluded, or what else decides about candidates; for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ExclusionReason")]
     pub reason: Option<ExclusionReason>,
     /// The same for people; and why it failed or waits, and what to check.
     #[serde(default, skip_serializing_if = "Option::is_none")]

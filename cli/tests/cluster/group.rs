@@ -34,6 +34,8 @@ fn served_again(site: &Site) -> Duration {
     began.elapsed()
 }
 
+/// MetalLB: "moves when the announcing node stops running a ready speaker, and returns after taint removal".
+/// It moves, and on purpose it does not return: the present owner stays.
 #[test]
 fn the_speaker_of_another_node_takes_over_also_without_an_api_server() {
     let mut site = Site::new("group");

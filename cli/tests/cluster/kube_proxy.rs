@@ -215,6 +215,7 @@ fn a_service_leads_to_pods_and_a_gateway_to_its_listener(mode: ProxyMode, name: 
     eventually(SOON, || who_answers(&site, "10.77.0.200:80")).unwrap();
 }
 
+/// MetalLB: "type=LoadBalancer should work for ExternalTrafficPolicy=Cluster".
 #[test]
 fn through_kube_proxy_with_nftables() {
     a_service_leads_to_pods_and_a_gateway_to_its_listener(ProxyMode::Nftables, "nftables");

@@ -15,6 +15,7 @@ mod gateways;
 mod group;
 mod interrupted;
 mod kube_proxy;
+mod l2;
 mod names;
 mod neighbours;
 mod reach;

@@ -305,3 +305,51 @@ fn a_host_that_joins_learns_what_was_given_out() {
     })
     .unwrap();
 }
+
+/// After all hosts were restarted one after the other the last one has nothing; `vipgate why` says so, and
+/// `vipgate rebalance` moves VIPs back to where the rule would put them, without a refused connection.
+#[test]
+fn a_rebalance_spreads_vips_again_without_a_refused_connection() {
+    let mut hosts = Hosts::new("rebalance", 3, 6);
+    hosts.start_all();
+    for number in 0..3 {
+        hosts.terminate(number);
+        hosts.start(number);
+        hosts.settled();
+    }
+    let before = hosts.settled();
+    assert!(before.values().all(|owner| owner != "host3"), "{before:?}");
+    let choice = |vip: &String| {
+        let why = hosts.hosts[0].ask(&["why", vip, "--output", "json"]).unwrap();
+        let why: serde_json::Value = serde_json::from_str(&why).unwrap();
+        assert_eq!(why["nodes"].as_array().map(Vec::len), Some(3), "{why:#}");
+        (vip.clone(), why["choice"].as_str().unwrap().to_owned())
+    };
+    let choices: std::collections::BTreeMap<String, String> = before.keys().map(choice).collect();
+    let moves = choices.iter().find(|(vip, choice)| before[*vip] != **choice);
+    let (vip, goal) = moves.expect("some have to move");
+    let why = hosts.hosts[0].ask(&["why", vip]).unwrap();
+    let said = format!("and the present owner stays; without an owner it would go to {goal}");
+    assert!(why.contains(&format!("{} has it", before[vip])) && why.contains(&said), "{why}");
+    let error = format!("{:#}", hosts.hosts[0].ask(&["why", "10.77.0.9"]).unwrap_err());
+    assert!(error.contains("10.77.0.9 is no VIP; these are: 10.77.0.200"), "{error}");
+
+    let wire = hosts.listen();
+    let prober = hosts.probe(vip);
+    std::thread::sleep(Duration::from_millis(500));
+    // Whichever host is asked tells the others.
+    hosts.hosts[1].ask(&["rebalance"]).unwrap();
+    vipgate_lab::eventually(SOON, || {
+        let owners = hosts.settled();
+        anyhow::ensure!(owners == choices, "{owners:?}, not {choices:?}");
+        Ok(())
+    })
+    .unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let (gap, attempts) = prober.stop();
+    let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Refused).count();
+    eprintln!("rebalanced: {gap:?} between good connections, {refused} refused");
+    assert!(gap <= Duration::from_millis(150), "{gap:?}");
+    assert_eq!(refused, 0);
+    hosts.assert_owners(&wire.stop().unwrap(), 2);
+}

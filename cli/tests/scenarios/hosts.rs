@@ -330,6 +330,12 @@ impl Host {
         Ok(serde_json::from_str(&self.node.run_within(SOON, program)?)?)
     }
 
+    /// What a command prints that asks the process of this host.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let program = Program::new(VIPGATE).args(arguments).arg("--admin").arg(&self.admin);
+        self.node.run_within(SOON, program)
+    }
+
     pub(crate) fn output(&self) -> String {
         self.process.as_ref().map(Process::tail).unwrap_or_default()
     }
