@@ -47,7 +47,13 @@ impl Two {
         })
         .unwrap();
         let second = cable.mac();
-        Self { site, second, _machine: (machine, cable), _speakers: speakers, _controller: controller }
+        Self {
+            site,
+            second,
+            _machine: (machine, cable),
+            _speakers: speakers,
+            _controller: controller,
+        }
     }
 
     fn advertise(&self, spec: &Value) {
