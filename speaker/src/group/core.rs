@@ -150,9 +150,11 @@ impl Core {
         self.swim.alive()
     }
 
-    /// Whether a live member's record is known as far as it was heard to go.
+    /// Whether a live member's record is known as far as it was heard to go. Of one that others tell of
+    /// and that was not heard itself since it is back, what is known may be what it said before.
     pub fn knows_all_of(&self, member: SocketAddr) -> bool {
-        self.store.stamp_of(member).is_some_and(|known| known >= self.heard_of(member))
+        let (known, heard) = (self.store.stamp_of(member), self.heard.get(&member));
+        known.is_some_and(|known| heard.is_some_and(|heard| known >= *heard))
     }
 
     /// Where a member's record stands, as far as it is known; nothing while only that of a former life

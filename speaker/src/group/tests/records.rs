@@ -82,6 +82,34 @@ fn two_that_cannot_hear_each_other_learn_through_a_third() {
     assert!(net.run_until(said + ms(4_000), |net| says(net, 2, 1) == says(net, 1, 1)));
 }
 
+/// Of a member that came back, others may tell first. What it said before it was lost is not what it says.
+#[test]
+fn what_was_known_before_a_member_was_lost_is_not_all_of_it() {
+    let mut stale = 0;
+    for seed in 0..40 {
+        let mut net = Net::settled(seed, 3);
+        net.cut_off(&[1]);
+        net.run(ms(1_000));
+        for other in [2, 3] {
+            net.input(address(other), Input::Say(vec![entry(7, b"taken meanwhile")]));
+        }
+        net.run(ms(500));
+        net.cut.clear();
+        let end = net.now + ms(1_000);
+        net.run_until(end, |net| {
+            for other in [2, 3] {
+                let alive = net.alive(1).contains(&address(other));
+                let wrong =
+                    complete(net, 1, other) && says(net, 1, other) != says(net, other, other);
+                stale += usize::from(alive && wrong);
+            }
+            false
+        });
+        assert!([2, 3].iter().all(|other| complete(&net, 1, *other)), "seed {seed}");
+    }
+    assert_eq!(stale, 0);
+}
+
 #[test]
 fn a_record_of_a_new_life_replaces_the_old_one() {
     let mut net = Net::settled(5, 3);
