@@ -232,7 +232,7 @@ impl Executor {
     ) {
         self.follow_links();
         loop {
-            let retry = self.gate.due();
+            let (retry, met) = (self.gate.due(), self.meetings.due());
             tokio::select! {
                 changed = plans.changed() => {
                     if changed.is_err() { break; }
@@ -255,7 +255,7 @@ impl Executor {
                 () = self.meetings.next(&self.plan, &self.l2) => {}
                 Some(sighting) = self.sightings.recv() => self.take_sighting(&sighting),
                 () = until(self.contests.due()) => {}
-                () = until(self.meetings.due()) => {}
+                () = until(met) => {}
                 () = until(retry) => {}
                 () = until(self.lingering.values().min().copied()) => {}
                 () = tokio::time::sleep(RETRY), if self.incomplete => {}
