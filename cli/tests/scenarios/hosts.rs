@@ -137,8 +137,8 @@ impl Hosts {
     /// Keeps the group's datagrams, and nothing else, from reaching the hosts; or lets them through again.
     pub(crate) fn block_datagrams(&self, blocked: bool) {
         for host in &self.hosts {
-            let rules = "table inet cut { chain in { type filter hook input priority 0\n\
-                         udp dport 7947 drop\n} }";
+            let rules = "table inet cut {\nchain in {\ntype filter hook input priority 0\n\
+                         udp dport 7947 drop\n}\n}";
             let arguments = if blocked { rules } else { "delete table inet cut" };
             host.node.run("nft", [arguments]).unwrap();
         }

@@ -59,12 +59,12 @@ fn a_gateway_serves_both_families_to_backends_of_both() {
         assert_eq!(site.greeting(&format!("{vip}:81")).unwrap(), "by ipv4");
     }
     // It was asked for before it was taken, and announced then.
-    std::thread::sleep(Duration::from_millis(1_200));
+    std::thread::sleep(Duration::from_millis(2_000));
     let frames = capture.stop().unwrap();
     let target: Ipv6Addr = VIP6.parse().unwrap();
     let announced = frames.iter().filter_map(Frame::advertised);
     let announced = announced.filter(|said| said.target == target && !said.solicited);
-    assert!(announced.clone().count() >= 4, "{:?}", announced.collect::<Vec<_>>());
+    assert!(announced.clone().count() >= 3, "{:?}", announced.collect::<Vec<_>>());
     assert!(announced.clone().all(|said| said.replaces && said.eth_src == site.on_node.mac()));
     let probes = frames.iter().filter(|frame| {
         let solicits =
@@ -121,7 +121,10 @@ fn another_host_takes_over_an_ipv6_vip_when_the_owner_is_killed() {
     assert!(hosts.neighbour(VIP6).contains(&new.to_string()), "{}", hosts.neighbour(VIP6));
 
     let frames = wire.stop().unwrap();
-    let moved = frames.iter().filter_map(Frame::advertised).find(|said| said.eth_src == new);
+    let moved = frames
+        .iter()
+        .filter_map(Frame::advertised)
+        .find(|said| said.eth_src == new && said.target.to_string() == VIP6);
     let moved = moved.expect("it is announced");
     assert!(moved.replaces && !moved.solicited, "by an advertisement that overrides: {moved:?}");
     let claims = hosts.claims(&frames, VIP6.parse().unwrap());

@@ -246,11 +246,11 @@ impl Wire {
             let Some(since) = place.ours.filter(|_| place.yielded.is_none()) else { continue };
             for (member, claim) in &mut place.claims {
                 let Some(known) = self.members.get(member) else { continue };
-                let Some(lost) = known.lost.filter(|_| now < claim.at + FRESH) else { continue };
-                if now < claim.due() {
+                let Some(lost) = known.lost.filter(|_| now >= claim.due()) else { continue };
+                claim.waits = false;
+                if now >= claim.at + FRESH {
                     continue;
                 }
-                claim.waits = false;
                 let meeting = Meeting {
                     was_theirs: place.lost_with.contains(member),
                     was_ours: since < lost,

@@ -68,10 +68,10 @@ impl Meetings {
     }
 
     /// Applies the rule; the VIPs to announce anew. `lowest` is the lowest address that this node
-    /// announces by; without one there is nothing to decide.
+    /// announces by; without one it is the other that announces.
     pub(super) fn decide(&mut self, lowest: Option<MacAddr>) -> BTreeSet<IpAddr> {
         let now = self.now();
-        lowest.map(|lowest| self.wire.decide(now, lowest)).unwrap_or_default()
+        self.wire.decide(now, lowest.unwrap_or(MacAddr([0xff; 6])))
     }
 
     /// When there is something to decide, if nothing happens before.
