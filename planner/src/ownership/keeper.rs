@@ -146,6 +146,8 @@ impl Keeper {
         view: &View,
     ) -> Ownership {
         self.due = None;
+        // Also of VIPs that nobody speaks of any more: nobody may, while we are alone.
+        self.offered.retain(|vip, _| offers.contains_key(vip));
         let waits = self.waits(now, view);
         let part = Part::of(view);
         let mut vips: BTreeSet<IpAddr> = offers.keys().copied().collect();
@@ -245,7 +247,7 @@ impl Keeper {
                 let candidates: Vec<Candidate<'_>> = candidates.collect();
                 let is_me = |best: Option<Candidate<'_>>| best.is_some_and(|one| one.name == me);
                 let take = match best {
-                    None if self.gathers(vip, now, view, part) => false,
+                    None if self.gathers(vip, now, view) => false,
                     None => is_me(choose(vip, &candidates)),
                     Some((owner, held)) => {
                         let theirs = of(owner).and_then(|entry| entry.offer);
@@ -284,11 +286,11 @@ impl Keeper {
 
     /// Whether a VIP that nobody ever had should wait for others to offer it too, so that it does not
     /// fall to whoever read of it first; or one that we can serve again, for others to say that they have
-    /// it, when a link is back and most of the group was not yet heard over it.
-    fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View, part: Part) -> bool {
+    /// it, when a link is back and not all of the group was heard over it yet.
+    fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View) -> bool {
         if self.epochs.get(&vip).is_some_and(|epoch| *epoch > 0) {
             let until = self.offered.get(&vip).copied().unwrap_or(now) + self.rule.patience;
-            let gathers = part == Part::Smaller && now < until;
+            let gathers = view.others.len() + 1 < view.expected && now < until;
             if gathers {
                 self.wake(until);
             }

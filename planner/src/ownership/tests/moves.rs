@@ -216,6 +216,28 @@ fn one_whose_link_fails_loses_its_vips_at_once() {
     assert!(one_owner_each(&world).values().all(|owner| *owner != 1));
 }
 
+/// Its link is its way to the group, too: each time it is back it hears the others only after a while.
+#[test]
+fn one_whose_only_link_flaps_takes_nothing_back() {
+    for seed in 0..10 {
+        let mut world = settled(seed, 3);
+        let offers = world.nodes[1].offers.clone();
+        for _ in 0..10 {
+            world.side[1] = 1;
+            world.nodes[1].offers.clear();
+            world.run(900, |_| {});
+            world.side[1] = 0;
+            world.nodes[1].offers.clone_from(&offers);
+            world.run(400, |world| {
+                let served = (1..=VIPS).filter(|number| world.servers(vip(*number)).contains(&1));
+                assert_eq!(served.count(), 0, "seed {seed}, at {} ms", world.now);
+            });
+        }
+        world.run(4_000, |_| {});
+        assert!(one_owner_each(&world).values().all(|owner| *owner != 1), "seed {seed}");
+    }
+}
+
 #[test]
 pub(super) fn a_preferred_member_takes_back_only_when_asked_to_and_after_half_a_minute() {
     for preempt in [false, true] {
