@@ -24,7 +24,7 @@ pub(crate) fn run(args: &WhyArgs) -> Result<ExitCode> {
         WhyOutput::Json => format!("{:#}\n", serde_json::to_value(&explanation)?),
     };
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
     }
 }

@@ -44,6 +44,9 @@ pub enum Grounds {
     Hash,
 }
 
+/// Something in which one is ahead, and how far it is in that.
+type Step = (Grounds, fn(&Offer) -> u32);
+
 /// What [`choose`] makes its choice by: the first thing in which the chosen one is ahead of all others.
 pub fn grounds<'a>(
     vip: IpAddr,
@@ -56,7 +59,7 @@ pub fn grounds<'a>(
     if left.is_empty() {
         return Some(Grounds::Only);
     }
-    let steps: [(Grounds, fn(&Offer) -> u32); 3] = [
+    let steps: [Step; 3] = [
         (Grounds::Stays, |offer| u32::from(!offer.leaving)),
         (Grounds::Weight, |offer| offer.weight),
         (Grounds::Listeners, |offer| offer.bound.into()),
