@@ -82,14 +82,15 @@ fn an_address_is_shown_when_it_is_published_and_not_before() {
         {"ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "RequireDualStack"}});
     apply(&mut planner, service("x", &dual));
     let outcome = planner.run();
-    let v6 = json!({"ip": "fd00::", "ipMode": "VIP"});
+    // The Gateway has the first of each family.
+    let v6 = json!({"ip": "fd00::1", "ipMode": "VIP"});
     let v4 = json!({"ip": "10.0.0.101", "ipMode": "VIP"});
     assert_eq!(status(&outcome, "x"), (json!({"ingress": []}), "False/Pending".to_owned()));
     let vip = &outcome.plan.vips[&ip("10.0.0.101")];
     assert_eq!((vip.kernel, vip.probe, &vip.announce), (true, true, &Announce::ByNodes));
     assert!(!outcome.plan.vips[&ip("10.0.0.100")].kernel, "the Gateway has it");
 
-    planner.publish(ip("fd00::"));
+    planner.publish(ip("fd00::1"));
     let pending = (json!({"ingress": [v6]}), "False/Pending".to_owned());
     assert_eq!(status(&planner.run(), "x"), pending);
     planner.publish(ip("10.0.0.101"));
@@ -98,7 +99,7 @@ fn an_address_is_shown_when_it_is_published_and_not_before() {
     assert_eq!(status(&outcome, "x"), done);
     let text =
         outcome.statuses.services[&ObjectKey::new("default", "x")].conditions[0].message.clone();
-    assert_eq!(text, "fd00:: of pool lan; 10.0.0.101 of pool lan");
+    assert_eq!(text, "fd00::1 of pool lan; 10.0.0.101 of pool lan");
 }
 
 /// MetalLB: "removes the ip from a service and assigns it to a free one when: changing type to
@@ -161,7 +162,9 @@ fn a_gateway_and_a_service_share_with_listeners_of_the_gateway_alone() {
     let claim = &planner.claims().0[&ip("10.0.0.100")];
     assert_eq!(claim.users.len(), 2);
     assert!(!outcome.plan.vips[&ip("10.0.0.100")].kernel);
-    assert_eq!(outcome.plan.listeners.len(), 1);
+    let listeners: Vec<IpAddr> =
+        outcome.plan.listeners.iter().map(|listener| listener.bind.ip()).collect();
+    assert_eq!(listeners, [ip("10.0.0.100"), ip("fd00::")], "one of each family, of the Gateway");
     let key = ObjectKey::new("default", "x");
     planner.publish(ip("10.0.0.100"));
     let text = planner.run().statuses.services[&key].conditions[0].message.clone();
@@ -213,7 +216,7 @@ fn pools_say_how_much_is_left_and_what_they_lost() {
         let pool = &outcome.statuses.pools[&key];
         [pool.assigned_ipv4, pool.assigned_ipv6, pool.available_ipv4, pool.available_ipv6]
     };
-    assert_eq!(counts(&outcome), [2, 1, 2, 3]);
+    assert_eq!(counts(&outcome), [2, 2, 2, 2]);
 
     planner.publish(ip("10.0.0.101"));
     planner.run();
@@ -226,7 +229,7 @@ spec: {addresses: [10.0.0.100, 'fd00::/64'], avoidBuggyIPs: true}
         planner.apply(object, age);
     }
     let outcome = planner.run();
-    assert_eq!(counts(&outcome), [2, 1, 0, i64::MAX]);
+    assert_eq!(counts(&outcome), [2, 2, 0, i64::MAX]);
     let condition = &outcome.statuses.pools[&key].conditions[0];
     assert!(condition.is_true());
     assert_eq!(
@@ -257,7 +260,8 @@ fn a_speaker_serves_what_the_claims_say() {
     assert!(outcome.claims.is_none());
     assert_eq!(speaker.claims(), &claims);
     let vips: Vec<_> = outcome.plan.vips.values().map(|vip| (vip.address, vip.kernel)).collect();
-    assert_eq!(vips, [(ip("10.0.0.100"), false), (ip("10.0.0.101"), true)]);
+    let gateway = [(ip("10.0.0.100"), false), (ip("fd00::"), false)];
+    assert_eq!(vips, [gateway[0], (ip("10.0.0.101"), true), gateway[1]]);
     let layer2 = Announce::Layer2(vec!["eth0".to_owned()]);
     assert_eq!(outcome.plan.vips[&ip("10.0.0.101")].announce, layer2);
 }
@@ -272,5 +276,5 @@ fn a_host_without_a_cluster_serves_no_services() {
     }
     apply(&mut planner, service("x", &json!({})));
     planner.run();
-    assert_eq!(planner.claims().0.len(), 1, "that of the Gateway");
+    assert_eq!(planner.claims().0.len(), 2, "those of the Gateway");
 }

@@ -75,11 +75,16 @@ impl Knowledge {
         }
     }
 
+    /// Whether a kind is known as far as it can be.
+    fn is_told(&self, kind: Kind) -> bool {
+        self.complete.contains(&kind) || self.refused.contains(&kind)
+    }
+
     /// Whether everything is known that can be known, so that serving may begin: half a world would
     /// be served half. Nothing goes without claims, and no other kind holds it up for ever.
     fn is_enough(&self, now: Instant) -> bool {
-        let known = |kind: &Kind| self.complete.contains(kind) || self.refused.contains(kind);
-        let all = self.served.as_ref().is_some_and(|served| served.iter().all(known));
+        let known = |served: &BTreeSet<Kind>| served.iter().all(|kind| self.is_told(*kind));
+        let all = self.served.as_ref().is_some_and(known);
         self.until.is_some_and(|until| all || until <= now)
     }
 }
@@ -434,7 +439,8 @@ impl Engine {
         let address = Some(self.members.address().to_string());
         let status = if self.is_so {
             report.to_speaker(address, self.members.names(), self.troubles.errors())
-        } else if self.members.is_to_announce() {
+        } else if self.members.is_to_announce() && self.known.is_told(Kind::Node) {
+            // With its owner from the first: a claim that is made anew looks like that of another process.
             let found = self.found.borrow().status.clone().unwrap_or_default();
             SpeakerStatus { group_address: address, ..found }
         } else {

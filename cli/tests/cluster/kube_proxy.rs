@@ -203,6 +203,9 @@ fn a_service_leads_to_pods_and_a_gateway_to_its_listener(mode: ProxyMode, name: 
         who_answers(&site, "10.77.0.200:9999")
     })
     .unwrap();
+    // A port without endpoints is refused, whoever it belongs to (docs/host.md); kube-proxy hears of them
+    // a moment later.
+    eventually(SOON, || site.greeting("10.77.0.200:80").context("refused")).unwrap();
     for _ in 0..5 {
         assert_eq!(site.greeting("10.77.0.200:80").unwrap(), "listener");
         let here = site.worker.enter(|| TcpStream::connect("10.77.0.200:80")).unwrap();
