@@ -60,6 +60,9 @@ pub struct Keeper {
     moved: Option<Duration>,
     /// Since when a VIP is offered here.
     offered: BTreeMap<IpAddr, Duration>,
+    /// How many others there were, and when they became more.
+    others: usize,
+    gained: Option<Duration>,
     /// VIPs that we had before our start, and have not served since.
     resumed: BTreeSet<IpAddr>,
     /// Whether the group, or the end of the patience, was seen.
@@ -101,6 +104,8 @@ impl Keeper {
             preferred: BTreeMap::new(),
             moved: None,
             offered: BTreeMap::new(),
+            others: 0,
+            gained: None,
             resumed: BTreeSet::new(),
             joined: false,
             started: now,
@@ -150,6 +155,10 @@ impl Keeper {
         self.offered.retain(|vip, _| offers.contains_key(vip));
         let waits = self.waits(now, view);
         let part = Part::of(view);
+        if view.others.len() > self.others {
+            self.gained = Some(now);
+        }
+        self.others = view.others.len();
         let mut vips: BTreeSet<IpAddr> = offers.keys().copied().collect();
         vips.extend(self.entries.keys());
         vips.extend(view.others.values().flat_map(|peer| peer.entries.keys()));
@@ -247,7 +256,7 @@ impl Keeper {
                 let candidates: Vec<Candidate<'_>> = candidates.collect();
                 let is_me = |best: Option<Candidate<'_>>| best.is_some_and(|one| one.name == me);
                 let take = match best {
-                    None if self.gathers(vip, now, view) => false,
+                    None if self.gathers(vip, now, view, part) => false,
                     None => is_me(choose(vip, &candidates)),
                     Some((owner, held)) => {
                         let theirs = of(owner).and_then(|entry| entry.offer);
@@ -287,10 +296,15 @@ impl Keeper {
     /// Whether a VIP that nobody ever had should wait for others to offer it too, so that it does not
     /// fall to whoever read of it first; or one that we can serve again, for others to say that they have
     /// it, when a link is back and not all of the group was heard over it yet.
-    fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View) -> bool {
+    fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View, part: Part) -> bool {
         if self.epochs.get(&vip).is_some_and(|epoch| *epoch > 0) {
             let until = self.offered.get(&vip).copied().unwrap_or(now) + self.rule.patience;
-            let gathers = view.others.len() + 1 < view.expected && now < until;
+            // Those who come back come one after the other.
+            let coming = self.gained.is_some_and(|at| now < at + self.rule.patience);
+            let gathers = match part {
+                Part::Smaller => now < until,
+                _ => view.others.len() + 1 < view.expected && now < until && coming,
+            };
             if gathers {
                 self.wake(until);
             }
