@@ -63,6 +63,8 @@ pub struct Keeper {
     /// How many others there were, and when they became more.
     others: usize,
     gained: Option<Duration>,
+    /// When all of the group was there last.
+    whole: Option<Duration>,
     /// VIPs that we had before our start, and have not served since.
     resumed: BTreeSet<IpAddr>,
     /// Whether the group, or the end of the patience, was seen.
@@ -106,6 +108,7 @@ impl Keeper {
             offered: BTreeMap::new(),
             others: 0,
             gained: None,
+            whole: None,
             resumed: BTreeSet::new(),
             joined: false,
             started: now,
@@ -159,6 +162,9 @@ impl Keeper {
             self.gained = Some(now);
         }
         self.others = view.others.len();
+        if view.others.len() + 1 >= view.expected {
+            self.whole = Some(now);
+        }
         let mut vips: BTreeSet<IpAddr> = offers.keys().copied().collect();
         vips.extend(self.entries.keys());
         vips.extend(view.others.values().flat_map(|peer| peer.entries.keys()));
@@ -298,13 +304,12 @@ impl Keeper {
     /// it, when a link is back and not all of the group was heard over it yet.
     fn gathers(&mut self, vip: IpAddr, now: Duration, view: &View, part: Part) -> bool {
         if self.epochs.get(&vip).is_some_and(|epoch| *epoch > 0) {
-            let until = self.offered.get(&vip).copied().unwrap_or(now) + self.rule.patience;
+            let since = self.offered.get(&vip).copied().unwrap_or(now);
+            let until = since + self.rule.patience;
             // Those who come back come one after the other.
             let coming = self.gained.is_some_and(|at| now < at + self.rule.patience);
-            let gathers = match part {
-                Part::Smaller => now < until,
-                _ => view.others.len() + 1 < view.expected && now < until && coming,
-            };
+            let heard_all = self.whole.is_some_and(|at| at >= since);
+            let gathers = !heard_all && now < until && (part == Part::Smaller || coming);
             if gathers {
                 self.wake(until);
             }
