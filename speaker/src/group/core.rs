@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::counters::Counts;
 use super::key::Keyring;
+use super::record::RESTART;
 use super::session::{Datagrams, Received, Sessions};
 use super::store::{Message, Store};
 use super::swim::{Effect, MemberId, Swim};
@@ -31,9 +32,6 @@ const BEACONS_AT_START: [Duration; 4] = [
 const BEACON_EVERY: Duration = Duration::from_secs(5);
 /// How often a member's record is asked for, at most.
 const ASK_AGAIN: Duration = Duration::from_millis(15);
-
-/// Under this key a member says, in milliseconds (2 bytes), that it is restarted, and how soon.
-const RESTART: &[u8] = b"r";
 
 /// What a member is told at its start.
 #[derive(Clone, Debug)]
@@ -174,7 +172,7 @@ impl Core {
     }
 
     /// Within what time a member said that it is started again when its process ends.
-    fn restart_of(&self, member: SocketAddr) -> Option<Duration> {
+    pub(super) fn restart_of(&self, member: SocketAddr) -> Option<Duration> {
         let (_, value) = self.store.entries(member).find(|(key, _)| *key == RESTART)?;
         Some(Duration::from_millis(u16::from_be_bytes(value.try_into().ok()?).into()))
     }

@@ -5,9 +5,7 @@
 //!   offers, time ────────────────>  └─────> Standing: what is served here, who is there, who says what
 //! ```
 //!
-//! Under `n` a member says its name, under `r` that VIPs are to be spread anew ([`Rebalance`]), under `v` and a VIP what it offers and holds of that, under `+` and
-//! a key what its process wants all to know ([`Notes`]). Unknown keys are left alone: a later version may
-//! say more.
+//! What a member says stands in its record, under the keys of `record`.
 //!
 //! A machine without socket, clock and task, as `core` is.
 
@@ -22,6 +20,7 @@ use vipgate_planner::ownership::{Entries, Entry, Hold, Keeper, Offer, Ownership,
 use super::codec::{take, take_u8, take_u16, take_u64};
 use super::core::{Core, Input, Output, Setup};
 use super::counters::Counts;
+use super::record::{NAME, NOTE, REBALANCE, VIP};
 use super::store::MAX_ENTRY;
 use super::wire::Stamp;
 
@@ -31,11 +30,6 @@ pub type Offers = BTreeMap<IpAddr, Offer>;
 /// Short values that a process wants its peers to know; key and value together at most
 /// [`MAX_ENTRY`] bytes less one, and what is longer is not said.
 pub type Notes = BTreeMap<Vec<u8>, Vec<u8>>;
-
-const NAME: &[u8] = b"n";
-const REBALANCE: &[u8] = b"r";
-const VIP: u8 = b'v';
-const NOTE: u8 = b'+';
 
 const OFFER: u8 = 1;
 const LEAVING: u8 = 2;
@@ -342,8 +336,7 @@ mod tests {
     use super::*;
     use crate::group::{GroupKey, Keyring};
 
-    #[test]
-    fn what_was_held_before_is_said_from_the_first_datagram_on() {
+    fn member(restart: Option<Duration>, former: &BTreeMap<IpAddr, u64>) -> Member {
         let address: SocketAddr = "192.0.2.1:7947".parse().unwrap();
         let keys = Keyring::new(vec![GroupKey::random().unwrap()]).unwrap();
         let (group, seeds) = ("test".to_owned(), BTreeSet::new());
@@ -353,14 +346,35 @@ mod tests {
             address,
             epoch: 1,
             seeds,
-            restart: None,
+            restart,
             beacon: false,
             rebalance: false,
         };
+        Member::new(Instant::now(), &setup, "one", former, SmallRng::seed_from_u64(1))
+    }
+
+    /// Of two keys that are one, each would be read as the other.
+    #[test]
+    fn one_that_is_restarted_does_not_ask_for_a_rebalance_and_says_so_after_one_too() {
+        let half_a_second = Duration::from_millis(500);
+        let mut member = member(Some(half_a_second), &BTreeMap::new());
+        let (me, now) = (member.core.address(), Instant::now());
+        let rebalances =
+            |member: &Member| Other::read(Entries::new(), member.core.says(me)).rebalances;
+        assert!(!rebalances(&member));
+        assert_eq!(member.core.restart_of(me), Some(half_a_second));
+        drop(member.say(now, true));
+        assert!(rebalances(&member));
+        drop(member.say(now, false));
+        assert!(!rebalances(&member));
+        assert_eq!(member.core.restart_of(me), Some(half_a_second));
+    }
+
+    #[test]
+    fn what_was_held_before_is_said_from_the_first_datagram_on() {
         let vip = IpAddr::from([192, 0, 2, 200]);
-        let rng = SmallRng::seed_from_u64(1);
-        let member = Member::new(Instant::now(), &setup, "one", &[(vip, 7)].into(), rng);
-        let hold = read(member.core.says(address))[&vip].hold.expect("it is held");
+        let member = member(None, &[(vip, 7)].into());
+        let hold = read(member.core.says(member.core.address()))[&vip].hold.expect("it is held");
         assert_eq!(hold.epoch, 7);
     }
 

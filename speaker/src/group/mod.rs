@@ -27,6 +27,7 @@ mod counters;
 pub mod io;
 pub mod key;
 pub mod member;
+mod record;
 mod refusal;
 mod replay;
 pub mod session;
