@@ -10,7 +10,7 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prepare lab conformance tools fmt lint docs audit clean
+.PHONY: help demo test prepare lab figures conformance tools fmt lint docs audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,9 +31,13 @@ prepare: tools ## Build what tests need of Kubernetes, with Go, once: up to 40 m
 	@cargo run --locked --quiet --package vipgate-lab --example prepare
 
 lab: tools prepare ## The long sets: those that `make test` leaves out because of their time
-	cargo test --locked --workspace --no-fail-fast $(RUNNER) -- --ignored long_
+	cargo test --locked --workspace --no-fail-fast $(RUNNER) -- --ignored long_ --skip figures::
+	$(MAKE) --no-print-directory figures
 
-conformance: tools prepare ## The official Gateway API conformance tests, profile GATEWAY-TCP; the report goes to docs/conformance
+figures: tools ## How long fail-over takes, beside keepalived and with routers, with a release build: an hour and a half
+	cargo test --locked --release --package vipgate-cli --test scenarios $(RUNNER) -- --ignored --nocapture --test-threads=1 figures::
+
+conformance: tools prepare ## The official Gateway API conformance tests, profiles GATEWAY-TCP, -TLS and -UDP; the report goes to docs/conformance
 	@mkdir -p docs/conformance
 	VIPGATE_CONFORMANCE_REPORTS=$(CURDIR)/docs/conformance \
 	cargo test --locked --package vipgate-cli --test conformance $(RUNNER) -- --ignored --nocapture

@@ -203,7 +203,7 @@ pub enum Reason {
     PoolNotAllowed,
     /// Ours: every address of the pools is taken.
     PoolExhausted,
-    /// Ours: the annotation of a Service names a pool that is not there.
+    /// Ours: an annotation or a BGPAdvertisement names a pool that is not there.
     PoolNotFound,
     /// Ours: there is no pool to choose an address from.
     NoPool,
@@ -213,6 +213,24 @@ pub enum Reason {
     OtherController,
     /// Ours, in lists of problems only: a backendRef without an endpoint that is ready.
     NoEndpoints,
+    /// Ours: an older BGPPeer is the same router on the same node.
+    DuplicatePeer,
+    /// Ours: a BGPPeer names a BFDProfile that is not there.
+    BfdProfileNotFound,
+    /// Ours: a BGPPeer names a BFDProfile that cannot be followed.
+    InvalidBfdProfile,
+    /// Ours: BFD beside a BGPPeer runs without the echo that its BFDProfile asks for.
+    EchoNotPossible,
+    /// Ours: the Secret of a BGPPeer has no password that can be used.
+    InvalidPassword,
+    /// Ours: a BGPAdvertisement names a BGPPeer that is not there.
+    PeerNotFound,
+    /// Ours: a BGPAdvertisement names a community that no Community has.
+    CommunityNotFound,
+    /// Ours, in events only: a node has a session with the router of a BGPPeer.
+    SessionEstablished,
+    /// Ours, in events only: it has none, though the BGPPeer asks for it.
+    NoSession,
     /// Ours: the status is overwritten by somebody else.
     OtherWriter,
 }

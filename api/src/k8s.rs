@@ -4,7 +4,7 @@ pub use k8s_openapi::api::core::v1::{
     Namespace, Node, Secret, Service, ServiceAccount, ServicePort, ServiceSpec,
 };
 pub use k8s_openapi::api::discovery::v1::{
-    Endpoint, EndpointConditions, EndpointPort, EndpointSlice,
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice,
 };
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     Condition as MetaCondition, LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
 use crate::k8s::{EndpointSlice, Namespace, Node, ObjectMeta, Secret, Service, ServiceAccount};
-use crate::vipgate::{Backend, IpAddressPool, L2Advertisement, Speaker, VirtualIp};
+use crate::vipgate::{
+    Backend, BfdProfile, BgpAdvertisement, BgpPeer, Community, IpAddressPool, L2Advertisement,
+    Speaker, VirtualIp,
+};
 
 /// Every kind that vipgate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +51,17 @@ pub enum Kind {
     IpAddressPool,
     /// `vipgate.dev` L2Advertisement.
     L2Advertisement,
+    /// `vipgate.dev` BGPPeer.
+    #[serde(rename = "BGPPeer")]
+    BgpPeer,
+    /// `vipgate.dev` BGPAdvertisement.
+    #[serde(rename = "BGPAdvertisement")]
+    BgpAdvertisement,
+    /// `vipgate.dev` BFDProfile.
+    #[serde(rename = "BFDProfile")]
+    BfdProfile,
+    /// `vipgate.dev` Community.
+    Community,
     /// `vipgate.dev` Backend.
     Backend,
     /// `vipgate.dev` VirtualIP; only in a cluster.
@@ -64,7 +78,7 @@ pub enum Kind {
 impl Kind {
     /// Kinds that manifests may have, in the order in which they are listed to people. In a cluster
     /// there are VirtualIP, Speaker, Node and ServiceAccount too.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -79,6 +93,10 @@ impl Kind {
         Self::Secret,
         Self::IpAddressPool,
         Self::L2Advertisement,
+        Self::BgpPeer,
+        Self::BgpAdvertisement,
+        Self::BfdProfile,
+        Self::Community,
         Self::Backend,
     ];
 
@@ -99,6 +117,10 @@ impl Kind {
             Self::Secret => "Secret",
             Self::IpAddressPool => "IPAddressPool",
             Self::L2Advertisement => "L2Advertisement",
+            Self::BgpPeer => "BGPPeer",
+            Self::BgpAdvertisement => "BGPAdvertisement",
+            Self::BfdProfile => "BFDProfile",
+            Self::Community => "Community",
             Self::Backend => "Backend",
             Self::VirtualIp => "VirtualIP",
             Self::Speaker => "Speaker",
@@ -124,6 +146,10 @@ impl Kind {
             Self::EndpointSlice => "discovery.k8s.io",
             Self::IpAddressPool
             | Self::L2Advertisement
+            | Self::BgpPeer
+            | Self::BgpAdvertisement
+            | Self::BfdProfile
+            | Self::Community
             | Self::Backend
             | Self::VirtualIp
             | Self::Speaker => crate::VIPGATE_GROUP,
@@ -147,6 +173,10 @@ impl Kind {
             | Self::ServiceAccount => &["v1"],
             Self::IpAddressPool
             | Self::L2Advertisement
+            | Self::BgpPeer
+            | Self::BgpAdvertisement
+            | Self::BfdProfile
+            | Self::Community
             | Self::Backend
             | Self::VirtualIp
             | Self::Speaker => &["v1alpha1"],
@@ -166,12 +196,18 @@ impl Kind {
         matches!(self, Self::TcpRoute | Self::TlsRoute | Self::UdpRoute | Self::HttpRoute)
     }
 
+    /// Whether it is a kind of what routers are told, and by whom.
+    pub fn is_about_bgp(self) -> bool {
+        matches!(self, Self::BgpPeer | Self::BgpAdvertisement | Self::BfdProfile | Self::Community)
+    }
+
     /// Name of the resource in URLs, such as `tcproutes`.
     pub fn plural(self) -> String {
         let name = self.name().to_ascii_lowercase();
-        match name.ends_with('s') {
-            true => format!("{name}es"),
-            false => format!("{name}s"),
+        match (self, name.ends_with('s')) {
+            (Self::Community, _) => "communities".to_owned(),
+            (_, true) => format!("{name}es"),
+            (_, false) => format!("{name}s"),
         }
     }
 
@@ -337,6 +373,14 @@ pub enum Object {
     IpAddressPool(Arc<IpAddressPool>),
     /// L2Advertisement.
     L2Advertisement(Arc<L2Advertisement>),
+    /// BGPPeer.
+    BgpPeer(Arc<BgpPeer>),
+    /// BGPAdvertisement.
+    BgpAdvertisement(Arc<BgpAdvertisement>),
+    /// BFDProfile.
+    BfdProfile(Arc<BfdProfile>),
+    /// Community.
+    Community(Arc<Community>),
     /// Backend.
     Backend(Arc<Backend>),
     /// VirtualIP.
@@ -367,6 +411,10 @@ impl Object {
             Self::Secret(object) => &object.metadata,
             Self::IpAddressPool(object) => &object.metadata,
             Self::L2Advertisement(object) => &object.metadata,
+            Self::BgpPeer(object) => &object.metadata,
+            Self::BgpAdvertisement(object) => &object.metadata,
+            Self::BfdProfile(object) => &object.metadata,
+            Self::Community(object) => &object.metadata,
             Self::Backend(object) => &object.metadata,
             Self::VirtualIp(object) => &object.metadata,
             Self::Speaker(object) => &object.metadata,
@@ -392,6 +440,10 @@ impl Object {
             Self::Secret(object) => &mut Arc::make_mut(object).metadata,
             Self::IpAddressPool(object) => &mut Arc::make_mut(object).metadata,
             Self::L2Advertisement(object) => &mut Arc::make_mut(object).metadata,
+            Self::BgpPeer(object) => &mut Arc::make_mut(object).metadata,
+            Self::BgpAdvertisement(object) => &mut Arc::make_mut(object).metadata,
+            Self::BfdProfile(object) => &mut Arc::make_mut(object).metadata,
+            Self::Community(object) => &mut Arc::make_mut(object).metadata,
             Self::Backend(object) => &mut Arc::make_mut(object).metadata,
             Self::VirtualIp(object) => &mut Arc::make_mut(object).metadata,
             Self::Speaker(object) => &mut Arc::make_mut(object).metadata,
@@ -417,6 +469,10 @@ impl Object {
             Self::Secret(_) => Kind::Secret,
             Self::IpAddressPool(_) => Kind::IpAddressPool,
             Self::L2Advertisement(_) => Kind::L2Advertisement,
+            Self::BgpPeer(_) => Kind::BgpPeer,
+            Self::BgpAdvertisement(_) => Kind::BgpAdvertisement,
+            Self::BfdProfile(_) => Kind::BfdProfile,
+            Self::Community(_) => Kind::Community,
             Self::Backend(_) => Kind::Backend,
             Self::VirtualIp(_) => Kind::VirtualIp,
             Self::Speaker(_) => Kind::Speaker,
@@ -442,6 +498,10 @@ impl Object {
             Self::Secret(object) => serde_json::to_value(object),
             Self::IpAddressPool(object) => serde_json::to_value(object),
             Self::L2Advertisement(object) => serde_json::to_value(object),
+            Self::BgpPeer(object) => serde_json::to_value(object),
+            Self::BgpAdvertisement(object) => serde_json::to_value(object),
+            Self::BfdProfile(object) => serde_json::to_value(object),
+            Self::Community(object) => serde_json::to_value(object),
             Self::Backend(object) => serde_json::to_value(object),
             Self::VirtualIp(object) => serde_json::to_value(object),
             Self::Speaker(object) => serde_json::to_value(object),
@@ -478,6 +538,10 @@ impl Object {
             Kind::Secret => Self::Secret(read(json)?),
             Kind::IpAddressPool => Self::IpAddressPool(read(json)?),
             Kind::L2Advertisement => Self::L2Advertisement(read(json)?),
+            Kind::BgpPeer => Self::BgpPeer(read(json)?),
+            Kind::BgpAdvertisement => Self::BgpAdvertisement(read(json)?),
+            Kind::BfdProfile => Self::BfdProfile(read(json)?),
+            Kind::Community => Self::Community(read(json)?),
             Kind::Backend => Self::Backend(read(json)?),
             Kind::VirtualIp => Self::VirtualIp(read(json)?),
             Kind::Speaker => Self::Speaker(read(json)?),
@@ -533,6 +597,10 @@ resources!(
     Secret,
     IpAddressPool,
     L2Advertisement,
+    BgpPeer,
+    BgpAdvertisement,
+    BfdProfile,
+    Community,
     Backend,
     VirtualIp,
     Speaker,

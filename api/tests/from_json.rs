@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vipgate_api::{Kind, Object};
 
-const EVERY: [Kind; 18] = [
+const EVERY: [Kind; 22] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -18,6 +18,10 @@ const EVERY: [Kind; 18] = [
     Kind::Secret,
     Kind::IpAddressPool,
     Kind::L2Advertisement,
+    Kind::BgpPeer,
+    Kind::BgpAdvertisement,
+    Kind::BfdProfile,
+    Kind::Community,
     Kind::Backend,
     Kind::VirtualIp,
     Kind::Speaker,
@@ -72,6 +76,11 @@ fn body(kind: Kind) -> Value {
             "addresses": ["192.0.2.0/24"], "autoAssign": true, "avoidBuggyIPs": false,
         }}),
         Kind::L2Advertisement => json!({"spec": {"ipAddressPools": ["pool"]}}),
+        Kind::BgpPeer => json!({"spec": {"myASN": 65001, "peerASN": 4_200_000_001_u32,
+            "peerAddress": "10.9.0.1", "peerPort": 179, "ebgpMultiHop": false}}),
+        Kind::BgpAdvertisement => json!({"spec": {"communities": ["no-export"]}}),
+        Kind::BfdProfile => json!({"spec": {"receiveInterval": 300}}),
+        Kind::Community => json!({"spec": {"communities": [{"name": "a", "value": "1:2"}]}}),
         Kind::Backend => json!({"spec": {"endpoints": [{"address": "10.0.0.1", "port": 1}]}}),
         Kind::VirtualIp => json!({"spec": {
             "address": "192.0.2.1", "pool": "pool", "origin": "Chosen", "published": true,

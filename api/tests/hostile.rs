@@ -86,27 +86,42 @@ fn report(update: &Update) -> String {
     update.problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
-/// Processor seconds that one case may take: machines, and moments of one machine, differ by more than
-/// a limit in seconds allows.
+/// Processor seconds that one case may take at this moment: machines, and moments of one machine, differ
+/// by more than a limit in seconds allows.
 fn seconds() -> f64 {
+    let measure = |_| {
+        let text = format!("a: [{}]\n", "1,".repeat(HARMLESS));
+        let started = processor_seconds();
+        drop(update(vec![("harmless.yaml", text.into_bytes())]));
+        processor_seconds() - started
+    };
+    TIMES * (0..3).map(measure).fold(0.0, f64::max)
+}
+
+/// Reads a case beside the good document, in so many times what is allowed; once more, and by a new
+/// measure, when that took too long: what else runs on the machine's cores costs processor time, too. What
+/// grows faster than the text does so each time.
+fn read(name: &str, text: &str, times: f64) -> Update {
     static SECONDS: OnceLock<f64> = OnceLock::new();
-    *SECONDS.get_or_init(|| {
-        let measure = |_| {
-            let text = format!("a: [{}]\n", "1,".repeat(HARMLESS));
-            let started = processor_seconds();
-            drop(update(vec![("harmless.yaml", text.into_bytes())]));
-            processor_seconds() - started
-        };
-        TIMES * (0..3).map(measure).fold(0.0, f64::max)
-    })
+    let mut limit = times * SECONDS.get_or_init(seconds);
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        let files = vec![("good.yaml", GOOD.into()), ("hostile.yaml", text.into())];
+        let started = processor_seconds();
+        let update = update(files);
+        let seconds_taken = processor_seconds() - started;
+        if seconds_taken < limit {
+            return update;
+        }
+        took.push(format!("{seconds_taken} s of {limit}"));
+        limit = times * seconds();
+    }
+    panic!("{name} took {}", took.join(", then "));
 }
 
 fn read_all_texts() {
-    let limit = seconds();
     for (name, text, want) in texts() {
-        let started = processor_seconds();
-        let update = update(vec![("good.yaml", GOOD.into()), ("hostile.yaml", text.into_bytes())]);
-        let took = processor_seconds() - started;
+        let update = read(name, &text, 1.0);
         let report = report(&update);
         assert!(report.contains(want), "{name}: {}", &report[..report.len().min(500)]);
         assert!(report.len() < 1 << 20, "{name}: a report of {} bytes", report.len());
@@ -114,7 +129,6 @@ fn read_all_texts() {
             !update.problems.iter().any(|p| p.to_string().contains(char::is_control)),
             "{name}"
         );
-        assert!(took < limit, "{name} took {took} s of {limit}");
         let good = update
             .applied
             .iter()
@@ -210,11 +224,9 @@ fn repeated_tokens_are_read_in_time() {
         "&a a: *a\n",
     ] {
         let text = token.repeat((1 << 20) / token.len());
-        let started = processor_seconds();
-        let update = update(vec![("hostile.yaml", text.into_bytes())]);
-        let took = processor_seconds() - started;
-        assert!(update.applied.is_empty(), "{token:?} makes an object");
-        assert!(took < 2.0 * seconds(), "{token:?} took {took} s of {}", 2.0 * seconds());
+        let update = read(&format!("{token:?}"), &text, 2.0);
+        let applied = update.applied.iter().map(|(object, _)| object.reference().to_string());
+        assert_eq!(applied.collect::<Vec<_>>(), ["Namespace good"], "{token:?}");
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
 
+use crate::metrics::Place;
 use crate::run::group::PORT;
 
 /// Gives Gateways an address that works: allocates virtual IPs, announces them, and forwards TCP.
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Cleanup,
     /// Say which node has a VIP and why, and of every other node why not.
     Why(WhyArgs),
+    /// Show the BGP sessions with routers: how each stands, and why the last one ended.
+    Bgp(BgpArgs),
     /// Spread VIPs over the nodes again, one by one, after nodes were restarted one after the other.
     Rebalance(RebalanceArgs),
     /// Show vipgate at work: a client, a node and servers in network namespaces of their own.
@@ -58,11 +61,13 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
     #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
     pub(crate) group: GroupArgs,
     /// Name of this host in status and logs [default: the host name].
     #[arg(long, value_name = "NAME", env = "VIPGATE_NODE")]
     pub(crate) node: Option<String>,
-    /// Label of this host, for the nodeSelectors of L2Advertisements; may be repeated.
+    /// Label of this host, for the nodeSelectors of advertisements and BGPPeers; may be repeated.
     #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
     pub(crate) labels: Vec<(String, String)>,
     /// Forwarding threads [default: one per CPU].
@@ -201,6 +206,8 @@ pub(crate) struct SpeakerArgs {
     pub(crate) rebalance: bool,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
     /// Forwarding threads [default: one per CPU].
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -219,6 +226,14 @@ pub(crate) struct AdminArgs {
     /// $XDG_RUNTIME_DIR/vipgate/admin.sock].
     #[arg(long = "admin", value_name = "SOCKET", env = "VIPGATE_ADMIN")]
     pub(crate) socket: Option<PathBuf>,
+}
+
+/// Where counters can be read.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct MetricsArgs {
+    /// Where `/metrics` answers, in the text format of Prometheus; `off` for nowhere.
+    #[arg(long = "metrics", value_name = "IP:PORT", env = "VIPGATE_METRICS", default_value_t = Place::DEFAULT)]
+    pub(crate) place: Place,
 }
 
 /// `vipgate status`.
@@ -251,16 +266,26 @@ pub(crate) struct WhyArgs {
     #[command(flatten)]
     pub(crate) ask: AskArgs,
     /// `text` for people, `json` for programs.
-    #[arg(short, long, value_enum, default_value_t = WhyOutput::Text)]
-    pub(crate) output: WhyOutput,
+    #[arg(short, long, value_enum, default_value_t = TextOutput::Text)]
+    pub(crate) output: TextOutput,
 }
 
-/// `-o` of `vipgate why`.
+/// `vipgate bgp`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct BgpArgs {
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+    /// `text` for people, `json` for programs.
+    #[arg(short, long, value_enum, default_value_t = TextOutput::Text)]
+    pub(crate) output: TextOutput,
+}
+
+/// `-o` of `vipgate why` and `vipgate bgp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WhyOutput {
+pub(crate) enum TextOutput {
     /// Lines.
     Text,
-    /// An object.
+    /// JSON.
     Json,
 }
 

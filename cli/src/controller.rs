@@ -20,7 +20,7 @@ use crate::run::{control_threads, host_name, instance_name};
 use crate::signals::Signals;
 
 /// What decisions are made about.
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 23] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -35,6 +35,10 @@ const KINDS: [Kind; 19] = [
     Kind::Secret,
     Kind::IpAddressPool,
     Kind::L2Advertisement,
+    Kind::BgpPeer,
+    Kind::BgpAdvertisement,
+    Kind::BfdProfile,
+    Kind::Community,
     Kind::Backend,
     Kind::VirtualIp,
     Kind::Speaker,

@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod bgp;
 mod cleanup;
 mod controller;
 mod crds;
@@ -9,6 +10,8 @@ mod demo;
 mod keygen;
 mod lint;
 mod logging;
+mod metrics;
+mod priority;
 mod rebalance;
 mod run;
 mod signals;
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Keygen => keygen::run(),
         Command::Cleanup => cleanup::run(),
         Command::Why(why) => why::run(&why),
+        Command::Bgp(bgp) => bgp::run(&bgp),
         Command::Rebalance(rebalance) => rebalance::run(&rebalance),
         Command::Demo(demo) => demo::run(&demo),
     };

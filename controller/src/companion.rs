@@ -172,7 +172,8 @@ fn ports(key: &ObjectKey, gateway: &Gateway, plan: &Plan) -> Ports {
     });
     let added = plan.listeners.iter().filter(|listener| listener.id.gateway == *key);
     let added = added.filter(|listener| listener.id.set.is_some());
-    own.chain(added.map(|listener| ("TCP", listener.bind.port()))).collect()
+    let added = added.map(|listener| (listener.transport().name(), listener.bind.port()));
+    own.chain(added).collect()
 }
 
 /// What a Gateway wants on its companion.

@@ -214,6 +214,10 @@ impl Index {
             Kind::ListenerSet => world.listener_sets.get(key)?.object.metadata.generation,
             kind if kind.is_route() => world.routes.get(object)?.object.metadata.generation,
             Kind::IpAddressPool => world.pools.get(key)?.object.metadata.generation,
+            Kind::BgpPeer => world.bgp_peers.get(key)?.object.metadata.generation,
+            Kind::BgpAdvertisement => world.bgp_advertisements.get(key)?.object.metadata.generation,
+            Kind::BfdProfile => world.bfd_profiles.get(key)?.object.metadata.generation,
+            Kind::Community => world.communities.get(key)?.object.metadata.generation,
             // The API server gives Services none.
             _ => None,
         }

@@ -24,6 +24,7 @@ mod options;
 mod pods;
 mod programs;
 mod recipes;
+mod snapshot;
 mod worker;
 
 use std::net::Ipv4Addr;
@@ -45,6 +46,7 @@ pub use kube_proxy::ProxyMode;
 use options::Places;
 pub use pods::{EmptyPod, Images, PodPlayer};
 use programs::Programs;
+pub use snapshot::Snapshot;
 pub use worker::Worker;
 
 /// Some seconds where nothing else runs; all cores may be busy with other tests.
@@ -117,9 +119,24 @@ impl Cluster {
     /// # Errors
     /// As [`prepare`]; and when a program does not come up, with what it logged.
     pub fn start(node: Node, address: Ipv4Addr) -> Result<Self> {
+        Self::start_with(node, address, None)
+    }
+
+    /// The same, with all the objects that another cluster had when it [ended](Self::into_snapshot).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_from(snapshot: &Snapshot, node: Node, address: Ipv4Addr) -> Result<Self> {
+        Self::start_with(node, address, Some(snapshot))
+    }
+
+    fn start_with(node: Node, address: Ipv4Addr, stored: Option<&Snapshot>) -> Result<Self> {
         let programs = Programs::get()?;
         let directory = tempfile::Builder::new().prefix("vglab-cluster-").tempdir()?;
         let places = Places::new(directory.path(), address);
+        if let Some(stored) = stored {
+            stored.write(&places.etcd())?;
+        }
         let credentials = Credentials::create(&places)?;
         let etcd = node.spawn(options::etcd(programs, &places))?;
         let api_server = node.spawn(options::api_server(programs, &places))?;
@@ -153,6 +170,19 @@ impl Cluster {
         };
         cluster.wait_for_controllers()?;
         Ok(cluster)
+    }
+
+    /// Ends it, and keeps what it stored, for [`start_from`](Self::start_from).
+    ///
+    /// # Errors
+    /// When a program does not end.
+    pub fn into_snapshot(mut self) -> Result<Snapshot> {
+        self.controller_manager.terminate(STOP_TIMEOUT)?;
+        // For whoever starts from it to see that the controllers work.
+        self.api.delete("/api/v1/namespaces/default/serviceaccounts/default", &json!({}))?;
+        self.api_server.terminate(STOP_TIMEOUT)?;
+        self.etcd.terminate(STOP_TIMEOUT)?;
+        Snapshot::read(&self.places.etcd())
     }
 
     /// The machine it runs on.

@@ -28,6 +28,7 @@ mod namespace;
 mod node;
 mod patience;
 mod process;
+pub mod routers;
 pub mod servers;
 
 pub use bridge::Bridge;

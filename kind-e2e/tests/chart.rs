@@ -48,7 +48,8 @@ fn everything_is_where_it_is_installed() -> Result<()> {
     assert!(!rendered.contains("vipgate-system"), "a namespace is written down");
     let images = rendered.matches("image: registry.example/vipgate:").count();
     assert_eq!(images, 2, "{rendered}");
-    for kind in ["IPAddressPool", "L2Advertisement", "Backend", "VirtualIP", "Speaker"] {
+    let announced = ["L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile", "Community"];
+    for kind in ["IPAddressPool", "Backend", "VirtualIP", "Speaker"].into_iter().chain(announced) {
         assert!(rendered.contains(&format!("kind: {kind}\n")), "no CRD of {kind}");
     }
     Ok(())

@@ -9,14 +9,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use vipgate_api::selector::{Labels, matches};
-use vipgate_api::vipgate::{IpAddressPool, L2AdvertisementSpec};
-use vipgate_api::{ObjectKey, Stored};
+use vipgate_api::ObjectKey;
+use vipgate_api::vipgate::L2AdvertisementSpec;
 
 use crate::exclusion::{Exclusion, ExclusionReason};
 use crate::node::{Link, Node};
 use crate::plan::Announce;
-use crate::world::Shelf;
 
 /// Decides how an address becomes reachable from this node, by these advertisements of it; by its
 /// subnet when there are none.
@@ -53,27 +51,6 @@ pub(crate) fn announce(
         }
         _ => Announce::Layer2(links.into_iter().collect()),
     }
-}
-
-/// Labels of a pool. Of several with one name the first by namespace counts, as in allocation.
-pub(crate) fn labels_of(pool: &str, pools: &Shelf<IpAddressPool>) -> Labels {
-    let found: Option<&Stored<IpAddressPool>> =
-        pools.iter().find_map(|(key, stored)| (key.name == pool).then_some(stored));
-    found.and_then(|stored| stored.object.metadata.labels.clone()).unwrap_or_default()
-}
-
-/// Whether an advertisement is about a pool of this name with these labels.
-pub fn selects(spec: &L2AdvertisementSpec, pool: &str, labels: &Labels) -> bool {
-    let every = spec.ip_address_pools.is_empty() && spec.ip_address_pool_selectors.is_empty();
-    every
-        || spec.ip_address_pools.iter().any(|name| name == pool)
-        || spec.ip_address_pool_selectors.iter().any(|selector| matches(selector, labels))
-}
-
-/// Whether nodes of these labels may announce.
-pub(crate) fn takes(spec: &L2AdvertisementSpec, labels: &Labels) -> bool {
-    spec.node_selectors.is_empty()
-        || spec.node_selectors.iter().any(|selector| matches(selector, labels))
 }
 
 /// Whether an interface that an advertisement names can announce; what is wrong if not.

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use vipgate_api::vipgate::{PortUse, Transport};
+use vipgate_api::gateway::TlsMode;
+use vipgate_api::vipgate::PortUse;
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
 use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
@@ -19,23 +20,50 @@ use crate::certificates::Certificates;
 use crate::claim::Claim;
 use crate::hostname;
 use crate::node::{Neighbours, Node};
-use crate::plan::{Announce, ByName, Listener, ListenerId, Plan, Service, Target, Vip};
+use crate::plan::{
+    Announce, ByName, Listener, ListenerId, Plan, Service, Target, Termination, Tls, Vip,
+};
 use crate::report::source_of;
 use crate::resolution::{Resolution, VipSide};
+use crate::routing::Routing;
 use crate::world::World;
 
+/// What a plan is put together from.
+#[derive(Clone, Copy)]
+pub struct Layers<'a> {
+    /// The objects.
+    pub world: &'a World,
+    /// Classes, Gateways and listeners.
+    pub admission: &'a Admission,
+    /// Addresses.
+    pub allocation: &'a Allocation,
+    /// Routes on listeners.
+    pub attachment: &'a Attachment,
+    /// Endpoints of routes.
+    pub resolution: &'a Resolution,
+    /// Certificates of listeners.
+    pub certificates: &'a Certificates,
+    /// What is about BGP.
+    pub routing: &'a Routing,
+}
+
 /// Puts the plan together; for no node in particular when there is none.
-pub fn assemble(
-    world: &World,
-    admission: &Admission,
-    allocation: &Allocation,
-    attachment: &Attachment,
-    resolution: &Resolution,
-    certificates: &Certificates,
-    node: Option<(&Node, &Neighbours)>,
-) -> Plan {
+pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>) -> Plan {
+    let Layers { world, admission, allocation, attachment, resolution, certificates, routing } =
+        *layers;
     let gives_way = node.and_then(|(node, _)| node.gives_way.clone());
     let mut plan = Plan { gives_way, ..Plan::default() };
+    if node.is_some() {
+        plan.peers.clone_from(&routing.peering.peers);
+        plan.held_back.clone_from(&routing.peering.held_back);
+        let of_node = plan.peers.keys().chain(plan.held_back.keys()).cloned();
+        let of_node = of_node.map(|key| ObjectRef::new(Kind::BgpPeer, key));
+        let sources = of_node.filter_map(|peer| {
+            let source = routing.verdicts.get(&peer)?.source.clone()?;
+            Some((peer, source))
+        });
+        plan.sources.extend(sources);
+    }
     let mut alive = BTreeSet::new();
     let ground = Ground { world, attachment, resolution, certificates };
     for (ObjectRef { kind, key }, addresses) in &allocation.users {
@@ -48,7 +76,7 @@ pub fn assemble(
         for address in &addresses.assigned {
             let claim = &allocation.claims.0[address];
             for listener in ground.listeners(key, gateway, *address) {
-                if has_port(claim, &user, listener.bind.port()) {
+                if has_port(claim, &user, &listener) {
                     if has_backend(&listener) {
                         alive.insert((key, *address));
                     }
@@ -68,7 +96,8 @@ pub fn assemble(
         }
     }
     plan.listeners.sort_by(|a, b| a.id.cmp(&b.id));
-    let ground = node.map(|(node, others)| candidacy::Ground::new(world, admission, node, others));
+    let ground =
+        node.map(|(node, others)| candidacy::Ground::new(world, admission, routing, node, others));
     let known = |(user, _): &(&ObjectRef, _)| {
         user.kind == Kind::Service || admission.gateways.contains_key(&user.key)
     };
@@ -89,24 +118,30 @@ fn has_backend(listener: &Listener) -> bool {
 
 /// Whether a port of an address is claimed for somebody. A claim may lag behind the listeners; until
 /// it has caught up, the port may be somebody else's.
-fn has_port(claim: &Claim, user: &ObjectRef, port: u16) -> bool {
-    let wanted = PortUse { protocol: Transport::Tcp, port };
+fn has_port(claim: &Claim, user: &ObjectRef, listener: &Listener) -> bool {
+    let wanted = PortUse { protocol: listener.transport(), port: listener.bind.port() };
     claim.users.iter().any(|one| one.object == *user && one.ports.contains(&wanted))
 }
 
-fn vip(
+fn vip<'a>(
     address: IpAddr,
-    allocation: &Allocation,
-    ground: Option<&candidacy::Ground<'_>>,
+    allocation: &'a Allocation,
+    ground: Option<&candidacy::Ground<'a>>,
     alive: &BTreeSet<(&ObjectKey, IpAddr)>,
 ) -> Vip {
     let claim = allocation.claims.0.get(&address).expect("an assigned address has a claim");
-    let decide = |ground: &candidacy::Ground<'_>| ground.decide(address, claim, alive);
+    let decide = |ground: &candidacy::Ground<'a>| ground.decide(address, claim, alive);
     let candidacy = ground.map_or_else(|| Announce::ByNodes.into(), decide);
-    let Candidacy { announce, weight, preempt, compromise } = candidacy;
-    let probe = !claim.published && announce != Announce::Loopback;
+    let Candidacy { announce, weight, preempt, routes, yields, elsewhere, compromise } = candidacy;
+    // Where it is announced on no LAN, there is nobody to ask.
+    let asked = match announce {
+        Announce::Loopback => false,
+        Announce::Routed => elsewhere,
+        _ => true,
+    };
+    let probe = !claim.published && asked;
     let kernel = claim.users.iter().all(|user| user.object.kind == Kind::Service);
-    Vip { address, probe, announce, kernel, weight, preempt, compromise }
+    Vip { address, probe, announce, kernel, weight, preempt, routes, yields, compromise }
 }
 
 /// What listeners are made from.
@@ -131,15 +166,26 @@ impl Ground<'_> {
             .served()
             .map(|(index, listener)| {
                 let attached = slots.get(index).map(Vec::as_slice).unwrap_or_default();
+                let by_name = || self.by_name(listener, attached, address);
+                let usable =
+                    || certificates.get(index).map(|all| all.usable.clone()).unwrap_or_default();
                 let service = match listener.protocol.as_str() {
-                    "HTTP" => Service::Http(self.by_name(listener, attached, address)),
+                    "HTTP" => Service::Http(by_name()),
                     "HTTPS" => {
-                        let resolved = certificates.get(index);
-                        let usable = resolved.map(|resolved| resolved.usable.clone());
-                        let by_name = self.by_name(listener, attached, address);
-                        Service::Https(by_name, usable.unwrap_or_default())
+                        // What is inside goes to the backend as it comes, and nothing tells
+                        // whether that one speaks HTTP/2.
+                        let alpn = vec!["http/1.1".to_owned()];
+                        Service::Https(by_name(), Termination { certificates: usable(), alpn })
                     }
-                    _ => Service::Tcp(attached.first().and_then(|r| self.target(r, address))),
+                    "TLS" if listener.tls == Some(TlsMode::Passthrough) => {
+                        Service::Tls(by_name(), Tls::Passthrough)
+                    }
+                    "TLS" => {
+                        let end = Termination { certificates: usable(), alpn: Vec::new() };
+                        Service::Tls(by_name(), Tls::Terminate(end))
+                    }
+                    "UDP" => Service::Udp(self.only(attached, address)),
+                    _ => Service::Tcp(self.only(attached, address)),
                 };
                 let id = ListenerId {
                     gateway: key.clone(),
@@ -151,6 +197,11 @@ impl Ground<'_> {
                 Listener { id, bind, service, attached: attached.iter().cloned().collect() }
             })
             .collect()
+    }
+
+    /// Where there is nothing to choose by, the oldest route has the listener.
+    fn only(&self, attached: &[ObjectRef], address: IpAddr) -> Option<Arc<Target>> {
+        self.target(attached.first()?, address)
     }
 
     /// Each name belongs to the oldest route that has it.

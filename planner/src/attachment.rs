@@ -5,8 +5,8 @@
 //! the listener itself is served has no influence, so a route does not change its status because
 //! of somebody else's mistake.
 //!
-//! All attached routes are accepted and counted, but a TCP connection carries nothing to choose by:
-//! the oldest route has the listener.
+//! All attached routes are accepted and counted, but a TCP connection or a datagram carries nothing to
+//! choose by: the oldest route has the listener. Where clients ask for a name, it has that name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -198,7 +198,9 @@ impl<'a> Attached<'a> {
 /// names.
 pub(crate) fn names_of(listener: &AdmittedListener, route: &RouteSpec) -> Vec<Option<String>> {
     match listener.protocol.as_str() {
-        "HTTP" | "HTTPS" => hostname::common(listener.hostname.as_deref(), &route.hostnames),
+        "HTTP" | "HTTPS" | "TLS" => {
+            hostname::common(listener.hostname.as_deref(), &route.hostnames)
+        }
         _ => vec![None],
     }
 }

@@ -11,7 +11,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use vipgate_api::gateway::{CertificateRef, ReferenceGrant};
+use vipgate_api::gateway::{CertificateRef, ReferenceGrant, TlsMode};
 use vipgate_api::k8s::Secret;
 use vipgate_api::{GATEWAY_GROUP, Kind, ObjectKey, ObjectRef, Reason};
 
@@ -41,7 +41,7 @@ impl Certificates {
     }
 }
 
-/// Resolves the references of every HTTPS listener. `in_cluster` says that only Secrets of type
+/// Resolves the references of every listener that ends TLS. `in_cluster` says that only Secrets of type
 /// `kubernetes.io/tls` are known; a manifest's may be of any.
 pub fn resolve(
     admission: &Admission,
@@ -57,7 +57,7 @@ pub fn resolve(
                 None => ObjectRef { kind: Kind::Gateway, key: key.clone() },
             };
             let mut resolved = Resolved::default();
-            if listener.protocol != "HTTPS" {
+            if listener.tls != Some(TlsMode::Terminate) {
                 return resolved;
             }
             for (index, reference) in listener.certificate_refs.iter().enumerate() {

@@ -16,6 +16,7 @@ pub mod allocation;
 mod announce;
 pub mod assembly;
 pub mod attachment;
+pub mod bgp;
 mod candidacy;
 pub mod certificates;
 pub mod claim;
@@ -32,19 +33,20 @@ pub mod planner;
 mod refusal;
 pub mod report;
 pub mod resolution;
+pub mod routing;
 pub mod services;
 pub mod status;
 mod stream;
 pub mod world;
 
-pub use announce::selects as selects_pool;
+pub use candidacy::{SelectsPools, selects_pool};
 pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use environment::Environment;
 pub use exclusion::{Exclusion, ExclusionReason};
 pub use node::{Link, ListenerState, MacAddr, Neighbour, Neighbours, Node, NodeReport, VipState};
 pub use plan::{
     Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,
-    Source, Target, Vip,
+    Source, Target, Termination, Tls, Vip,
 };
 pub use planner::{Outcome, Planner, Role, Runs};
 pub use refusal::Refusal;

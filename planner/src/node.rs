@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use vipgate_api::ObjectRef;
 use vipgate_api::selector::Labels;
 
+use crate::bgp::PeerReport;
 use crate::exclusion::Exclusion;
 use crate::plan::{ListenerId, Source};
 
@@ -116,6 +117,12 @@ pub struct NodeReport {
     /// VIPs that serve here while another host claims them too, as seen on the wire lately.
     #[serde(default)]
     pub contested: BTreeMap<IpAddr, MacAddr>,
+    /// The BGP sessions, by BGPPeer (`namespace/name`).
+    #[serde(default)]
+    pub peers: BTreeMap<String, PeerReport>,
+    /// VIPs of which routers were told, and how many sessions have them.
+    #[serde(default)]
+    pub routed: BTreeMap<IpAddr, u32>,
     /// [`Plan::sources`](crate::Plan::sources) of the plan that this is about.
     #[serde(skip)]
     pub sources: BTreeMap<ObjectRef, Source>,

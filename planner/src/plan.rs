@@ -5,11 +5,14 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use vipgate_api::k8s::ObjectMeta;
+use vipgate_api::vipgate::Transport;
 use vipgate_api::{ObjectKey, ObjectRef};
 
+use crate::bgp;
 use crate::exclusion::Exclusion;
+use crate::refusal::Refusal;
 
 /// Everything this node has to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -18,13 +21,27 @@ pub struct Plan {
     pub vips: BTreeMap<IpAddr, Vip>,
     /// What to accept connections for.
     pub listeners: Vec<Listener>,
-    /// The Gateways and ListenerSets that are in the plan with all that they ask for: those that have a
-    /// generation.
+    /// The Gateways and ListenerSets that are in the plan with all that they ask for, and the BGPPeers that
+    /// take this node: those that have a generation.
     #[serde(skip)]
     pub sources: BTreeMap<ObjectRef, Source>,
+    /// The BGP sessions to hold.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "by_key")]
+    pub peers: bgp::Peers,
+    /// BGPPeers that take this node and have no session, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "by_key")]
+    pub held_back: BTreeMap<ObjectKey, Refusal>,
     /// Why the VIPs are given to whoever else of the group can have them, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gives_way: Option<Exclusion>,
+}
+
+/// Keys of JSON are texts: `namespace/name`.
+fn by_key<T: Serialize, S: Serializer>(
+    map: &BTreeMap<ObjectKey, T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(map.iter().map(|(key, value)| (key.to_string(), value)))
 }
 
 /// Which object of a name, and which state of its spec: one that was deleted and made again under
@@ -50,7 +67,8 @@ impl Source {
 pub struct Vip {
     /// The address.
     pub address: IpAddr,
-    /// Whether the wire has to be asked first (RFC 5227): the claim is new.
+    /// Whether the wire has to be asked first (RFC 5227): the claim is new. Where only routers are told of
+    /// it, the nodes on its LAN have to ask.
     pub probe: bool,
     /// How the address becomes reachable.
     pub announce: Announce,
@@ -65,6 +83,13 @@ pub struct Vip {
     /// Whether it moves to a node of higher weight, and not only when it has to.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub preempt: bool,
+    /// What routers are told of it while it serves here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<bgp::Route>,
+    /// Why routers are told of it here only until they know it from another node, if so: this one gives its
+    /// VIPs away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub yields: Option<Exclusion>,
     /// By whom its candidates go, and why, where no node fits all who have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compromise: Option<Exclusion>,
@@ -84,6 +109,8 @@ impl Vip {
             kernel: false,
             weight: 0,
             preempt: false,
+            routes: Vec::new(),
+            yields: None,
             compromise: None,
         }
     }
@@ -97,6 +124,8 @@ pub enum Announce {
     Loopback,
     /// By ARP on these interfaces.
     Layer2(Vec<String>),
+    /// Not on the LAN: only routers are told of it ([`Vip::routes`]), from every node that can have it.
+    Routed,
     /// Not from this node.
     Nowhere(Exclusion),
     /// Whoever made this plan is no node (the controller): the nodes decide and report.
@@ -123,8 +152,8 @@ impl fmt::Display for ListenerId {
     }
 }
 
-/// One listener on one address. Several that take connections by name (HTTP, HTTPS) may have one
-/// address and port in common.
+/// One listener on one address. Several that take connections by name (HTTP; HTTPS and TLS) may have
+/// one address and port in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listener {
     /// Which.
@@ -141,13 +170,23 @@ pub struct Listener {
 impl Listener {
     /// Where it sends connections, with the name that they ask for where that decides.
     pub fn targets(&self) -> impl Iterator<Item = (Option<&str>, &Arc<Target>)> {
-        let (tcp, by_name) = match &self.service {
-            Service::Tcp(target) => (target.as_ref(), None),
-            Service::Http(by_name) | Service::Https(by_name, _) => (None, Some(by_name)),
+        let only = match &self.service {
+            Service::Tcp(target) | Service::Udp(target) => target.as_ref(),
+            Service::Http(_) | Service::Https(..) | Service::Tls(..) => None,
         };
-        let by_name = by_name.into_iter().flat_map(|by_name| &by_name.targets);
+        let by_name = self.by_name().into_iter().flat_map(|by_name| &by_name.targets);
         let by_name = by_name.map(|(name, target)| (name.as_deref(), target));
-        tcp.map(|target| (None, target)).into_iter().chain(by_name)
+        only.map(|target| (None, target)).into_iter().chain(by_name)
+    }
+
+    /// What it does with names, where clients ask for one.
+    pub fn by_name(&self) -> Option<&ByName> {
+        match &self.service {
+            Service::Tcp(_) | Service::Udp(_) => None,
+            Service::Http(by_name) | Service::Https(by_name, _) | Service::Tls(by_name, _) => {
+                Some(by_name)
+            }
+        }
     }
 
     /// Whether it sends connections where this route says.
@@ -157,22 +196,69 @@ impl Listener {
 
     /// Whether it ends TLS and has nothing to end it with: handshakes are reset.
     pub fn lacks_certificate(&self) -> bool {
-        matches!(&self.service, Service::Https(_, certificates) if certificates.is_empty())
+        self.termination().is_some_and(|end| end.certificates.is_empty())
+    }
+
+    /// How it ends TLS, if it does.
+    pub fn termination(&self) -> Option<&Termination> {
+        match &self.service {
+            Service::Https(_, end) | Service::Tls(_, Tls::Terminate(end)) => Some(end),
+            Service::Tcp(_) | Service::Udp(_) | Service::Http(_) => None,
+            Service::Tls(_, Tls::Passthrough) => None,
+        }
+    }
+
+    /// What its port is a port of.
+    pub fn transport(&self) -> Transport {
+        match &self.service {
+            Service::Udp(_) => Transport::Udp,
+            Service::Tcp(_) | Service::Http(_) | Service::Https(..) | Service::Tls(..) => {
+                Transport::Tcp
+            }
+        }
     }
 }
 
-/// What is done with a connection that a listener accepts.
+/// What is done with what a listener gets: connections, or datagrams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Service {
     /// Forwarded as it comes. Without a target it is accepted and reset.
     Tcp(Option<Arc<Target>>),
+    /// Datagrams: each client has one endpoint for as long as it is heard. Without a target they
+    /// are dropped.
+    Udp(Option<Arc<Target>>),
     /// The Host of the first request says which listener of the port and which of its targets is
     /// meant; the bytes are forwarded as they come. No peek where there is nothing to choose.
     Http(ByName),
-    /// TLS ends here. The server name (SNI) says which listener of the port, which certificate and
-    /// which target is meant; what is inside is forwarded as it comes.
-    Https(ByName, Vec<Arc<Certificate>>),
+    /// TLS ends here. The server name (SNI) of the handshake says which listener of the port and
+    /// which of its targets is meant; what is inside is forwarded as it comes. A client that asks for
+    /// a name that nobody has is told so.
+    Https(ByName, Termination),
+    /// The same for what is not HTTP; TLS may end at the backend. A client that asks for a name that
+    /// nobody has is reset.
+    Tls(ByName, Tls),
+}
+
+/// Where TLS ends that is not HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Tls {
+    /// At the backend: everything is forwarded as it comes.
+    Passthrough,
+    /// Here: what is inside is forwarded as it comes.
+    Terminate(Termination),
+}
+
+/// How TLS is ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Termination {
+    /// The server name says which is shown; those that can be used.
+    pub certificates: Vec<Arc<Certificate>>,
+    /// What is agreed on of what a client offers (ALPN, RFC 7301); nothing is said when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
 }
 
 /// A choice by the name that the client asks for.

@@ -13,6 +13,8 @@
 //!   Backend, ReferenceGrant                                 x
 //!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
+//!   BGPPeer, BGPAdvertisement, BFDProfile, Community, Secret, IPAddressPool
+//!                      (a layer of its own: routing)                   x        x
 //!   claims, whether they are followed, foreign
 //!                                        x
 //!   node                                 x                             x        x
@@ -20,8 +22,9 @@
 //!   report                                                                      x
 //! ```
 //!
-//! `(x)`: in the role of a speaker, for what they say of where they may be announced. Behind each `x` the layers that use the result run too, but only if it is another than before.
-//! So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
+//! `(x)`: in the role of a speaker, for what they say of where they may be announced. Routing looks at the
+//! node, too: its name and labels; so does resolution, for which endpoints are near. Behind each `x` the layers that use the result run too, but only if it is
+//! another than before. So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
 //!
 //! What always holds: the outcome depends on the inputs as they are, never on the way they came
 //! about, except for what the claims remember.
@@ -44,7 +47,8 @@ use crate::layer::Layer;
 use crate::node::{Neighbours, Node, NodeReport};
 use crate::plan::Plan;
 use crate::report::{Lost, Reports};
-use crate::resolution::{self, Resolution};
+use crate::resolution::{self, Place, Resolution};
+use crate::routing::{self, Routing};
 use crate::services::{self, Classless, Services};
 use crate::status::{self, Layers, Statuses};
 use crate::world::World;
@@ -76,6 +80,7 @@ pub struct Planner {
     read_services: services::Reader,
     admission: Layer<Admission>,
     certificates: Layer<Certificates>,
+    routing: Layer<Routing>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
     allocation: Layer<Allocation>,
     attachment: Layer<Attachment>,
@@ -174,6 +179,7 @@ impl Planner {
             }
             Kind::IpAddressPool => {
                 self.pools.touch();
+                self.routing.touch();
                 self.assembly.touch();
                 self.status.touch();
             }
@@ -201,8 +207,14 @@ impl Planner {
                 self.resolution.touch();
                 self.certificates.touch();
             }
-            Kind::Secret => self.certificates.touch(),
+            Kind::Secret => {
+                self.certificates.touch();
+                self.routing.touch();
+            }
             Kind::L2Advertisement => self.assembly.touch(),
+            Kind::BgpPeer | Kind::BgpAdvertisement | Kind::BfdProfile | Kind::Community => {
+                self.routing.touch();
+            }
             Kind::VirtualIp | Kind::Speaker | Kind::Node | Kind::ServiceAccount => {}
         }
     }
@@ -214,6 +226,10 @@ impl Planner {
         }
         if addresses_of(&node) != addresses_of(&self.node) {
             self.allocation.touch();
+        }
+        if (&node.name, &node.labels) != (&self.node.name, &self.node.labels) {
+            self.routing.touch();
+            self.resolution.touch();
         }
         self.assembly.touch();
         self.status.touch();
@@ -366,6 +382,7 @@ impl Planner {
         self.run_admission();
         self.run_services();
         self.run_certificates();
+        self.run_routing();
         self.run_pools();
         self.run_allocation();
         self.run_attachment();
@@ -401,6 +418,15 @@ impl Planner {
         let in_cluster = self.role != Role::Standalone;
         let resolve = || certificates::resolve(admission, secrets, grants, in_cluster);
         if self.certificates.refresh(resolve) {
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_routing(&mut self) {
+        let node = (self.role != Role::Controller).then_some(&self.node);
+        let in_cluster = self.role != Role::Standalone;
+        if self.routing.refresh(|| routing::route(&self.world, node, in_cluster)) {
             self.assembly.touch();
             self.status.touch();
         }
@@ -469,7 +495,10 @@ impl Planner {
 
     fn run_resolution(&mut self) {
         let (attachment, allocation) = (self.attachment.value(), self.allocation.value());
-        if self.resolution.refresh(|| resolution::resolve(&self.world, attachment, allocation)) {
+        let is_node = self.role != Role::Controller;
+        let place = is_node.then(|| Place::new(&self.node.name, &self.node.labels));
+        let resolve = || resolution::resolve(&self.world, attachment, allocation, place);
+        if self.resolution.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();
         }
@@ -477,15 +506,17 @@ impl Planner {
 
     fn run_assembly(&mut self) {
         let changed = self.assembly.refresh(|| {
-            assembly::assemble(
-                &self.world,
-                self.admission.value(),
-                self.allocation.value(),
-                self.attachment.value(),
-                self.resolution.value(),
-                self.certificates.value(),
-                (self.role != Role::Controller).then_some((&self.node, &self.neighbours)),
-            )
+            let layers = assembly::Layers {
+                world: &self.world,
+                admission: self.admission.value(),
+                allocation: self.allocation.value(),
+                attachment: self.attachment.value(),
+                resolution: self.resolution.value(),
+                certificates: self.certificates.value(),
+                routing: self.routing.value(),
+            };
+            let is_node = self.role != Role::Controller;
+            assembly::assemble(&layers, is_node.then_some((&self.node, &self.neighbours)))
         });
         if changed {
             self.status.touch();
@@ -507,6 +538,7 @@ impl Planner {
                 attachment: self.attachment.value(),
                 resolution: self.resolution.value(),
                 certificates: self.certificates.value(),
+                routing: self.routing.value(),
                 sets: &self.world.listener_sets,
                 plan: self.assembly.value(),
                 node: &self.node,

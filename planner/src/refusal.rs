@@ -1,9 +1,10 @@
 //! Why something is not so: a reason for programs, a text for people.
 
+use serde::Serialize;
 use vipgate_api::{Condition, ConditionType, Reason};
 
 /// What stands in the way of an object or a part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// For programs.
     pub reason: Reason,

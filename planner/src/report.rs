@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vipgate_api::vipgate::{
-    ExclusionReason, FailedListener, GivesWay, ListenerFault, PlannedObject, SpeakerStatus,
-    SpeakerVip, SpeakerVipState,
+    ExclusionReason, FailedListener, GivesWay, ListenerFault, PlannedObject, SpeakerPeer,
+    SpeakerStatus, SpeakerVip, SpeakerVipState,
 };
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
+use crate::bgp::PeerReport;
 use crate::exclusion::Exclusion;
 use crate::node::{ListenerState, MacAddr, NodeReport, VipState};
 use crate::plan::{ListenerId, Plan, Source};
@@ -136,6 +137,10 @@ impl NodeReport {
             compromises: status.vips.iter().filter_map(compromise).collect(),
             gives_way: gives_way.map(|why| Exclusion::new(why.reason, &why.message)),
             contested,
+            peers: status.peers.iter().map(|one| (one.peer.clone(), report_of(one))).collect(),
+            routed: (status.vips.iter())
+                .filter_map(|vip| Some((vip.address, vip.routers?)))
+                .collect(),
             sources,
             truncated: status.truncated,
         }
@@ -189,6 +194,7 @@ impl NodeReport {
                 .collect(),
             plan: plan.collect(),
             failed_listeners: failed.collect(),
+            peers: self.peers.iter().map(|(peer, report)| speaker_peer(peer, report)).collect(),
             group_address,
             members,
             gives_way: self
@@ -204,6 +210,7 @@ impl NodeReport {
         let mut vip = SpeakerVip {
             conflict_mac: self.contested.get(&address).map(ToString::to_string),
             weight: self.weights.get(&address).copied().unwrap_or_default(),
+            routers: self.routed.get(&address).copied(),
             ..SpeakerVip::new(address, SpeakerVipState::Probing)
         };
         if let Some(compromise) = self.compromises.get(&address) {
@@ -241,6 +248,41 @@ impl NodeReport {
             }
         }
         vip
+    }
+}
+
+fn speaker_peer(peer: &str, report: &PeerReport) -> SpeakerPeer {
+    let report = report.clone();
+    SpeakerPeer {
+        peer: peer.to_owned(),
+        state: report.state,
+        since: report.since,
+        address: report.address,
+        peer_asn: report.peer_as,
+        capabilities: report.capabilities,
+        hold_time_seconds: report.hold_time,
+        prefixes: report.prefixes,
+        last_error: report.last_error,
+        reason: report.reason,
+        bfd: report.bfd,
+        bfd_echo: report.bfd_echo,
+    }
+}
+
+fn report_of(peer: &SpeakerPeer) -> PeerReport {
+    let peer = peer.clone();
+    PeerReport {
+        state: peer.state,
+        since: peer.since,
+        address: peer.address,
+        peer_as: peer.peer_asn,
+        capabilities: peer.capabilities,
+        hold_time: peer.hold_time_seconds,
+        prefixes: peer.prefixes,
+        last_error: peer.last_error,
+        reason: peer.reason,
+        bfd: peer.bfd,
+        bfd_echo: peer.bfd_echo,
     }
 }
 

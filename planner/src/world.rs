@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use vipgate_api::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
 use vipgate_api::k8s::{EndpointSlice, Namespace, Secret, Service};
-use vipgate_api::vipgate::{Backend, IpAddressPool, L2Advertisement};
+use vipgate_api::vipgate::{
+    Backend, BfdProfile, BgpAdvertisement, BgpPeer, Community, IpAddressPool, L2Advertisement,
+};
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef, Stored};
 
 /// Objects of one kind.
@@ -39,6 +41,14 @@ pub struct World {
     pub pools: Shelf<IpAddressPool>,
     /// L2Advertisements.
     pub l2_advertisements: Shelf<L2Advertisement>,
+    /// BGPPeers.
+    pub bgp_peers: Shelf<BgpPeer>,
+    /// BGPAdvertisements.
+    pub bgp_advertisements: Shelf<BgpAdvertisement>,
+    /// BFDProfiles.
+    pub bfd_profiles: Shelf<BfdProfile>,
+    /// Communities.
+    pub communities: Shelf<Community>,
     /// Backends.
     pub backends: Shelf<Backend>,
 }
@@ -61,6 +71,10 @@ impl World {
             Object::Secret(object) => put(&mut self.secrets, object, age),
             Object::IpAddressPool(object) => put(&mut self.pools, object, age),
             Object::L2Advertisement(object) => put(&mut self.l2_advertisements, object, age),
+            Object::BgpPeer(object) => put(&mut self.bgp_peers, object, age),
+            Object::BgpAdvertisement(object) => put(&mut self.bgp_advertisements, object, age),
+            Object::BfdProfile(object) => put(&mut self.bfd_profiles, object, age),
+            Object::Community(object) => put(&mut self.communities, object, age),
             Object::Backend(object) => put(&mut self.backends, object, age),
             // Claims, reports and nodes reach the planner as such.
             Object::VirtualIp(_)
@@ -87,6 +101,10 @@ impl World {
             Kind::Secret => self.secrets.remove(key).is_some(),
             Kind::IpAddressPool => self.pools.remove(key).is_some(),
             Kind::L2Advertisement => self.l2_advertisements.remove(key).is_some(),
+            Kind::BgpPeer => self.bgp_peers.remove(key).is_some(),
+            Kind::BgpAdvertisement => self.bgp_advertisements.remove(key).is_some(),
+            Kind::BfdProfile => self.bfd_profiles.remove(key).is_some(),
+            Kind::Community => self.communities.remove(key).is_some(),
             Kind::Backend => self.backends.remove(key).is_some(),
             Kind::VirtualIp | Kind::Speaker | Kind::Node | Kind::ServiceAccount => false,
         }

@@ -138,6 +138,39 @@ fn an_equal_input_runs_nothing() {
 }
 
 #[test]
+fn what_is_about_bgp_runs_assembly_and_status_alone() {
+    let (mut planner, _) = settled();
+    let peer = "
+kind: BGPPeer
+metadata: {name: tor, namespace: vipgate-system}
+spec: {myASN: 65001, peerASN: 65002, peerAddress: 10.0.0.254}
+";
+    let runs_twice = Runs { assembly: 1, status: 1, ..Runs::default() };
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, peer));
+    assert_eq!(runs, runs_twice);
+    assert_eq!(outcome.plan.peers.len(), 1);
+    let advertisement = "
+kind: BGPAdvertisement
+metadata: {name: all, namespace: vipgate-system}
+spec: {}
+";
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, advertisement));
+    assert_eq!(runs, runs_twice);
+    let vip = &outcome.plan.vips[&address("10.0.0.100")];
+    assert_eq!((&vip.announce, vip.routes.len()), (&Announce::Routed, 1));
+    // Names that nobody uses change nothing but what is said of them.
+    let profile = "
+kind: BFDProfile
+metadata: {name: fast, namespace: vipgate-system}
+";
+    let before = outcome.plan;
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, profile));
+    assert_eq!(runs, runs_twice);
+    assert!(Arc::ptr_eq(&before, &outcome.plan));
+    assert_eq!(outcome.statuses.bgp.len(), 3);
+}
+
+#[test]
 fn a_link_that_goes_down_runs_no_allocation() {
     let (mut planner, _) = settled();
     let (runs, outcome) = ran(&mut planner, |planner| {

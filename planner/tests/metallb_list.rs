@@ -14,8 +14,9 @@ fn read(path: &str) -> String {
 fn place(file: &str) -> String {
     match file.split_once('/') {
         Some(("cluster", file)) => format!("cli/tests/cluster/{file}"),
+        Some(("scenarios", file)) => format!("cli/tests/scenarios/{file}"),
         Some(("planner", file)) => format!("planner/tests/{file}"),
-        _ => panic!("{file}: cluster/ or planner/"),
+        _ => panic!("{file}: cluster/, scenarios/ or planner/"),
     }
 }
 

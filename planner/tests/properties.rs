@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use random::{Change, changes, decode, ground, objects, references, world};
 use vipgate_api::{Age, ConditionType, Kind, Object, ObjectKey, ObjectRef};
 use vipgate_planner::{
-    Foreign, ListenerState, MacAddr, Node, NodeReport, Outcome, Plan, Planner, Statuses, VipState,
+    Announce, Foreign, ListenerState, MacAddr, Node, NodeReport, Outcome, Plan, Planner, Statuses,
+    VipState,
 };
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
@@ -127,7 +128,19 @@ fn check(outcome: &Outcome, planner: &Planner, report: &NodeReport) {
     for (address, vip) in &plan.vips {
         assert_eq!(*address, vip.address);
         assert!(planner.claims().0.contains_key(address), "{address} is served without a claim");
+        for route in &vip.routes {
+            assert!(route.prefix.contains(address), "{route:?}");
+            assert!(!route.peers.is_empty(), "{route:?}");
+            assert!(route.peers.iter().all(|peer| plan.peers.contains_key(peer)), "{route:?}");
+        }
+        let says_something = !vip.routes.is_empty();
+        match &vip.announce {
+            Announce::Routed => assert!(says_something && !vip.probe, "{vip:?}"),
+            Announce::Layer2(_) => {}
+            _ => assert!(!says_something, "{vip:?}"),
+        }
     }
+    assert!(plan.held_back.keys().all(|peer| !plan.peers.contains_key(peer)));
     for listener in &plan.listeners {
         let claim = &planner.claims().0[&listener.id.address];
         let gateway = ObjectRef::new(Kind::Gateway, listener.id.gateway.clone());
@@ -252,7 +265,13 @@ proptest! {
             let unrelated = match gone.kind {
                 // Without its class a Gateway is nobody's; where an address is announced is up to
                 // pools and advertisements.
-                Kind::GatewayClass | Kind::IpAddressPool | Kind::L2Advertisement => false,
+                Kind::GatewayClass
+                | Kind::IpAddressPool
+                | Kind::L2Advertisement
+                | Kind::BgpPeer
+                | Kind::BgpAdvertisement
+                | Kind::BfdProfile
+                | Kind::Community => false,
                 Kind::Gateway => gateway != &gone.key,
                 // Its labels decide about routes.
                 Kind::Namespace => false,

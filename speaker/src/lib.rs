@@ -2,8 +2,11 @@
 
 pub mod bfd;
 pub mod bgp;
+mod deadline;
 pub mod group;
 pub mod host;
 pub mod l2;
 pub mod node;
 pub mod proxy;
+mod published;
+pub mod udp;

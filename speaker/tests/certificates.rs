@@ -10,10 +10,11 @@ use std::time::Duration;
 use vipgate_api::ObjectKey;
 use vipgate_planner::plan::ByName;
 use vipgate_planner::{
-    Announce, Certificate, Listener, ListenerId, ListenerState, Plan, Service, Vip, VipState,
+    Announce, Certificate, Listener, ListenerId, ListenerState, Plan, Service, Termination, Vip,
+    VipState,
 };
 use vipgate_speaker::node::{Config, Speaker};
-use vipgate_speaker::proxy;
+use vipgate_speaker::{proxy, udp};
 
 /// In 127.0.0.0/8, which needs no privilege, and nobody else's.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 83, 17, 9));
@@ -38,7 +39,10 @@ fn plan(certificates: Vec<Arc<Certificate>>) -> Arc<Plan> {
     let listener = Listener {
         id,
         bind: SocketAddr::new(ADDRESS, 8443),
-        service: Service::Https(ByName::default(), certificates),
+        service: Service::Https(
+            ByName::default(),
+            Termination { certificates, ..Termination::default() },
+        ),
         attached: [].into(),
     };
     let vip = Vip::new(ADDRESS, Announce::Loopback);
@@ -49,7 +53,9 @@ fn plan(certificates: Vec<Arc<Certificate>>) -> Arc<Plan> {
 #[tokio::test]
 async fn a_listener_waits_for_its_certificate_and_its_address_does_not() {
     let config = Config {
+        node: "node".to_owned(),
         proxy: proxy::Config::default(),
+        udp: udp::Config::default(),
         announce_every: Duration::from_secs(30),
         grouped: false,
     };

@@ -26,29 +26,32 @@ fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).expect("not negative")
 }
 
-/// Sends so many frames about these addresses from the peer, half of each family, at [`RATE`]; how many
-/// it came to, and how long that took.
+/// Sends so many frames about these addresses from the peer, half of each family on a thread of its own,
+/// at [`RATE`]; how many it came to, and how long that took.
 fn flood(lan: &Lan, count: u32, v4: Ipv4Addr, v6: Ipv6Addr) -> (u32, Duration) {
     let index = lan.link(End::Peer).index;
-    lan.enter(End::Peer, || {
-        let socket = |protocol| PacketSocket::open(index, protocol).expect("a packet socket");
-        let (arp, ndp) = (socket(Protocol::Arp), socket(Protocol::Ndp));
-        let asks = Frame::Arp(Arp { sender_ip: PEER_IP, ..Arp::probe(FOREIGN, v4) }).to_bytes();
-        let solicits = Ndp { sender_ip: PEER_IP6, ..Ndp::probe(FOREIGN, v6) };
-        let solicits = Frame::Ndp(Ndp { link_address: Some(FOREIGN), ..solicits }).to_bytes();
-        let start = Instant::now();
+    let asks = Frame::Arp(Arp { sender_ip: PEER_IP, ..Arp::probe(FOREIGN, v4) }).to_bytes();
+    let solicits = Ndp { sender_ip: PEER_IP6, ..Ndp::probe(FOREIGN, v6) };
+    let solicits = Frame::Ndp(Ndp { link_address: Some(FOREIGN), ..solicits }).to_bytes();
+    let start = Instant::now();
+    let send = |protocol, frame: &[u8]| {
+        let socket = PacketSocket::open(index, protocol).expect("a packet socket");
         let mut sent = 0;
-        while sent < count && start.elapsed() < LONGEST {
-            for n in 0..RATE / 1_000 {
-                let (socket, frame) =
-                    if n.is_multiple_of(2) { (&arp, &asks) } else { (&ndp, &solicits) };
+        while sent < count / 2 && start.elapsed() < LONGEST {
+            for _ in 0..RATE / 2_000 {
                 sent += u32::from(socket.send(frame).is_ok());
             }
-            let due = start + Duration::from_secs(1) * sent / RATE;
+            let due = start + Duration::from_secs(1) * sent / (RATE / 2);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
         }
-        (sent, start.elapsed())
-    })
+        sent
+    };
+    let sent = std::thread::scope(|scope| {
+        let arp = scope.spawn(|| lan.enter(End::Peer, || send(Protocol::Arp, &asks)));
+        let ndp = scope.spawn(|| lan.enter(End::Peer, || send(Protocol::Ndp, &solicits)));
+        arp.join().expect("it does not panic") + ndp.join().expect("it does not panic")
+    });
+    (sent, start.elapsed())
 }
 
 #[test]

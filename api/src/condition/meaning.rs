@@ -53,6 +53,15 @@ impl Reason {
         Self::NoAddressOfFamily,
         Self::OtherController,
         Self::NoEndpoints,
+        Self::DuplicatePeer,
+        Self::BfdProfileNotFound,
+        Self::InvalidBfdProfile,
+        Self::EchoNotPossible,
+        Self::InvalidPassword,
+        Self::PeerNotFound,
+        Self::CommunityNotFound,
+        Self::SessionEstablished,
+        Self::NoSession,
         Self::OtherWriter,
     ];
 
@@ -202,7 +211,7 @@ impl Reason {
                 "Every address of the pools that take this Service is in use: add addresses."
             }
             Self::PoolNotFound => {
-                "The Service's annotation names an IPAddressPool that does not exist."
+                "The annotation of a Service, or a BGPAdvertisement, names an IPAddressPool that does not exist."
             }
             Self::NoPool => {
                 "There is no IPAddressPool that an address could be chosen from: create one, or let one \
@@ -219,6 +228,40 @@ impl Reason {
             }
             Self::NoEndpoints => {
                 "A backendRef has no endpoint that is ready; its share of the connections is reset."
+            }
+            Self::DuplicatePeer => {
+                "An older BGPPeer is the same router on the same node; there is one session, with the \
+                 settings of that one."
+            }
+            Self::BfdProfileNotFound => {
+                "The BGPPeer names a BFDProfile that does not exist; there is no session until it does."
+            }
+            Self::InvalidBfdProfile => {
+                "The BGPPeer names a BFDProfile that cannot be followed as it is written; there is no session \
+                 until it can."
+            }
+            Self::EchoNotPossible => {
+                "The BFDProfile of the BGPPeer asks for `echoMode`, which is for IPv4 routers on the node's own \
+                 network: BFD runs without it. Name a BFDProfile without `echoMode`."
+            }
+            Self::InvalidPassword => {
+                "The BGPPeer names a Secret that is not there, is not of type `kubernetes.io/basic-auth`, or \
+                 has no password that TCP MD5 takes; there is no session until it has."
+            }
+            Self::PeerNotFound => {
+                "The BGPAdvertisement names a BGPPeer that does not exist; the others are told."
+            }
+            Self::CommunityNotFound => {
+                "The BGPAdvertisement names a community that no Community has; it announces nothing until \
+                 one has."
+            }
+            Self::SessionEstablished => {
+                "A node and the router of this BGPPeer have a BGP session. Nothing to do."
+            }
+            Self::NoSession => {
+                "A node has no BGP session with the router of this BGPPeer: it has ended, or does not come \
+                 about, for the reason that the event gives. It is tried again; `vipgate bgp` shows how it \
+                 stands now."
             }
             Self::OtherWriter => {
                 "Another controller writes the same fields and they kept overwriting each other, so \

@@ -1,7 +1,9 @@
 //! The definitions: what each kind is called, and what `kubectl get` shows of it.
 //!
 //! The category `vipgate` has all of them (`kubectl get vipgate -A`). They are not in `all`: that is
-//! for what runs in a namespace, and three of the kinds are configuration, two belong to no namespace.
+//! for what runs in a namespace, and seven of the kinds are configuration, two belong to no namespace.
+
+mod bgp;
 
 use super::{Column, Definition, rules, schema};
 use crate::Kind;
@@ -10,8 +12,18 @@ use crate::vipgate::{
     VirtualIpSpec,
 };
 
-pub(super) fn all() -> [Definition; 5] {
-    [pool(), l2_advertisement(), backend(), virtual_ip(), speaker()]
+pub(super) fn all() -> [Definition; 9] {
+    [
+        pool(),
+        l2_advertisement(),
+        bgp::peer(),
+        bgp::advertisement(),
+        bgp::bfd_profile(),
+        bgp::community(),
+        backend(),
+        virtual_ip(),
+        speaker(),
+    ]
 }
 
 const AGE: Column =
@@ -21,7 +33,7 @@ fn pool() -> Definition {
     Definition {
         kind: Kind::IpAddressPool,
         description: "Addresses that may be given to Gateways and Services, and to which. A pool is \
-            enough for a working address: one that no L2Advertisement selects is announced by ARP.",
+            enough for a working address: one that no advertisement selects is announced by ARP.",
         short_names: &["pool", "pools"],
         spec: Some(schema::<IpAddressPoolSpec>()),
         status: Some(schema::<IpAddressPoolStatus>()),

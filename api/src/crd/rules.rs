@@ -5,6 +5,8 @@
 //! there because the API server multiplies the cost of rules by them and refuses definitions that
 //! could become too dear. Where standalone mode checks the same (`manifest/validate`), both agree.
 
+pub(crate) mod bgp;
+
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -49,6 +51,11 @@ fn list(least: usize, most: usize, items: Value) -> Schema {
         schema.insert("minItems".to_owned(), least.into());
     }
     schema
+}
+
+/// The schema of a field that is one value.
+fn whole(value: Value) -> Schema {
+    Schema::try_from(value).expect("a schema is an object")
 }
 
 /// `IPAddressPool.spec.addresses`.
@@ -123,13 +130,16 @@ fn not_above(low: &str, high: &str) -> String {
     )
 }
 
-/// Names of objects.
+/// Names of IPAddressPools.
 pub(crate) fn names(_: &mut SchemaGenerator) -> Schema {
-    let rule = rule(
-        format!(r"self.matches('^{LABEL_SHAPE}(\\.{LABEL_SHAPE})*$')"),
-        "write the metadata.name of an IPAddressPool: lower-case letters, digits, - and .",
-    );
-    list(0, MOST_NAMES, text(NAME, &[rule]))
+    list(0, MOST_NAMES, name("an IPAddressPool"))
+}
+
+/// The name of an object of a kind.
+fn name(kind: &str) -> Value {
+    let message = format!("write the metadata.name of {kind}: lower-case letters, digits, - and .");
+    let shape = format!(r"self.matches('^{LABEL_SHAPE}(\\.{LABEL_SHAPE})*$')");
+    text(NAME, &[rule(shape, &message)])
 }
 
 /// Names of namespaces.
@@ -143,12 +153,21 @@ pub(crate) fn namespaces(_: &mut SchemaGenerator) -> Schema {
 
 /// Names of network interfaces; the kernel's rule (`dev_valid_name`).
 pub(crate) fn interfaces(_: &mut SchemaGenerator) -> Schema {
+    list(0, MOST_NAMES, interface_name())
+}
+
+/// One of them.
+pub(crate) fn interface(_: &mut SchemaGenerator) -> Schema {
+    whole(interface_name())
+}
+
+fn interface_name() -> Value {
     let rule = rule(
         r"bytes(self).size() <= 15 && self.matches('^[^/:\\s]+$') && self != '.' && self != '..'",
         "write the name of a network interface as `ip link` shows it, such as eth0: at most 15 bytes, \
          without blank, slash or colon",
     );
-    list(0, MOST_NAMES, text(LABEL, &[rule]))
+    text(LABEL, &[rule])
 }
 
 /// `metav1.LabelSelector`s.
@@ -258,9 +277,9 @@ pub(crate) fn claimant(_: &mut SchemaGenerator) -> Schema {
     reference(&["Gateway", "Service"])
 }
 
-/// An object that listeners come from, as an [`ObjectRef`](crate::ObjectRef).
+/// An object that a plan is made from, as an [`ObjectRef`](crate::ObjectRef).
 pub(crate) fn source(_: &mut SchemaGenerator) -> Schema {
-    reference(&["Gateway", "ListenerSet"])
+    reference(&["Gateway", "ListenerSet", "BGPPeer"])
 }
 
 /// A reference to an object in a namespace.

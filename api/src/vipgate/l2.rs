@@ -60,3 +60,12 @@ pub struct PreferredNodeSelector {
     /// Which nodes, by label.
     pub preference: LabelSelector,
 }
+
+/// Whether the kernel takes this for the name of an interface (`dev_valid_name`): 15 bytes, no slash, colon
+/// or blank, not `.` or `..`.
+pub fn is_interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+        && name != "."
+        && name != ".."
+}

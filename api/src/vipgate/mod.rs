@@ -1,6 +1,7 @@
 //! Our own kinds, `vipgate.dev/v1alpha1`. Where MetalLB has the kind, names and meanings are its.
 
 mod backend;
+mod bgp;
 mod l2;
 mod pool;
 mod range;
@@ -8,11 +9,16 @@ mod speaker;
 mod virtual_ip;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec};
-pub use l2::{L2Advertisement, L2AdvertisementSpec, PreferredNodeSelector};
+pub use bgp::{
+    BfdProfile, BfdProfileSpec, BgpAdvertisement, BgpAdvertisementSpec, BgpPeer, BgpPeerSpec,
+    BgpStatus, Community, CommunityAlias, CommunitySpec, CommunityValue, CommunityValueError,
+    DynamicAsn, Fault, PasswordSecret, seconds, well_known, well_known_names,
+};
+pub use l2::{L2Advertisement, L2AdvertisementSpec, PreferredNodeSelector, is_interface_name};
 pub use pool::{IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, ServiceAllocation};
 pub use range::{AddressRange, AddressRangeError};
 pub use speaker::{
-    ExclusionReason, FailedListener, GivesWay, ListenerFault, PlannedObject, Speaker,
+    ExclusionReason, FailedListener, GivesWay, ListenerFault, PlannedObject, Speaker, SpeakerPeer,
     SpeakerStatus, SpeakerVip, SpeakerVipState,
 };
 pub use virtual_ip::{

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::k8s::ObjectMeta;
-use crate::{Kind, ObjectRef};
+use crate::{Kind, ObjectRef, Reason};
 
 /// The status of one node. Cluster-scoped, named after the Node; its sole writer is the speaker of
 /// that node. At most one write per second, none when nothing changed, at most 256 KiB.
@@ -39,8 +39,8 @@ pub struct SpeakerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub vips: Vec<SpeakerVip>,
-    /// The Gateways and ListenerSets that the plan was made from, each with the
-    /// `metadata.generation` that is served.
+    /// The Gateways and ListenerSets that the plan was made from, and the BGPPeers that take the node, each
+    /// with the `metadata.generation` that is served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub plan: Vec<PlannedObject>,
@@ -48,6 +48,11 @@ pub struct SpeakerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub failed_listeners: Vec<FailedListener>,
+    /// The BGP sessions of the node, by BGPPeer. What changes all the time is not in here: the speaker's
+    /// metrics have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = crate::crd::rules::MANY))]
+    pub peers: Vec<SpeakerPeer>,
     /// Where the other speakers of the group reach this one: IP address and UDP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60))]
@@ -87,7 +92,7 @@ pub struct SpeakerVip {
     pub address: IpAddr,
     /// How far it has come.
     pub state: SpeakerVipState,
-    /// Serving: interfaces that it is announced on.
+    /// Serving: interfaces that it is announced on; none where only routers are told of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::crd::rules::MANY))]
     pub interfaces: Vec<String>,
@@ -109,6 +114,10 @@ pub struct SpeakerVip {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(max = i32::MAX))]
     pub weight: u32,
+    /// How many routers were told of it by this node, where any are to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = i32::MAX))]
+    pub routers: Option<u32>,
     /// Serving: since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
@@ -131,6 +140,7 @@ impl SpeakerVip {
             reason: None,
             message: None,
             weight: 0,
+            routers: None,
             since: None,
         }
     }
@@ -141,11 +151,13 @@ impl SpeakerVip {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum ExclusionReason {
-    /// L2Advertisements select the pool, and none of them takes the Service or Gateway
-    /// (`serviceSelectors`).
+    /// Advertisements select the pool, and none of them takes the Service or Gateway
+    /// (`serviceSelectors`, `gatewaySelectors`).
     NoAdvertisement,
-    /// No L2Advertisement of it takes the node (`nodeSelectors`).
+    /// No advertisement of it takes the node (`nodeSelectors`).
     NodeNotSelected,
+    /// The node has no BGPPeer that its BGPAdvertisements announce to.
+    NoPeer,
     /// No interface of the node is in the subnet of the VIP.
     NoSubnet,
     /// The node has no such interface that speaks ARP.
@@ -176,6 +188,7 @@ impl ExclusionReason {
         match self {
             Self::NoAdvertisement => "NoAdvertisement",
             Self::NodeNotSelected => "NodeNotSelected",
+            Self::NoPeer => "NoPeer",
             Self::NoSubnet => "NoSubnet",
             Self::NoInterface => "NoInterface",
             Self::LinkDown => "LinkDown",
@@ -216,11 +229,60 @@ pub enum SpeakerVipState {
     Failed,
 }
 
+/// A BGP session of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeakerPeer {
+    /// The BGPPeer that it is by: `namespace/name`.
+    #[schemars(length(max = 317))]
+    pub peer: String,
+    /// `Idle`, `Connect` (until it is established) or `Established` (RFC 4271).
+    #[schemars(length(max = 16))]
+    pub state: String,
+    /// Since when it is established, or not.
+    #[schemars(length(max = 40))]
+    pub since: String,
+    /// Where the router is, as far as known: IP address and TCP port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub address: Option<String>,
+    /// The router's AS number, while established.
+    #[serde(default, rename = "peerASN", skip_serializing_if = "Option::is_none")]
+    pub peer_asn: Option<u32>,
+    /// What both sides can, while established, such as `ipv4-unicast` and `graceful-restart`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub capabilities: Vec<String>,
+    /// Hold time in seconds, as negotiated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_time_seconds: Option<u16>,
+    /// How many prefixes the router was told.
+    #[serde(default)]
+    #[schemars(range(max = i32::MAX))]
+    pub prefixes: u32,
+    /// Why the last attempt or session ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Why there is no session, for programs, where the BGPPeer cannot be followed here; `lastError` says it
+    /// for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(max = 64))]
+    pub reason: Option<Reason>,
+    /// `Up`, `Init`, `Down` or `AdminDown` (RFC 5880), where BFD is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub bfd: Option<String>,
+    /// Where the echo function of BFD is asked for: `active`, or why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub bfd_echo: Option<String>,
+}
+
 /// An object that the plan was made from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedObject {
-    /// Which: kind `Gateway` or `ListenerSet`.
+    /// Which: kind `Gateway`, `ListenerSet` or `BGPPeer`.
     #[serde(flatten)]
     #[schemars(schema_with = "crate::crd::rules::source")]
     pub object: ObjectRef,

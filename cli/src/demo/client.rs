@@ -1,7 +1,7 @@
 //! What the client of the demo sees.
 
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -48,6 +48,22 @@ pub(super) fn greeting_within(client: &Node, to: SocketAddr, within: Duration) -
         .with_context(|| format!("no greeting from {to}"))?;
     ensure!(!line.is_empty(), "{to} closed the connection without a greeting");
     Ok(line.trim_end().to_owned())
+}
+
+/// Sends a datagram from a port of its own, and returns the line that the server's answer begins with.
+pub(super) fn answer(client: &Node, to: SocketAddr) -> Result<String> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = client.enter(|| UdpSocket::bind((any, 0)))?;
+    client.enter(|| socket.connect(to))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send(b"who is there?")?;
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer).with_context(|| format!("no answer from {to}"))?;
+    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn forget(client: &Node) -> Result<()> {

@@ -91,7 +91,7 @@ struct Stage {
     node: Node,
     on_lan: Link,
     _others: (Lab, Vec<Node>, Vec<Link>),
-    _servers: Vec<vipgate_lab::servers::Echo>,
+    _servers: Vec<(vipgate_lab::servers::Echo, vipgate_lab::servers::Datagrams)>,
 }
 
 impl Stage {
@@ -164,12 +164,16 @@ fn observe(stage: &Stage, ask: &Program) -> Result<Vec<IpAddr>> {
     Ok(report.vips.iter().map(|vip| vip.address).collect())
 }
 
-/// Connects to a listener, and checks that what answers is an endpoint of its route.
+/// Connects to a listener, or sends it a datagram, and checks that what answers is an endpoint of its route.
 fn reach(stage: &Stage, vip: IpAddr, listener: &ListenerStatus) -> Result<()> {
     let route = listener.routes.first().context("no route on the listener")?;
     let mut answers = Vec::new();
     for _ in 0..CONNECTIONS {
-        let greeting = client::greeting(&stage.client, (vip, listener.port).into())?;
+        let at = (vip, listener.port).into();
+        let greeting = match listener.is_udp() {
+            true => client::answer(&stage.client, at)?,
+            false => client::greeting(&stage.client, at)?,
+        };
         let server = servers::Greeting::parse(&greeting)?;
         let endpoints = route.backends.iter().flat_map(|backend| &backend.endpoints);
         ensure!(
@@ -182,7 +186,8 @@ fn reach(stage: &Stage, vip: IpAddr, listener: &ListenerStatus) -> Result<()> {
             answers.push(greeting);
         }
     }
-    println!("  client: {vip}:{} → {}", listener.port, answers.join(", "));
+    let transport = if listener.is_udp() { "/udp" } else { "" };
+    println!("  client: {vip}:{}{transport} → {}", listener.port, answers.join(", "));
     Ok(())
 }
 

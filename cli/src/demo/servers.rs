@@ -1,4 +1,5 @@
-//! The servers of an example: one that greets with its name, for every endpoint in the manifests.
+//! The servers of an example: for every endpoint in the manifests one that greets with its name, by TCP
+//! and by UDP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use vipgate_api::Object;
 use vipgate_api::k8s::{EndpointSlice, SERVICE_NAME_LABEL};
-use vipgate_lab::servers::{Echo, echo};
+use vipgate_lab::servers::{Datagrams, Echo, datagrams, echo};
 use vipgate_lab::{Link, Node};
 
 use crate::run::source;
@@ -29,7 +30,7 @@ impl Greeting {
 }
 
 /// Starts a server on every endpoint of the example, and gives the node the addresses for it.
-pub(super) fn start(node: &Node, link: &Link, example: &Path) -> Result<Vec<Echo>> {
+pub(super) fn start(node: &Node, link: &Link, example: &Path) -> Result<Vec<(Echo, Datagrams)>> {
     let mut names: BTreeMap<SocketAddr, String> = BTreeMap::new();
     for object in source::read_once(example) {
         match &object {
@@ -50,7 +51,10 @@ pub(super) fn start(node: &Node, link: &Link, example: &Path) -> Result<Vec<Echo
     }
     names
         .into_iter()
-        .map(|(address, name)| echo(node, address, &format!("{name} ({address})")))
+        .map(|(address, name)| {
+            let greeting = format!("{name} ({address})");
+            Ok((echo(node, address, &greeting)?, datagrams(node, address, &greeting)?))
+        })
         .collect()
 }
 

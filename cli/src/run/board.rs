@@ -3,17 +3,19 @@
 //! The engine puts a situation up; whoever asks gets a report of it together with the counters of
 //! the moment. Nothing is computed while nobody asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vipgate_api::vipgate::Transport;
 use vipgate_api::{Object, ObjectRef};
 use vipgate_planner::{
-    BackendShare, Claim, Claims, Listener, ListenerState, NodeReport, Plan, Statuses, Target,
-    VipState,
+    BackendShare, Claim, Claims, Endpoint, Listener, ListenerState, NodeReport, Plan, Statuses,
+    Target, VipState,
 };
 use vipgate_speaker::node::Speaker;
-use vipgate_speaker::proxy::{EndpointHealth, Snapshot};
+use vipgate_speaker::proxy::EndpointHealth;
+use vipgate_speaker::{proxy, udp};
 
 use super::admin::Reporter;
 use super::nodes;
@@ -65,7 +67,8 @@ impl Board {
 impl Reporter for Board {
     fn report(&self) -> StatusReport {
         let situation = Arc::clone(&self.situation.lock().unwrap_or_else(PoisonError::into_inner));
-        let counters = self.speaker.proxy().snapshot();
+        let counters =
+            Counters { tcp: self.speaker.proxy().snapshot(), udp: self.speaker.udp().snapshot() };
         let standing = self.speaker.standing();
         let vip = |ip: &IpAddr| {
             let nodes = nodes::of(*ip, &self.node, &self.speaker, standing.as_deref(), &situation);
@@ -82,6 +85,7 @@ impl Reporter for Board {
                 .collect(),
             notes: situation.notes.clone(),
             vips: situation.plan.vips.keys().map(vip).collect(),
+            peers: situation.report.peers.clone(),
             objects: situation.objects_with_status(),
         }
     }
@@ -97,13 +101,49 @@ impl Reporter for Board {
     }
 }
 
-/// A VIP's state in words; `None` before the first report of it.
-pub(crate) fn describe(state: Option<&VipState>) -> String {
-    let Some(state) = state else { return "about to be taken".to_owned() };
+type Endpoints = BTreeMap<Endpoint, EndpointHealth>;
+
+/// What was counted of connections and of sessions of datagrams.
+struct Counters {
+    tcp: proxy::Snapshot,
+    udp: udp::Snapshot,
+}
+
+impl Counters {
+    /// The endpoints, as those know them that serve what is sent so.
+    fn endpoints(&self, transport: Transport) -> &Endpoints {
+        match transport {
+            Transport::Udp => &self.udp.endpoints,
+            Transport::Tcp | Transport::Sctp => &self.tcp.endpoints,
+        }
+    }
+}
+
+/// A VIP's state in words, as a node reports it.
+pub(crate) fn describe(vip: IpAddr, report: &NodeReport) -> String {
+    let Some(state) = report.vips.get(&vip) else { return "about to be taken".to_owned() };
+    let state_of = in_words(vip, state);
+    match report.routed.get(&vip) {
+        None | Some(0) => state_of,
+        Some(routers) => {
+            let routers = match routers {
+                1 => "a router".to_owned(),
+                many => format!("{many} routers"),
+            };
+            match state {
+                VipState::Serving(links) if links.is_empty() => format!("announced to {routers}"),
+                _ => format!("{state_of}, and to {routers}"),
+            }
+        }
+    }
+}
+
+fn in_words(vip: IpAddr, state: &VipState) -> String {
     match state {
         VipState::Probing => "asking the network whether it is free".to_owned(),
         VipState::Conflict(mac) => format!("in use by {mac}"),
-        VipState::Serving(links) if links.is_empty() => "served on loopback".to_owned(),
+        VipState::Serving(_) if vip.is_loopback() => "served on loopback".to_owned(),
+        VipState::Serving(links) if links.is_empty() => "served".to_owned(),
         VipState::Serving(links) => format!("announced on {}", links.join(", ")),
         VipState::Standby { owner, announced: true }
         | VipState::Excluded { owner: Some(owner), announced: true, .. } => {
@@ -125,21 +165,23 @@ fn users(claim: &Claim) -> String {
 }
 
 impl Situation {
-    fn vip(&self, address: IpAddr, counters: &Snapshot) -> VipStatus {
+    fn vip(&self, address: IpAddr, counters: &Counters) -> VipStatus {
         let state = self.report.vips.get(&address);
         let claim = self.claims.0.get(&address);
         let mut listeners: Vec<_> =
             self.plan.listeners.iter().filter(|l| l.id.address == address).collect();
-        listeners.sort_by_key(|listener| listener.bind.port());
+        listeners.sort_by_key(|listener| (listener.bind.port(), listener.transport()));
         VipStatus {
             address,
-            state: describe(state),
+            state: describe(address, &self.report),
             healthy: state.is_some_and(VipState::is_announced),
             gateway: claim.map(users).unwrap_or_default(),
             pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
+            routers: self.report.routed.get(&address).copied(),
             nodes: Vec::new(),
             listeners: listeners.iter().map(|l| self.listener(l, counters)).collect(),
             ports: counters
+                .tcp
                 .ports
                 .iter()
                 .filter(|(bind, _)| bind.ip() == address)
@@ -153,8 +195,10 @@ impl Situation {
         }
     }
 
-    fn listener(&self, listener: &Listener, counters: &Snapshot) -> ListenerStatus {
-        let counted = counters.listeners.get(&listener.id).cloned().unwrap_or_default();
+    fn listener(&self, listener: &Listener, counters: &Counters) -> ListenerStatus {
+        let counted = counters.tcp.listeners.get(&listener.id).cloned().unwrap_or_default();
+        let sessions = counters.udp.listeners.get(&listener.id).cloned().unwrap_or_default();
+        let is_udp = listener.transport() == Transport::Udp;
         let failure = match self.report.listeners.get(&listener.id) {
             Some(ListenerState::Failed(why)) => Some(why.clone()),
             Some(ListenerState::NoCertificate) => {
@@ -163,32 +207,47 @@ impl Situation {
             Some(ListenerState::Bound) => None,
             None => Some("being bound".to_owned()),
         };
+        let endpoints = counters.endpoints(listener.transport());
         let superseded = listener.attached.iter().filter(|route| !listener.serves(route));
         ListenerStatus {
             name: listener.id.name.clone(),
             port: listener.bind.port(),
             failure,
-            accepted: counted.accepted,
-            open: counted.open,
+            dropped: is_udp.then(|| sessions.dropped.values().sum()),
+            accepted: counted.accepted + sessions.sessions,
+            open: counted.open + sessions.open,
             reset: counted.resets.values().sum(),
             routes: listener
                 .targets()
-                .map(|(name, target)| route(name, target, counters))
+                .map(|(name, target)| route(name, target, endpoints))
                 .collect(),
             superseded: superseded.map(ToString::to_string).collect(),
         }
     }
 
     /// Backends of which no endpoint could be reached the last time it was tried: what the manifests
-    /// and Kubernetes say of them is well, but connections to them are reset.
-    fn unreachable(&self, counters: &Snapshot) -> BTreeSet<Problem> {
-        let targets = self.plan.listeners.iter().flat_map(|listener| listener.targets());
-        let shares = targets
-            .flat_map(|(_, target)| target.shares.iter().map(move |share| (&target.route, share)));
-        let dead = shares.filter_map(|(route, share)| {
+    /// and Kubernetes say of them is well, but connections to them are reset. Where a VIP does not serve
+    /// nobody tries any more, and what was so may not be so now.
+    fn unreachable(&self, counters: &Counters) -> BTreeSet<Problem> {
+        let serves = |listener: &&Listener| {
+            matches!(self.report.vips.get(&listener.id.address), Some(VipState::Serving(_)))
+        };
+        let listeners = self.plan.listeners.iter().filter(serves);
+        let targets = listeners.flat_map(|listener| {
+            listener.targets().map(|(_, target)| (listener.transport(), target))
+        });
+        let shares = targets.flat_map(|(transport, target)| {
+            target.shares.iter().map(move |share| (transport, &target.route, share))
+        });
+        let dead = shares.filter_map(|(transport, route, share)| {
+            let endpoints = counters.endpoints(transport);
+            let lost = match transport {
+                Transport::Udp => "datagrams is lost",
+                Transport::Tcp | Transport::Sctp => "connections is reset",
+            };
             let mut why = Vec::new();
             for endpoint in &share.endpoints {
-                match health(counters.endpoints.get(endpoint)) {
+                match health(endpoints.get(endpoint)) {
                     (false, state) => why.push(format!("{}: {state}", endpoint.0)),
                     (true, _) => return None,
                 }
@@ -197,7 +256,7 @@ impl Situation {
                 place: None,
                 object: Some(route.to_string()),
                 message: format!(
-                    "{} could not be reached, its part of the connections is reset ({}): does it \
+                    "{} could not be reached, its part of the {lost} ({}): does it \
                      run, and does a firewall let this node through?",
                     share.backend,
                     why.join("; ")
@@ -220,18 +279,18 @@ impl Situation {
     }
 }
 
-fn route(name: Option<&str>, target: &Target, counters: &Snapshot) -> RouteStatus {
+fn route(name: Option<&str>, target: &Target, endpoints: &Endpoints) -> RouteStatus {
     let sum: u64 = target.shares.iter().map(|share| u64::from(share.weight)).sum();
     RouteStatus {
         route: target.route.to_string(),
         hostname: name.map(str::to_owned),
-        backends: target.shares.iter().map(|share| backend(share, sum, counters)).collect(),
+        backends: target.shares.iter().map(|share| backend(share, sum, endpoints)).collect(),
     }
 }
 
-fn backend(share: &BackendShare, sum: u64, counters: &Snapshot) -> BackendStatus {
+fn backend(share: &BackendShare, sum: u64, known: &Endpoints) -> BackendStatus {
     let endpoints = share.endpoints.iter().map(|endpoint| {
-        let (healthy, state) = health(counters.endpoints.get(endpoint));
+        let (healthy, state) = health(known.get(endpoint));
         EndpointStatus { address: endpoint.0, healthy, state }
     });
     BackendStatus {
@@ -248,7 +307,8 @@ fn health(counted: Option<&EndpointHealth>) -> (bool, String) {
         None => (true, "not tried yet".to_owned()),
         Some(health) if health.consecutive_failures > 0 => {
             let why = health.last_error.as_deref().unwrap_or("failed");
-            (false, format!("{why}, {} in a row", health.consecutive_failures))
+            let avoided = if health.ejected { "; passed over until it answers" } else { "" };
+            (false, format!("{why}, {} in a row{avoided}", health.consecutive_failures))
         }
         Some(health) if health.connected == 0 => (true, "not tried yet".to_owned()),
         Some(_) => (true, "ok".to_owned()),

@@ -10,7 +10,7 @@ use vipgate_api::ObjectRef;
 use vipgate_api::manifest::Update;
 use vipgate_controller::foreign::Findings;
 use vipgate_planner::{Foreign, Link, Node, NodeReport, Planner, Statuses};
-use vipgate_speaker::group::{Group, Standing};
+use vipgate_speaker::group::{Group, News, Standing};
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Shown, Situation};
@@ -45,7 +45,7 @@ pub(super) struct Engine {
 /// The group, where there is one.
 struct Membership {
     group: Arc<Group>,
-    standings: watch::Receiver<Arc<Standing>>,
+    news: News,
     clerk: Clerk,
     roll: Roll,
 }
@@ -64,7 +64,7 @@ impl Engine {
         // Until it is clear who gives out addresses.
         planner.set_follows(group.is_some());
         let group = group.map(|group| Membership {
-            standings: group.standings(),
+            news: group.news(),
             group,
             clerk: Clerk::default(),
             roll: Roll::default(),
@@ -155,17 +155,17 @@ impl Engine {
 
     /// Takes in who of the group gives out addresses, and which.
     fn follow_group(&mut self) {
-        let Some(Membership { group, standings, clerk, roll }) = &mut self.group else { return };
-        let standing = Arc::clone(&standings.borrow_and_update());
-        roll.call(&standing);
+        let Some(Membership { group, news, clerk, roll }) = &mut self.group else { return };
+        let standing = news.look();
+        roll.call(standing);
         introduce(group, &self.node.labels);
-        self.planner.set_neighbours(neighbours(&standing));
-        let lead = clerk.look(group.address(), &standing, self.planner.claims());
+        self.planner.set_neighbours(neighbours(standing));
+        let lead = clerk.look(group.address(), standing, self.planner.claims());
         let leads = matches!(lead, Lead::Here(_));
         self.planner.set_follows(!leads);
         // Who leads chooses again for all; the others wait for that.
         let mut found = self.findings.addresses();
-        found.extend(foreign(&standing));
+        found.extend(foreign(standing));
         self.planner.set_foreign(if leads { found } else { Foreign::default() });
         if let Lead::Here(Some(claims)) | Lead::There(claims) = lead {
             // Others may have newer manifests: what they gave out does not end before we have read of it.
@@ -182,9 +182,8 @@ impl Engine {
         self.follow_group();
         let outcome = self.planner.run();
         self.save();
-        if let Some(Membership { group, clerk, .. }) = &self.group {
-            let found = self.findings.addresses();
-            group.notes(|notes| clerk.say(self.planner.claims(), &found, notes));
+        if let Some(Membership { group, clerk, .. }) = &mut self.group {
+            clerk.say(group, self.planner.claims(), &self.findings.addresses());
         }
         self.speaker.apply(Arc::clone(&outcome.plan));
         let report = self.speaker.reports().borrow().clone();
@@ -203,7 +202,7 @@ impl Engine {
 
     /// Saves what is new, or could not be saved before.
     fn save(&mut self) {
-        let holds = self.group.as_ref().map(|group| group.standings.borrow().holds.clone());
+        let holds = self.group.as_ref().map(|group| group.news.known().holds.clone());
         let state =
             State { claims: self.planner.claims().clone(), holds: holds.unwrap_or_default() };
         if state == self.saved {
@@ -254,21 +253,23 @@ impl Engine {
     fn notes(&self, statuses: &Statuses) -> Vec<Problem> {
         let manifests = self.source.problems().iter().filter(|problem| !problem.is_error());
         let planned = statuses.notes.iter().map(|note| Problem::plain(note));
-        let standing = self.group.as_ref().map(|group| group.standings.borrow().clone());
-        let missing = standing.iter().flat_map(|standing| missing(standing));
+        let standing = self.group.as_ref().map(|group| group.news.known());
+        let missing = standing.into_iter().flat_map(|standing| missing(standing));
         let missing = missing.map(|text| Problem::plain(&text));
         manifests.map(Problem::of_manifest).chain(planned).chain(missing).collect()
     }
 }
 
-/// Waits until the group says something new; for ever without one.
+/// Waits until the group says something new; for ever without one. Where VIPs are, reports say first.
 async fn regrouped(group: &mut Option<Membership>) {
-    let changed = match group {
-        Some(Membership { standings, .. }) => standings.changed().await.is_ok(),
-        None => false,
+    let matters = |before: &Standing, now: &Standing| {
+        !before.is_said_alike(now)
+            || before.missing != now.missing
+            || before.ownership.settled != now.ownership.settled
     };
-    if !changed {
-        std::future::pending().await
+    match group {
+        Some(Membership { news, .. }) => news.changed(matters).await,
+        None => std::future::pending().await,
     }
 }
 

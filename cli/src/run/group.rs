@@ -208,6 +208,19 @@ pub(crate) struct Clerk {
     term: u64,
     /// Members whose claims were taken into ours, with their terms then, while this host leads.
     merged: Option<BTreeMap<SocketAddr, Vec<u8>>>,
+    /// What the leader said last, and its claims: they are looked at whenever anything happens.
+    read: Option<(Notes, Claims)>,
+    /// From what was last said the notes were made.
+    said: Option<Words>,
+}
+
+/// What the notes of a host are made from.
+#[derive(Debug, PartialEq, Eq)]
+struct Words {
+    claims: Claims,
+    foreign: Foreign,
+    term: u64,
+    merged: Option<BTreeMap<SocketAddr, Vec<u8>>>,
 }
 
 impl Clerk {
@@ -219,7 +232,7 @@ impl Clerk {
             // What was taken over in an earlier term lacks what this host gave out since.
             let granted = leader.notes.get(&keyed(LEADS, me.to_string().as_bytes()));
             return match leader.complete && granted == Some(&self.term()) {
-                true => Lead::There(carried(claims_of(&leader.notes), own)),
+                true => Lead::There(carried(self.claims_of(&leader.notes), own)),
                 false => Lead::Nobody,
             };
         }
@@ -248,12 +261,33 @@ impl Clerk {
         Lead::Here((claims != *own).then_some(claims))
     }
 
+    /// The claims of the leader.
+    fn claims_of(&mut self, notes: &Notes) -> Claims {
+        if self.read.as_ref().is_none_or(|(read, _)| read != notes) {
+            self.read = Some((notes.clone(), claims_of(notes)));
+        }
+        self.read.as_ref().map(|(_, claims)| claims.clone()).unwrap_or_default()
+    }
+
     fn term(&self) -> Vec<u8> {
         self.term.to_be_bytes().to_vec()
     }
 
     /// What this host says to the others.
-    pub(crate) fn say(&self, claims: &Claims, foreign: &Foreign, notes: &mut Notes) {
+    pub(crate) fn say(&mut self, group: &Group, claims: &Claims, foreign: &Foreign) {
+        let words = Words {
+            claims: claims.clone(),
+            foreign: foreign.clone(),
+            term: self.term,
+            merged: self.merged.clone(),
+        };
+        if self.said.as_ref() != Some(&words) {
+            group.notes(|notes| self.write(claims, foreign, notes));
+            self.said = Some(words);
+        }
+    }
+
+    fn write(&self, claims: &Claims, foreign: &Foreign, notes: &mut Notes) {
         notes.retain(|key, _| !matches!(key.first(), Some(&CLAIM | &LEADS | &FOREIGN)));
         notes.insert(TERM.to_vec(), self.term());
         for (address, claim) in &claims.0 {

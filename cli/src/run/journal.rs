@@ -133,7 +133,7 @@ fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
                 _ => true,
             },
             pending: state.is_none(),
-            text: super::board::describe(state),
+            text: super::board::describe(*address, &situation.report),
         };
         lines.insert(Subject::Vip(*address), line);
     }

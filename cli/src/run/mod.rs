@@ -27,11 +27,12 @@ use tokio_util::task::TaskTracker;
 use vipgate_planner::Node;
 use vipgate_speaker::host::raise_open_files;
 use vipgate_speaker::node::{Config, Speaker};
-use vipgate_speaker::proxy;
+use vipgate_speaker::{proxy, udp};
 
 use crate::args::RunArgs;
-use crate::logging;
+use crate::priority::plan_after_forwarding;
 use crate::signals::{INTERRUPTED, Signals};
+use crate::{logging, metrics};
 use admin::AdminSocket;
 use board::Board;
 use engine::Engine;
@@ -67,12 +68,15 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let name = args.node.clone().unwrap_or_else(host_name);
     let group = group::join(&args.group, &name, &state.1.holds)?;
     let mut config = Config {
+        node: name.clone(),
         proxy: proxy::Config::default(),
+        udp: udp::Config::default(),
         announce_every: args.announce_interval,
         grouped: group.is_some(),
     };
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;
+        config.udp.workers = workers;
     }
     let speaker = Arc::new(Speaker::start(config).await?);
     let node = Node {
@@ -97,6 +101,8 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let mut engine = Engine::new(source, state, node, group, Arc::clone(&speaker), board);
     engine.begin();
     socket.serve(reporter, &tracker, stopped.clone());
+    metrics::serve(args.metrics.place, Arc::clone(&speaker), &tracker, stopped.clone()).await;
+    plan_after_forwarding();
     tokio::select! {
         () = engine.run() => {}
         () = signals.end() => {}

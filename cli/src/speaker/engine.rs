@@ -20,6 +20,8 @@ use super::fitness;
 use super::last_good::LastGood;
 use super::members::Members;
 use super::object::{Found, Owner};
+use super::passwords::{Fate, Passwords};
+use super::sessions::SessionEvents;
 use super::troubles::{Subject, Troubles};
 use crate::run::board::{Board, Situation};
 use crate::run::journal::Journal;
@@ -39,9 +41,11 @@ pub(super) struct Engine {
     speakers: BTreeSet<String>,
     vips: Vips,
     copies: Copies,
+    passwords: Passwords,
     known: Knowledge,
     last_good: LastGood,
     troubles: Troubles,
+    sessions: SessionEvents,
     speaker: Arc<Speaker>,
     members: Members,
     /// What the last plan was made of, once there was one.
@@ -96,6 +100,7 @@ impl Engine {
         members: Members,
         last_good: LastGood,
         board: Arc<Board>,
+        sessions: SessionEvents,
     ) -> Self {
         let node = Node { name: node.to_owned(), ..Node::default() };
         Self {
@@ -105,9 +110,11 @@ impl Engine {
             speakers: BTreeSet::new(),
             vips: Vips::default(),
             copies: Copies::default(),
+            passwords: Passwords::default(),
             known: Knowledge::default(),
             last_good,
             troubles: Troubles::default(),
+            sessions,
             speaker,
             members,
             outcome: None,
@@ -160,6 +167,7 @@ impl Engine {
                 () = until(self.known.until), if self.outcome.is_none() => {}
                 () = until(self.last_good.recall_at()), if self.outcome.is_none() => {}
                 () = until(self.last_good.write_at()), if self.outcome.is_some() => {}
+                () = until(self.sessions.due()) => {}
             }
             if let Some(joined) = self.members.join() {
                 self.troubles.note(Subject::Key, joined.err());
@@ -192,7 +200,7 @@ impl Engine {
     fn take(&mut self, event: Event) {
         self.last_good.take(&event);
         match event {
-            Event::Applied(object, age, _) => {
+            Event::Applied(object, age, seen) => {
                 self.troubles.note(Subject::Object(object.reference()), None);
                 match object {
                     Object::VirtualIp(vip) => self.claim(&vip),
@@ -235,6 +243,17 @@ impl Engine {
                         if let Some(keys) = self.members.learn(&secret) {
                             self.troubles.note(Subject::Key, keys.err());
                         }
+                        match self.passwords.apply(&secret) {
+                            Fate::Known => {
+                                self.planner
+                                    .apply(Object::Secret(Arc::clone(&secret)), age.clone());
+                            }
+                            Fate::Gone => {
+                                self.planner
+                                    .delete(&Object::Secret(Arc::clone(&secret)).reference());
+                            }
+                            Fate::Other => {}
+                        }
                         let (gone, original) = self.copies.apply(&secret);
                         if let Some(gone) = gone {
                             self.planner.delete(&gone);
@@ -242,6 +261,10 @@ impl Engine {
                         if let Some(original) = original {
                             self.planner.apply(Object::Secret(original), age);
                         }
+                    }
+                    Object::BgpPeer(_) => {
+                        self.sessions.applied(object.reference(), seen);
+                        self.planner.apply(object, age);
                     }
                     object => drop(self.planner.apply(object, age)),
                 }
@@ -313,6 +336,9 @@ impl Engine {
                 }
             }
             Kind::Secret => {
+                if self.passwords.gone(&object.key) {
+                    self.planner.delete(&object);
+                }
                 if let Some(original) = self.copies.gone(&object.key) {
                     self.planner.delete(&original);
                 }
@@ -333,6 +359,10 @@ impl Engine {
             Kind::Node => {
                 self.owned_by(None);
                 self.look_for_node();
+            }
+            Kind::BgpPeer => {
+                self.sessions.deleted(&object.key);
+                self.planner.delete(&object);
             }
             _ => drop(self.planner.delete(&object)),
         }
@@ -406,6 +436,7 @@ impl Engine {
         }
         self.members.settle();
         self.tell(&report);
+        self.sessions.tell(&report.peers);
         let (plan, statuses) = match &self.outcome {
             Some(outcome) => (Arc::clone(&outcome.plan), Arc::clone(&outcome.statuses)),
             None => Default::default(),

@@ -26,7 +26,7 @@ use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 use vipgate_controller::group_key;
 use vipgate_controller::watch::Event;
 
-use super::copies;
+use super::{copies, passwords};
 use crate::run::state;
 
 /// The least time from one write to the next.
@@ -184,7 +184,9 @@ fn needed(object: &Object) -> Option<Object> {
             Some(Object::Speaker(Arc::new(Speaker { metadata, status })))
         }
         Object::Secret(secret) => {
-            let is_read = copies::is_copy(secret) || group_key::text_of(secret).is_some();
+            let is_read = copies::is_copy(secret)
+                || passwords::is_password(secret)
+                || group_key::text_of(secret).is_some();
             is_read.then(|| object.clone())
         }
         _ => Some(object.clone()),

@@ -15,6 +15,8 @@ mod fitness;
 mod last_good;
 pub(crate) mod members;
 mod object;
+mod passwords;
+mod sessions;
 mod troubles;
 
 use std::process::ExitCode;
@@ -24,25 +26,27 @@ use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_api::Kind;
-use vipgate_controller::{cluster, watch};
+use vipgate_controller::{cluster, events, watch};
 use vipgate_speaker::host::raise_open_files;
 use vipgate_speaker::node::{Config, Speaker};
-use vipgate_speaker::proxy;
+use vipgate_speaker::{proxy, udp};
 
 use crate::args::SpeakerArgs;
-use crate::logging;
+use crate::priority::plan_after_forwarding;
 use crate::run::admin::AdminSocket;
 use crate::run::board::Board;
 use crate::run::state::StateFile;
 use crate::run::{control_threads, host_name, instance_name, paths};
 use crate::signals::{INTERRUPTED, Signals};
+use crate::{logging, metrics};
 use engine::Engine;
 use last_good::LastGood;
 use members::Members;
 use object::SpeakerObject;
+use sessions::SessionEvents;
 
 /// What a node's plan is made from.
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 22] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -57,6 +61,10 @@ const KINDS: [Kind; 18] = [
     Kind::Secret,
     Kind::IpAddressPool,
     Kind::L2Advertisement,
+    Kind::BgpPeer,
+    Kind::BgpAdvertisement,
+    Kind::BfdProfile,
+    Kind::Community,
     Kind::Backend,
     Kind::VirtualIp,
     // Its own, and where else VIPs could be.
@@ -64,6 +72,9 @@ const KINDS: [Kind; 18] = [
     // Its own, to see that it stays as it is; the others, to find the group.
     Kind::Speaker,
 ];
+
+/// Who tells of sessions, in events.
+const REPORTER: &str = "vipgate.dev/speaker";
 
 /// Serves until told to end.
 pub(crate) fn run(args: &SpeakerArgs) -> Result<ExitCode> {
@@ -82,12 +93,15 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let client = cluster::connect(args.cluster.kubeconfig.as_deref()).await?;
     let state = StateFile::open(&args.state)?;
     let mut config = Config {
+        node: args.node.clone(),
         proxy: proxy::Config::default(),
+        udp: udp::Config::default(),
         announce_every: args.announce_interval,
         grouped: true,
     };
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;
+        config.udp.workers = workers;
     }
     let admin = paths::admin_socket(args.admin.socket.as_deref());
     // Serving does not hang on whether somebody can ask.
@@ -104,20 +118,31 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
         ..watch::Scope::default()
     };
     let events = watch::start(&client, scope, &tracker, stopped.clone());
+    let (teller, messenger) = events::teller(client.clone(), REPORTER, &args.node);
     let object = SpeakerObject::new(client, &args.node, instance_name(&host_name()));
     let writer = object.clone();
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
     let members =
         Members::new(&args.node, args.group_address, args.rebalance, Arc::clone(&speaker), state);
-    let engine =
-        Engine::new(&args.node, Arc::clone(&speaker), members, last_good, Arc::clone(&board));
+    let engine = Engine::new(
+        &args.node,
+        Arc::clone(&speaker),
+        members,
+        last_good,
+        Arc::clone(&board),
+        SessionEvents::new(&args.node, teller),
+    );
+    let cancelled = stopped.clone();
+    tracker.spawn(async move { cancelled.run_until_cancelled(messenger.run()).await });
     let (statuses, found, owner) = (engine.statuses(), engine.found(), engine.owner());
     let (rival, rivals) = tokio::sync::watch::channel(None);
     if let Some(socket) = socket {
         socket.serve(board, &tracker, stopped.clone());
     }
+    metrics::serve(args.metrics.place, Arc::clone(&speaker), &tracker, stopped.clone()).await;
     tracing::info!(node = args.node, admin = %admin.display(), "vipgate {} serves",
         env!("CARGO_PKG_VERSION"));
+    plan_after_forwarding();
     tokio::select! {
         () = engine.run(events, rivals) => {}
         () = writer.follow(statuses, found.clone(), owner, rival) => {}

@@ -259,6 +259,9 @@ fn fitted(mut status: SpeakerStatus) -> SpeakerStatus {
         for vip in &mut status.vips {
             vip.message = None;
         }
+        for peer in &mut status.peers {
+            peer.last_error = None;
+        }
     }
     // Thousands of Gateways: what is said of the rest of them is nothing, not that they are well. So
     // an object goes with the first of its failed listeners that goes.

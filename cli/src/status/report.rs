@@ -1,11 +1,13 @@
 //! What a running vipgate says of itself: the answer on the admin socket, and what the tree shows.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vipgate_api::manifest;
+use vipgate_planner::bgp::PeerReport;
 
 /// The whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub(crate) struct StatusReport {
     pub(crate) notes: Vec<Problem>,
     /// What is served, by address.
     pub(crate) vips: Vec<VipStatus>,
+    /// The BGP sessions, by BGPPeer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) peers: BTreeMap<String, PeerReport>,
     /// Every object with a status, as a cluster would carry it.
     pub(crate) objects: Vec<Value>,
 }
@@ -79,6 +84,9 @@ pub(crate) struct VipStatus {
     pub(crate) gateway: String,
     /// The pool it came from.
     pub(crate) pool: String,
+    /// How many routers know it from this node, where any are to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) routers: Option<u32>,
     /// What each node has to do with it, as far as this one knows.
     #[serde(default)]
     pub(crate) nodes: Vec<NodeStanding>,
@@ -113,6 +121,9 @@ pub(crate) struct NodeStanding {
     pub(crate) bound: u16,
     /// Whether it gives its VIPs to others that can have them.
     pub(crate) leaving: bool,
+    /// How many routers know it from there, where any are to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) routers: Option<u32>,
     /// Since when it has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<String>,
@@ -140,6 +151,10 @@ pub(crate) struct ListenerStatus {
     pub(crate) name: String,
     /// Its port.
     pub(crate) port: u16,
+    /// Datagrams that were not forwarded since the start, either way; only of listeners of UDP, whose
+    /// connections are sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dropped: Option<u64>,
     /// Why it does not listen, if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
@@ -156,6 +171,13 @@ pub(crate) struct ListenerStatus {
     /// Attached routes that an older one supersedes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) superseded: Vec<String>,
+}
+
+impl ListenerStatus {
+    /// Whether it is of UDP.
+    pub(crate) fn is_udp(&self) -> bool {
+        self.dropped.is_some()
+    }
 }
 
 /// A route on a listener.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use vipgate_planner::bgp::PeerReport;
+
 use super::report::{BackendStatus, ListenerStatus, PortStatus, StatusReport, VipStatus};
 
 /// A line with what hangs below it.
@@ -32,6 +34,12 @@ pub(crate) fn render(report: &StatusReport, colour: bool) -> String {
         out.push('\n');
         draw(&branch_of_vip(vip, colour), "", "", &mut out);
     }
+    if !report.peers.is_empty() {
+        out.push_str("\nBGP\n");
+        for (name, peer) in &report.peers {
+            let _ = writeln!(out, "  {}", line_of_peer(name, peer, colour));
+        }
+    }
     out
 }
 
@@ -55,6 +63,27 @@ fn draw(branch: &Branch, first: &str, rest: &str, out: &mut String) {
     }
 }
 
+fn line_of_peer(name: &str, peer: &PeerReport, colour: bool) -> String {
+    let established = peer.is_established();
+    let address = peer.address.as_deref().unwrap_or("(not found yet)");
+    let mut line = format!(
+        "{} {name}  {address}  {} since {}",
+        mark(established, colour),
+        peer.state,
+        peer.since
+    );
+    if established {
+        let _ = write!(line, ", {} prefixes told", peer.prefixes);
+    }
+    if let Some(bfd) = &peer.bfd {
+        let _ = write!(line, ", BFD {bfd}");
+    }
+    if let Some(why) = &peer.last_error {
+        let _ = write!(line, ": {why}");
+    }
+    line
+}
+
 fn branch_of_vip(vip: &VipStatus, colour: bool) -> Branch {
     Branch {
         text: format!(
@@ -75,8 +104,12 @@ fn branch_of_vip(vip: &VipStatus, colour: bool) -> Branch {
 }
 
 fn branch_of_listener(listener: &ListenerStatus, colour: bool) -> Branch {
+    let (transport, begun, fate) = match listener.is_udp() {
+        true => ("/udp", "sessions", "dropped"),
+        false => ("", "accepted", "reset"),
+    };
     let mut text = format!(
-        "{} {} :{}",
+        "{} {} :{}{transport}",
         mark(listener.failure.is_none(), colour),
         listener.name,
         listener.port
@@ -86,8 +119,11 @@ fn branch_of_listener(listener: &ListenerStatus, colour: bool) -> Branch {
             let _ = write!(text, "  {why}");
         }
         None => {
-            let _ = write!(text, "  {} accepted, {} open", listener.accepted, listener.open);
+            let _ = write!(text, "  {} {begun}, {} open", listener.accepted, listener.open);
         }
+    }
+    if let Some(dropped) = listener.dropped.filter(|dropped| *dropped > 0) {
+        let _ = write!(text, ", {dropped} datagrams dropped");
     }
     if listener.reset > 0 {
         let _ = write!(text, ", {} reset", listener.reset);
@@ -99,11 +135,15 @@ fn branch_of_listener(listener: &ListenerStatus, colour: bool) -> Branch {
                 Some(name) => format!("{name}  {}", route.route),
                 None => route.route.clone(),
             },
-            below: route.backends.iter().map(|b| branch_of_backend(b, colour)).collect(),
+            below: route.backends.iter().map(|b| branch_of_backend(b, fate, colour)).collect(),
         });
     }
     if listener.routes.is_empty() {
-        below.push(leaf("no route: connections are accepted and reset".to_owned()));
+        let fate = match listener.is_udp() {
+            true => "datagrams are dropped",
+            false => "connections are accepted and reset",
+        };
+        below.push(leaf(format!("no route: {fate}")));
     }
     for route in &listener.superseded {
         below.push(leaf(format!("{route}  attached, but an older route has this listener")));
@@ -118,10 +158,10 @@ fn leaf_of_port(port: &PortStatus) -> Branch {
     ))
 }
 
-fn branch_of_backend(backend: &BackendStatus, colour: bool) -> Branch {
+fn branch_of_backend(backend: &BackendStatus, fate: &str, colour: bool) -> Branch {
     let mut text = format!("{}  {:.1} %", backend.backend, backend.share * 100.0);
     if let Some(why) = &backend.unusable {
-        let _ = write!(text, "  {} reset: {why}", mark(false, colour));
+        let _ = write!(text, "  {} {fate}: {why}", mark(false, colour));
     }
     let below = backend
         .endpoints

@@ -1,4 +1,4 @@
-//! What the API server says of a VIP: its VirtualIP, the Speakers, and the L2Advertisements of its pool.
+//! What the API server says of a VIP: its VirtualIP, the Speakers, and the advertisements of its pool.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,10 +9,12 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
-use vipgate_api::Kind;
+use vipgate_api::k8s::ObjectMeta;
 use vipgate_api::vipgate::{
-    IpAddressPool, L2Advertisement, Speaker, SpeakerVipState, VirtualIp, virtual_ip_name,
+    BgpAdvertisement, IpAddressPool, L2Advertisement, Speaker, SpeakerVipState, VirtualIp,
+    virtual_ip_name,
 };
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
 use vipgate_controller::cluster;
 use vipgate_planner::{NodeReport, Plan, selects_pool};
 
@@ -65,13 +67,15 @@ async fn advertisements(client: &Client, pool: &str) -> Result<Vec<String>> {
     let pools: Vec<IpAddressPool> = list(client, Kind::IpAddressPool).await?;
     let labels = pools.into_iter().find(|one| one.metadata.name.as_deref() == Some(pool));
     let labels = labels.and_then(|pool| pool.metadata.labels).unwrap_or_default();
-    let all: Vec<L2Advertisement> = list(client, Kind::L2Advertisement).await?;
-    let name = |one: &L2Advertisement| {
-        let of = |text: &Option<String>| text.clone().unwrap_or_default();
-        let (namespace, name) = (of(&one.metadata.namespace), of(&one.metadata.name));
-        format!("L2Advertisement {namespace}/{name}")
+    let name = |kind: Kind, metadata: &ObjectMeta| {
+        ObjectRef::new(kind, ObjectKey::of(metadata)).to_string()
     };
-    Ok(all.iter().filter(|one| selects_pool(&one.spec, pool, &labels)).map(name).collect())
+    let lan: Vec<L2Advertisement> = list(client, Kind::L2Advertisement).await?;
+    let lan = lan.iter().filter(|one| selects_pool(&one.spec, pool, &labels));
+    let routed: Vec<BgpAdvertisement> = list(client, Kind::BgpAdvertisement).await?;
+    let routed = routed.iter().filter(|one| selects_pool(&one.spec, pool, &labels));
+    let lan = lan.map(|one| name(Kind::L2Advertisement, &one.metadata));
+    Ok(lan.chain(routed.map(|one| name(Kind::BgpAdvertisement, &one.metadata))).collect())
 }
 
 /// What each speaker says of the VIP, by name.

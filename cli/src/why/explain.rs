@@ -16,7 +16,7 @@ pub(crate) struct Explanation {
     pool: String,
     /// Gateways and Services that have it.
     users: Vec<String>,
-    /// The L2Advertisements that select its pool.
+    /// The advertisements that select its pool.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     advertisements: Vec<String>,
     /// The node that has it.
@@ -44,7 +44,9 @@ impl Explanation {
         let choice = choice.and_then(|one| nodes.iter().find(|node| node.key == one.name));
         let by = grounds(vip, candidates()).map(words).unwrap_or_default();
         let owners: Vec<&NodeStanding> = nodes.iter().filter(|node| node.owner).collect();
+        let routed = nodes.iter().any(|node| node.routers.is_some());
         let why = match (&owners[..], choice) {
+            ([], None) if routed => "every node that can have it announces it".to_owned(),
             ([], None) => "no node is a candidate, so nobody announces it".to_owned(),
             ([], Some(choice)) => format!("{} is about to take it: {by}", choice.name),
             ([owner], Some(choice)) if owner.key == choice.key => by.to_owned(),
@@ -62,6 +64,19 @@ impl Explanation {
         let owner = owners.first().map(|owner| owner.name.clone());
         let choice = choice.map(|choice| choice.name.clone());
         Self { vip, pool, users, advertisements, owner, choice, why, nodes }
+    }
+
+    /// From which nodes routers know it, where any are to.
+    fn routed(&self) -> Option<String> {
+        let routers = self.nodes.iter().filter_map(|node| Some((&node.name, node.routers?)));
+        let routers: Vec<(&String, u32)> = routers.collect();
+        let told = routers.iter().filter(|(_, routers)| *routers > 0);
+        let told: Vec<String> = told.map(|(name, count)| format!("{name} ({count})")).collect();
+        match (&routers[..], &told[..]) {
+            ([], _) => None,
+            (_, []) => Some("no router knows it".to_owned()),
+            (_, told) => Some(format!("routers know it from {}", told.join(", "))),
+        }
     }
 }
 
@@ -87,21 +102,28 @@ impl fmt::Display for Explanation {
         if !self.advertisements.is_empty() {
             writeln!(f, "advertised by {}", self.advertisements.join(", "))?;
         }
+        let routed = self.routed();
         match &self.owner {
+            None if self.choice.is_none() && routed.is_some() => {
+                writeln!(f, "{}: {}\n", routed.unwrap_or_default(), self.why)?;
+            }
             Some(owner) => {
                 let since = self.nodes.iter().find(|node| node.owner);
                 let since = since.and_then(|node| node.since.as_deref());
                 let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
-                writeln!(f, "{owner} has it{since}: {}\n", self.why)?;
+                writeln!(f, "{owner} has it{since}: {}", self.why)?;
+                writeln!(f, "{}", routed.map(|routed| format!("{routed}\n")).unwrap_or_default())?;
             }
             None => writeln!(f, "nobody has it: {}\n", self.why)?,
         }
         let width = self.nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
         for node in &self.nodes {
-            let is = match (node.owner, node.candidate) {
-                (true, _) => "owner",
-                (false, true) => "candidate",
-                (false, false) => "excluded",
+            let is = match (node.owner, node.candidate, node.routers) {
+                (true, ..) => "owner",
+                (false, true, _) => "candidate",
+                (false, false, Some(1..)) => "routed",
+                (false, false, Some(0)) => "held",
+                (false, false, None) => "excluded",
             };
             write!(f, "{:width$}  {is:9}  weight {}", node.name, node.weight)?;
             if let Some(reason) = &node.reason {
@@ -153,6 +175,38 @@ mod tests {
             let text = explained(nodes);
             assert!(text.contains(said), "{said}\n{text}");
         }
+    }
+
+    #[test]
+    fn what_routers_know_is_said_by_node_and_what_hinders_a_session_too() {
+        let by_bgp = |name: &str, routers: u32| NodeStanding {
+            candidate: false,
+            routers: Some(routers),
+            ..node(name, false, 0)
+        };
+        let mute = NodeStanding {
+            reason: Some("NoRouter".to_owned()),
+            message: Some("BGPPeer lab/tor: no answer within 10 s".to_owned()),
+            ..by_bgp("b", 0)
+        };
+        let text = explained(vec![by_bgp("a", 2), mute.clone()]);
+        assert!(
+            text.contains("routers know it from a (2): every node that can have it announces it\n"),
+            "{text}"
+        );
+        assert!(text.contains("a  routed     weight 0\n"), "{text}");
+        assert!(
+            text.contains("b  held       weight 0  NoRouter: BGPPeer lab/tor: no answer"),
+            "{text}"
+        );
+        let text = explained(vec![mute]);
+        assert!(text.contains("no router knows it"), "{text}");
+        // On the LAN by one, and to routers by another.
+        let text = explained(vec![by_bgp("a", 2), node("b", true, 0)]);
+        assert!(
+            text.contains("b has it: it is the only candidate\nrouters know it from a (2)\n"),
+            "{text}"
+        );
     }
 
     #[test]

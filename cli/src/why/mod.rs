@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::args::{WhyArgs, WhyOutput};
+use crate::args::{TextOutput, WhyArgs};
 use crate::ask::{self, Whom};
 use crate::status::report::StatusReport;
 use explain::Explanation;
@@ -20,8 +20,8 @@ pub(crate) fn run(args: &WhyArgs) -> Result<ExitCode> {
         Whom::Cluster(kubeconfig) => cluster::explain(args.vip, &kubeconfig)?,
     };
     let text = match args.output {
-        WhyOutput::Text => explanation.to_string(),
-        WhyOutput::Json => format!("{:#}\n", serde_json::to_value(&explanation)?),
+        TextOutput::Text => explanation.to_string(),
+        TextOutput::Json => format!("{:#}\n", serde_json::to_value(&explanation)?),
     };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

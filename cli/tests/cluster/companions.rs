@@ -128,7 +128,7 @@ fn the_kind_of_companion_can_be_changed_and_changed_back() {
     site.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: vipgate-web}\n");
     let mut one = controller(&site, "service-account");
     has(json!([["ServiceAccount", "red", "web.example"]]));
-    site.condition("gateway", "web", "Accepted", "True/ListenersNotValid");
+    site.condition("gateway", "web", "Accepted", "True/Accepted");
     site.apply(&WEB.replace("labels: {team: red}", "labels: {team: blue}"));
     has(json!([["ServiceAccount", "blue", "web.example"]]));
     site.apply(&WEB.replace("    labels: {team: red}\n", ""));

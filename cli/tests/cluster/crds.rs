@@ -35,6 +35,7 @@ fn object(kind: &str, name: &str, spec: &Value) -> Value {
 fn collection(kind: &str) -> String {
     let (namespace, plural) = match kind {
         "VirtualIP" | "Speaker" => ("", format!("{}s", kind.to_lowercase())),
+        "Community" => ("namespaces/default/", "communities".to_owned()),
         _ => ("namespaces/default/", format!("{}s", kind.to_lowercase())),
     };
     format!("/apis/vipgate.dev/v1alpha1/{namespace}{plural}")

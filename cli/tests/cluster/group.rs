@@ -1,6 +1,7 @@
 //! The speakers of a cluster are one group: every VIP has one owner, and another one when that is gone,
 //! with and without an API server.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -182,6 +183,18 @@ fn a_speaker_starts_without_an_api_server_from_what_it_knew() {
 
     site.cluster.api_server().kill();
     speaker.kill();
+
+    // The control: one that was left nothing knows nothing.
+    let known = site.cluster.directory().join("speaker-worker.json.objects");
+    let hidden = known.with_extension("hidden");
+    fs::rename(&known, &hidden).unwrap();
+    let mut ignorant = site.speaker();
+    std::thread::sleep(Duration::from_secs(4));
+    let served = site.greeting_within(&kept, Duration::from_millis(200));
+    assert!(served.is_err(), "it serves what nobody told it");
+    ignorant.kill();
+    fs::rename(&hidden, &known).unwrap();
+
     let mut speaker = site.speaker();
     let began = Instant::now();
     eventually(SOON, || site.greeting(&kept).context("not served")).unwrap();

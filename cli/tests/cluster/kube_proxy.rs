@@ -54,14 +54,14 @@ spec:
 const STOLEN_PORT: &str = ", {name: stolen, port: 80, targetPort: 3000}]\n";
 
 /// What runs on the two workers. The order is that of dropping.
-struct Running {
+pub(crate) struct Running {
     _proxies: [Process; 2],
     _pods: PodPlayer,
 }
 
 /// Pods and kube-proxies on two nodes: in this mode where the speaker runs, in the other one on the
 /// node `servers`.
-fn run(site: &Site, mode: ProxyMode) -> Result<Running> {
+pub(crate) fn run(site: &Site, mode: ProxyMode) -> Result<Running> {
     let other = match mode {
         ProxyMode::Nftables => ProxyMode::Iptables,
         ProxyMode::Iptables => ProxyMode::Nftables,
@@ -77,7 +77,7 @@ fn run(site: &Site, mode: ProxyMode) -> Result<Running> {
 }
 
 /// The pod that answers on a connection to `to`.
-fn who_answers(site: &Site, to: &str) -> Result<String> {
+pub(crate) fn who_answers(site: &Site, to: &str) -> Result<String> {
     let connection = site.connect(to)?;
     let mut lines = BufReader::new(&connection).lines();
     let greeting = lines.next().context("no greeting")??;

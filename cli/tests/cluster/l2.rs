@@ -2,17 +2,14 @@
 //! `vipgate why` says of it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use vipgate_lab::cluster::Patch;
-use vipgate_lab::{Link, Mac, Node, Process, Program, Result, eventually};
+use vipgate_lab::{Link, Mac, Node, Process, Result, eventually};
 
 use crate::site::{NAMESPACE, SOON, Site, VIP};
-
-const VIPGATE: &str = env!("CARGO_BIN_EXE_vipgate");
 
 /// Two nodes with speakers, a controller, and a Service that has the VIP.
 struct Two {
@@ -83,7 +80,7 @@ impl Two {
     }
 
     fn why(&self) -> Result<Value> {
-        let text = vipgate(&self.site, &["why", VIP, "--output", "json"])?;
+        let text = self.site.vipgate(&["why", VIP, "--output", "json"])?;
         Ok(serde_json::from_str(&text)?)
     }
 
@@ -111,13 +108,6 @@ impl Two {
         let path = format!("/api/v1/nodes/{name}");
         self.site.cluster.api().patch(&path, Patch::Merge, patch).unwrap();
     }
-}
-
-/// Runs vipgate as somebody with a kubeconfig does.
-fn vipgate(site: &Site, arguments: &[&str]) -> Result<String> {
-    let kubeconfig: &Path = site.cluster.kubeconfig();
-    let program = Program::new(VIPGATE).args(arguments).arg("--kubeconfig").arg(kubeconfig);
-    site.client.run_within(SOON, program)
 }
 
 fn other(name: &str) -> &'static str {
@@ -149,7 +139,7 @@ fn a_vip_is_announced_from_the_nodes_and_interfaces_that_its_advertisements_sele
     two.advertise(&on("nope0"));
     two.answered_by(&[]);
     two.excluded(second, "NoInterface");
-    let why = vipgate(&two.site, &["why", VIP]).unwrap();
+    let why = two.site.vipgate(&["why", VIP]).unwrap();
     assert!(why.contains("nobody has it: no node is a candidate"), "{why}");
     assert!(why.contains("advertised by L2Advertisement vipgate-system/lan"), "{why}");
     assert!(why.contains("node second has no interface nope0: it has eth0"), "{why}");
@@ -212,7 +202,7 @@ fn a_vip_that_no_advertisement_takes_or_that_has_no_backend_is_announced_nowhere
     })
     .unwrap();
 
-    let error = vipgate(&two.site, &["why", "10.77.0.99"]).unwrap_err();
+    let error = two.site.vipgate(&["why", "10.77.0.99"]).unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("10.77.0.99 is no VIP; these are: 10.77.0.200"), "{error}");
 }
@@ -251,6 +241,8 @@ fn a_node_that_should_have_no_traffic_gives_its_vip_away_and_gets_it_back_in_a_r
     // Both are well again. Cordoned once, whichever is the rule's choice loses it.
     let choice = eventually(SOON, || {
         let why = two.why()?;
+        let well = |node: &Value| node["reason"].is_null();
+        ensure!(why["nodes"].as_array().context("nodes")?.iter().all(well), "{why:#}");
         Ok(why["choice"].as_str().context("a choice")?.to_owned())
     })
     .unwrap();
@@ -260,9 +252,9 @@ fn a_node_that_should_have_no_traffic_gives_its_vip_away_and_gets_it_back_in_a_r
     two.node(&choice, &json!({"spec": {"unschedulable": null}}));
     std::thread::sleep(Duration::from_secs(3));
     two.answered_by(&[rest]);
-    let why = vipgate(&two.site, &["why", VIP]).unwrap();
+    let why = two.site.vipgate(&["why", VIP]).unwrap();
     assert!(why.contains("`vipgate rebalance` moves it there"), "{why}");
-    let said = vipgate(&two.site, &["rebalance"]).unwrap();
+    let said = two.site.vipgate(&["rebalance"]).unwrap();
     assert!(said.contains("every node takes the VIPs"), "{said}");
     two.answered_by(&[&choice]);
 }
@@ -316,4 +308,42 @@ fn services_that_share_a_vip_go_by_the_nodes_that_have_endpoints_of_both() {
         Ok(())
     })
     .unwrap();
+}
+
+/// MetalLB: "should prefer the labeled node and fall back when the label is removed", "should use baseline
+/// election when no node matches", "should re-elect when the L2Advertisement changes". Different here: a VIP
+/// goes to a preferred node only when that was there for half a minute, and stays where it is when nobody
+/// is preferred any more.
+#[test]
+fn a_vip_goes_to_a_preferred_node_after_half_a_minute_and_stays_when_nobody_is_preferred() {
+    let two = Two::new("l2-prefer");
+    let prefer = |label: &str| {
+        json!({"preferredNodeSelectors":
+            [{"weight": 10, "preference": {"matchLabels": {"rack": label}}}]})
+    };
+    // No node matches.
+    two.advertise(&prefer("north"));
+    let owner = two.owner();
+    let goal = other(&owner);
+    two.node(goal, &json!({"metadata": {"labels": {"rack": "north"}}}));
+    let labelled = Instant::now();
+    let moved = || {
+        let why = two.why()?;
+        ensure!(why["owner"] == goal, "{why:#}");
+        Ok(labelled.elapsed())
+    };
+    let took = eventually(SOON * 3, moved).unwrap();
+    eprintln!("preferred after {took:?}");
+    assert!(took >= Duration::from_secs(29), "it moved after {took:?}");
+    two.answered_by(&[goal]);
+
+    // Nobody is preferred, and nothing moves; nor does it for another preference at once.
+    two.node(goal, &json!({"metadata": {"labels": {"rack": null}}}));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(two.owner(), goal);
+    two.node(&owner, &json!({"metadata": {"labels": {"rack": "south"}}}));
+    two.advertise(&prefer("south"));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(two.owner(), goal);
+    two.answered_by(&[goal]);
 }

@@ -5,22 +5,29 @@
 #![allow(clippy::unwrap_used)]
 
 mod assignments;
+mod bgp;
+mod bgp_objects;
+mod callers;
 mod certificates;
 mod chart;
 mod companions;
 mod contests;
 mod controllers;
 mod crds;
+mod draining;
 mod gateways;
+mod graceful_restart;
 mod group;
 mod interrupted;
 mod kube_proxy;
 mod l2;
 mod names;
+mod nearness;
 mod neighbours;
 mod reach;
 mod refusals;
 mod rights;
+mod routed;
 mod service_claims;
 mod services;
 mod site;

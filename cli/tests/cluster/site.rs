@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use vipgate_lab::cluster::{Channel, Chart, Cluster, Patch};
+use vipgate_lab::cluster::{Channel, Chart, Cluster, Patch, Snapshot};
 use vipgate_lab::servers::Echo;
 use vipgate_lab::{
     ArpOp, Bridge, Lab, Link, Mac, Node, Process, Program, Result, eventually, patience,
@@ -21,6 +21,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const NAMESPACE: &str = "vipgate-system";
 /// The first address of the pool.
 pub(crate) const VIP: &str = "10.77.0.200";
+/// The first IPv6 address of a pool of both families.
+pub(crate) const VIP6: &str = "fd77::200";
 
 /// Machines around an API server.
 pub(crate) struct Site {
@@ -38,20 +40,37 @@ pub(crate) struct Site {
 /// Those of the machines.
 pub(crate) struct Cables {
     pub(crate) worker: Link,
-    _others: [Link; 4],
+    servers: Link,
+    client: Link,
+    _others: [Link; 2],
 }
 
 impl Site {
     /// With the CRDs of the newest Gateway API, and the chart.
     pub(crate) fn new(name: &str) -> Self {
-        let site = Self::bare(name).expect("a cluster can be built");
-        site.cluster.install_gateway_api("1.6.1", Channel::Standard).expect("CRDs are accepted");
-        site.install_chart();
+        // Installed once, by the first of the tests.
+        static INSTALLED: OnceLock<(Snapshot, Chart)> = OnceLock::new();
+        let (stored, chart) = INSTALLED.get_or_init(|| {
+            let site = Self::bare("install").expect("a cluster can be built");
+            let installed = site.cluster.install_gateway_api("1.6.1", Channel::Standard);
+            installed.expect("CRDs are accepted");
+            site.install_chart();
+            let chart = site.chart.into_inner().expect("the chart was installed");
+            (site.cluster.into_snapshot().expect("a cluster ends"), chart)
+        });
+        let start = |node, address| Cluster::start_from(stored, node, address);
+        let site = Self::with(name, start).expect("a cluster can be built");
+        let chart = chart.on(&site.cluster).expect("the chart is there");
+        site.chart.get_or_init(|| chart);
         site
     }
 
     /// Without any CRD.
     pub(crate) fn bare(name: &str) -> Result<Self> {
+        Self::with(name, Cluster::start)
+    }
+
+    fn with(name: &str, start: impl Fn(Node, Ipv4Addr) -> Result<Cluster>) -> Result<Self> {
         let lab = Lab::new(name)?;
         let lan = lab.bridge("lan")?;
         let node = |name: &str, address: &str| -> Result<(Node, Link)> {
@@ -64,7 +83,7 @@ impl Site {
         let (controllers, on_controllers) = node("ctl", "10.77.0.3")?;
         let (servers, on_servers) = node("servers", "10.77.0.4")?;
         let (client, on_client) = node("client", "10.77.0.5")?;
-        let cluster = Cluster::start(plane, "10.77.0.1".parse()?)?;
+        let cluster = start(plane, "10.77.0.1".parse()?)?;
         Ok(Self {
             cluster,
             chart: OnceLock::new(),
@@ -74,7 +93,9 @@ impl Site {
             servers,
             cables: Cables {
                 worker: on_worker,
-                _others: [on_plane, on_controllers, on_servers, on_client],
+                servers: on_servers,
+                client: on_client,
+                _others: [on_plane, on_controllers],
             },
             lan,
             lab,
@@ -156,6 +177,13 @@ impl Site {
         Ok(serde_json::from_str(&self.worker.run_within(SOON, program)?)?)
     }
 
+    /// Runs vipgate as somebody with a kubeconfig does.
+    pub(crate) fn vipgate(&self, arguments: &[&str]) -> Result<String> {
+        let kubeconfig = self.cluster.kubeconfig();
+        let program = Program::new(VIPGATE).args(arguments).arg("--kubeconfig").arg(kubeconfig);
+        self.client.run_within(SOON, program)
+    }
+
     /// Says as the speaker of a node that these are its VIPs, and that it serves every Gateway as it
     /// is now.
     pub(crate) fn says(&self, node: &str, vips: Value) {
@@ -184,6 +212,20 @@ impl Site {
     pub(crate) fn apply_pool(&self) {
         self.apply(CLASS);
         self.apply(&pool("10.77.0.200-10.77.0.207"));
+    }
+
+    /// Gives the worker, the servers and the client IPv6 addresses as well, `fd77::2`, `fd77::4` and
+    /// `fd77::5`, and makes class and pool as [`Site::apply_pool`] does, of both families: [`VIP6`] is
+    /// the first.
+    pub(crate) fn apply_dual_pool(&self) {
+        let Cables { worker, servers, client, .. } = &self.cables;
+        for (cable, address) in
+            [(worker, "fd77::2/64"), (servers, "fd77::4/64"), (client, "fd77::5/64")]
+        {
+            cable.add_address(address).unwrap();
+        }
+        self.apply(CLASS);
+        self.apply(&pool("10.77.0.200-10.77.0.207, 'fd77::200-fd77::207'"));
     }
 
     /// A server that says `name` first.

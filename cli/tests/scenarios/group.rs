@@ -353,3 +353,32 @@ fn a_rebalance_spreads_vips_again_without_a_refused_connection() {
     assert_eq!(refused, 0);
     hosts.assert_owners(&wire.stop().unwrap(), 2);
 }
+
+/// The same by itself, where that was opted for: when the group was the same for a minute after somebody
+/// joined.
+#[test]
+#[ignore = "minutes: make lab"]
+fn long_vips_are_spread_again_by_themselves_a_minute_after_a_host_has_joined() {
+    let mut hosts = Hosts::new("auto-reb", 3, 6);
+    for number in 0..3 {
+        hosts.start_with(number, &["--auto-rebalance"]);
+    }
+    let settled = hosts.settled();
+    // At the start each had what the rule gives it; after this one of them has nothing.
+    let last = hosts.owner(VIP);
+    hosts.terminate(last);
+    hosts.start_with(last, &["--auto-rebalance"]);
+    let joined = Instant::now();
+    let name = hosts.hosts[last].node.name().to_owned();
+    let before = hosts.settled();
+    assert!(before.values().all(|owner| *owner != name), "{before:?}");
+    vipgate_lab::eventually(Duration::from_secs(90), || {
+        let owners = hosts.settled();
+        anyhow::ensure!(owners == settled, "{owners:?}, not {settled:?}");
+        Ok(())
+    })
+    .unwrap();
+    let took = joined.elapsed();
+    eprintln!("spread again {took:?} after it had joined");
+    assert!(took >= Duration::from_secs(55), "{took:?}");
+}

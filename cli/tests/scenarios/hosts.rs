@@ -44,8 +44,8 @@ pub(crate) struct Hosts {
     pub(crate) beacons: bool,
     /// The network on which the group talks, if that is not the one of the VIPs.
     management: Option<(Bridge, Vec<Link>)>,
-    _lan: Bridge,
-    lab: Lab,
+    pub(crate) lan: Bridge,
+    pub(crate) lab: Lab,
     scratch: TempDir,
 }
 
@@ -91,7 +91,7 @@ impl Hosts {
             _echo: echo,
             beacons: false,
             management: None,
-            _lan: lan,
+            lan,
             lab,
             scratch,
         };
@@ -265,6 +265,11 @@ impl Hosts {
         self.client.enter(|| greeting(to)) == Outcome::Good
     }
 
+    /// A server of datagrams beside that of connections, for as long as what it returns lives.
+    pub(crate) fn datagrams(&self) -> servers::Datagrams {
+        servers::datagrams(&self._servers.0, "10.77.0.101:80".parse().unwrap(), "hello").unwrap()
+    }
+
     /// Begins to connect to a VIP all the time.
     pub(crate) fn probe(&self, vip: &str) -> Prober {
         let to = SocketAddr::new(vip.parse().unwrap(), 80);
@@ -334,6 +339,12 @@ impl Host {
     pub(crate) fn ask(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let program = Program::new(VIPGATE).args(arguments).arg("--admin").arg(&self.admin);
         self.node.run_within(SOON, program)
+    }
+
+    /// Whether a VIP is an address of the host.
+    pub(crate) fn has(&self, vip: &str) -> bool {
+        let addresses = self.node.run("ip", ["-o", "addr", "show", "dev", "lo"]).unwrap();
+        addresses.contains(&format!(" {vip}/"))
     }
 
     pub(crate) fn output(&self) -> String {

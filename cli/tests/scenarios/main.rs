@@ -5,6 +5,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod addresses;
+mod bgp;
+mod bgp_echo;
+mod bgp_figures;
+mod controls;
 mod examples;
 mod figures;
 mod flaps;
@@ -16,6 +20,9 @@ mod links;
 mod loopback;
 mod process;
 mod reload;
+mod routed;
 mod site;
+mod tls;
 mod traffic;
+mod udp;
 mod wire;

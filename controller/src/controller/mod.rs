@@ -24,7 +24,9 @@ use kube::Client;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as channel};
-use vipgate_api::{Age, Condition, ConditionType, Kind, Object, ObjectRef, Reason};
+use vipgate_api::{
+    Age, CONTROLLER_NAME, Condition, ConditionType, Kind, Object, ObjectRef, Reason,
+};
 use vipgate_planner::services::Classless;
 use vipgate_planner::{NodeReport, Outcome, Reports, VipState};
 
@@ -101,7 +103,7 @@ pub struct Controller {
 impl Controller {
     /// A controller that knows nothing, and who hands in its events.
     pub fn new(client: Client, gate: Gate, settings: Settings) -> (Self, Messenger) {
-        let (teller, messenger) = teller(client.clone(), &settings.identity);
+        let (teller, messenger) = teller(client.clone(), CONTROLLER_NAME, &settings.identity);
         let controller = Self {
             settings,
             index: Index::default(),

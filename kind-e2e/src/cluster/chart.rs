@@ -128,6 +128,19 @@ impl Chart {
         })
     }
 
+    /// The same on a cluster that was [started from](Cluster::start_from) what this one's cluster stored.
+    ///
+    /// # Errors
+    /// When the accounts of the chart are not there.
+    pub fn on(&self, cluster: &Cluster) -> Result<Self> {
+        Ok(Self {
+            namespace: self.namespace.clone(),
+            kubeconfigs: kubeconfigs(cluster, &self.namespace)?,
+            workloads: self.workloads.clone(),
+            directory: cluster.directory().to_owned(),
+        })
+    }
+
     /// The namespace it is installed in.
     #[must_use]
     pub fn namespace(&self) -> &str {

@@ -47,6 +47,11 @@ impl Places {
         self.directory.join(name)
     }
 
+    /// The data.
+    pub(super) fn etcd(&self) -> PathBuf {
+        self.file("etcd")
+    }
+
     /// The API server's certificate, followed by that of the authority it made for it: what
     /// clients trust. It exists once the API server serves, and stays.
     pub(super) fn authority(&self) -> PathBuf {
@@ -68,7 +73,7 @@ impl Places {
 }
 
 pub(super) fn etcd(programs: &Programs, places: &Places) -> Program {
-    Program::new(programs.etcd()).args(flag("data-dir", places.file("etcd"))).args([
+    Program::new(programs.etcd()).args(flag("data-dir", places.etcd())).args([
         format!("--listen-client-urls={ETCD}"),
         format!("--advertise-client-urls={ETCD}"),
         format!("--listen-peer-urls={ETCD_PEERS}"),

@@ -30,6 +30,17 @@ pub(super) const CONFORMANCE: Recipe = Recipe {
     links: &[],
 };
 
+/// CoreDNS, which they have as a backend for UDP.
+pub(super) const COREDNS: Recipe = Recipe {
+    name: "coredns",
+    what: "CoreDNS",
+    costs: "1 to 5 minutes and 300 MB of disk",
+    version_of: None,
+    packages: &["."],
+    tests: None,
+    links: &[],
+};
+
 /// Helm, which renders the chart.
 pub(super) const HELM: Recipe = Recipe {
     name: "helm",
@@ -45,6 +56,12 @@ pub(super) const HELM: Recipe = Recipe {
 pub(super) fn conformance(name: &str) -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&BUILT, &CONFORMANCE).map(|directory| directory.join(name))
+}
+
+/// CoreDNS.
+pub(super) fn coredns() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILT, &COREDNS).map(|directory| directory.join("coredns"))
 }
 
 /// Helm.

@@ -1,6 +1,7 @@
 //! The listeners of one Gateway: which are served, what they take, and which exclude each other.
 
 use vipgate_api::gateway::{self, CertificateRef, RouteGroupKind, RouteNamespaces, TlsMode};
+use vipgate_api::vipgate::PortUse;
 use vipgate_api::{ObjectKey, Reason};
 
 use super::clients;
@@ -16,6 +17,8 @@ pub struct AdmittedListener {
     pub name: String,
     /// Names that it takes, where its protocol has names: exact, or `*.` and a suffix.
     pub hostname: Option<String>,
+    /// Where TLS ends, if its clients speak TLS.
+    pub tls: Option<TlsMode>,
     /// Its certificates, as it refers to them.
     pub certificate_refs: Vec<CertificateRef>,
     /// Its port.
@@ -34,6 +37,12 @@ pub struct AdmittedListener {
 }
 
 impl AdmittedListener {
+    /// Its port as a claim has it; nothing where its protocol is none that the Gateway API defines.
+    pub(super) fn port_use(&self) -> Option<PortUse> {
+        let protocol = Protocol::named(&self.protocol)?.transport;
+        Some(PortUse { protocol, port: self.port })
+    }
+
     /// Whether another listener of the Gateway is in its way.
     pub fn is_conflicted(&self) -> bool {
         self.refused.as_ref().is_some_and(|refusal| {
@@ -102,6 +111,9 @@ fn admitted(
         hostname: known
             .filter(|protocol| protocol.has_hostnames())
             .and_then(|_| hostname(listener).map(str::to_owned)),
+        tls: known
+            .filter(|protocol| protocol.is_tls())
+            .map(|_| listener.tls.as_ref().map(|tls| tls.mode).unwrap_or_default()),
         certificate_refs: (listener.tls.iter())
             .flat_map(|tls| tls.certificate_refs.iter().cloned())
             .collect(),
@@ -177,7 +189,7 @@ fn same_hostname(
     let twin = rivals.iter().find(|other| {
         other.name != listener.name
             && other.port == listener.port
-            && other.protocol == listener.protocol
+            && Protocol::named(&other.protocol).is_some_and(|p| p.is_told_as(protocol))
             && hostname(other) == hostname(listener)
     });
     let twin = twin.filter(|_| protocol.has_hostnames())?;

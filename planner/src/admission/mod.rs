@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vipgate_api::gateway::{Gateway, GatewayClass, ListenerSet};
 use vipgate_api::k8s::Namespace;
 use vipgate_api::selector::Labels;
-use vipgate_api::vipgate::{PortUse, Transport};
+use vipgate_api::vipgate::PortUse;
 use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
 pub use self::listeners::AdmittedListener;
@@ -235,9 +235,7 @@ fn want(key: &ObjectKey, stored: &Stored<Gateway>, gateway: &AdmittedGateway) ->
 
 /// What it serves on each address, each port once.
 fn ports(gateway: &AdmittedGateway) -> Vec<PortUse> {
-    let ports: BTreeSet<PortUse> = gateway
-        .served()
-        .map(|(_, listener)| PortUse { protocol: Transport::Tcp, port: listener.port })
-        .collect();
+    let ports: BTreeSet<PortUse> =
+        gateway.served().filter_map(|(_, listener)| listener.port_use()).collect();
     ports.into_iter().collect()
 }

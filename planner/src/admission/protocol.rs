@@ -3,6 +3,7 @@
 //! The one place to change when a protocol comes to be served.
 
 use vipgate_api::gateway::RouteGroupKind;
+use vipgate_api::vipgate::Transport;
 use vipgate_api::{GATEWAY_GROUP, Kind};
 
 /// What a listener's `protocol` means.
@@ -10,7 +11,8 @@ use vipgate_api::{GATEWAY_GROUP, Kind};
 pub(super) struct Protocol {
     /// As it is written in `protocol`.
     pub(super) name: &'static str,
-    transport: Transport,
+    /// Ports of different transports have nothing to do with each other.
+    pub(super) transport: Transport,
     /// How a connection tells which listener of a port is meant.
     told_by: ToldBy,
     /// Kinds of routes that we serve on it; none means that it is not served.
@@ -28,13 +30,6 @@ enum ToldBy {
     ServerName,
 }
 
-/// Ports of different transports have nothing to do with each other.
-#[derive(Debug, PartialEq, Eq)]
-enum Transport {
-    Tcp,
-    Udp,
-}
-
 const PROTOCOLS: [Protocol; 5] = [
     Protocol {
         name: "TCP",
@@ -42,8 +37,18 @@ const PROTOCOLS: [Protocol; 5] = [
         told_by: ToldBy::Nothing,
         kinds: &[Kind::TcpRoute],
     },
-    Protocol { name: "UDP", transport: Transport::Udp, told_by: ToldBy::Nothing, kinds: &[] },
-    Protocol { name: "TLS", transport: Transport::Tcp, told_by: ToldBy::ServerName, kinds: &[] },
+    Protocol {
+        name: "UDP",
+        transport: Transport::Udp,
+        told_by: ToldBy::Nothing,
+        kinds: &[Kind::UdpRoute],
+    },
+    Protocol {
+        name: "TLS",
+        transport: Transport::Tcp,
+        told_by: ToldBy::ServerName,
+        kinds: &[Kind::TlsRoute],
+    },
     Protocol {
         name: "HTTP",
         transport: Transport::Tcp,
@@ -68,6 +73,16 @@ impl Protocol {
     pub(super) fn excludes(&self, other: &Self) -> bool {
         self.transport == other.transport
             && (self.told_by == ToldBy::Nothing || self.told_by != other.told_by)
+    }
+
+    /// Whether the same thing tells its listeners apart: a hostname of the one is one of the other.
+    pub(super) fn is_told_as(&self, other: &Self) -> bool {
+        self.transport == other.transport && self.told_by == other.told_by
+    }
+
+    /// Whether its clients speak TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.told_by == ToldBy::ServerName
     }
 
     /// Whether hostnames tell its listeners apart.

@@ -1,5 +1,7 @@
+use vipgate_api::Reason;
+
 use super::*;
-use crate::plan::{ByName, Listener, Service};
+use crate::plan::{ByName, Listener, Service, Termination};
 
 const VIP: [u8; 4] = [192, 0, 2, 1];
 
@@ -53,7 +55,25 @@ fn report(generation: i64) -> NodeReport {
         weights: [([192, 0, 2, 4].into(), 7)].into(),
         compromises: [(VIP.into(), why(ExclusionReason::NoCommonNode))].into(),
         gives_way: Some(why(ExclusionReason::Cordoned)),
+        peers: [("lab/tor".to_owned(), peer())].into(),
+        routed: [(VIP.into(), 2)].into(),
         truncated: false,
+    }
+}
+
+fn peer() -> PeerReport {
+    PeerReport {
+        state: "Established".to_owned(),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        address: Some("10.9.0.1:179".to_owned()),
+        peer_as: Some(4_200_000_000),
+        capabilities: vec!["ipv4-unicast".to_owned()],
+        hold_time: Some(9),
+        prefixes: 3,
+        last_error: Some("connection lost: reset".to_owned()),
+        reason: Some(Reason::DuplicatePeer),
+        bfd: Some("Up".to_owned()),
+        bfd_echo: Some("active".to_owned()),
     }
 }
 
@@ -118,7 +138,7 @@ fn a_listener_without_its_certificate_is_told_of() {
 
     let mut listener = plan().listeners.remove(0);
     assert!(!listener.lacks_certificate());
-    listener.service = Service::Https(ByName::default(), Vec::new());
+    listener.service = Service::Https(ByName::default(), Termination::default());
     assert!(listener.lacks_certificate());
 }
 

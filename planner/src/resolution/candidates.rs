@@ -9,6 +9,7 @@ use vipgate_api::k8s::{
 use vipgate_api::vipgate::Backend;
 use vipgate_api::{ObjectKey, Reason};
 
+use super::nearness::{Nearness, Place};
 use crate::refusal::Refusal;
 use crate::world::Shelf;
 
@@ -17,6 +18,7 @@ use crate::world::Shelf;
 pub(super) struct Candidate {
     pub(super) address: SocketAddr,
     pub(super) readiness: Readiness,
+    pub(super) nearness: Nearness,
 }
 
 /// Whether an endpoint takes new connections.
@@ -83,6 +85,7 @@ pub(super) fn of_service(
     protocol: &str,
     services: &Shelf<Service>,
     slices: &SliceIndex<'_>,
+    place: Option<Place<'_>>,
 ) -> Result<Vec<Candidate>, Refusal> {
     let not_found = |message| Refusal::new(Reason::BackendNotFound, message);
     let Some(service) = services.get(key) else {
@@ -98,7 +101,7 @@ pub(super) fn of_service(
     }
     let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     let name = service_port(key, port, protocol, ports).map_err(not_found)?;
-    Ok(slices.of(key).iter().flat_map(|slice| of_slice(slice, name, protocol)).collect())
+    Ok(slices.of(key).iter().flat_map(|slice| of_slice(slice, name, protocol, place)).collect())
 }
 
 /// Name of the port of a Service with this number and protocol.
@@ -141,7 +144,12 @@ fn is_of(protocol: &str, written: Option<&str>) -> bool {
     written.unwrap_or("TCP") == protocol
 }
 
-fn of_slice(slice: &EndpointSlice, port: &str, protocol: &str) -> Vec<Candidate> {
+fn of_slice(
+    slice: &EndpointSlice,
+    port: &str,
+    protocol: &str,
+    place: Option<Place<'_>>,
+) -> Vec<Candidate> {
     if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
         return Vec::new();
     }
@@ -156,10 +164,12 @@ fn of_slice(slice: &EndpointSlice, port: &str, protocol: &str) -> Vec<Candidate>
     let mut found = Vec::new();
     for endpoint in &slice.endpoints {
         let Some(readiness) = readiness(endpoint.conditions.as_ref()) else { continue };
+        let nearness = Nearness::of(endpoint.hints.as_ref(), place);
         for address in endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok()) {
             found.extend(numbers.iter().map(|number| Candidate {
                 address: SocketAddr::new(address.to_canonical(), *number),
                 readiness,
+                nearness,
             }));
         }
     }
@@ -200,7 +210,8 @@ pub(super) fn of_backend(
             )));
         };
         let address = SocketAddr::new(address.to_canonical(), endpoint.port);
-        found.push(Candidate { address, readiness: Readiness::Ready });
+        let nearness = Nearness::default();
+        found.push(Candidate { address, readiness: Readiness::Ready, nearness });
     }
     match (port, found.is_empty() && !endpoints.is_empty()) {
         (Some(port), true) => {

@@ -10,6 +10,7 @@
 
 mod candidates;
 mod grants;
+mod nearness;
 mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
 use self::candidates::{Candidate, Readiness, SliceIndex};
 pub(crate) use self::candidates::{ready_nodes, with_endpoints};
+pub use self::nearness::Place;
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
 use crate::claim::Claims;
@@ -77,13 +79,21 @@ struct Ground<'a> {
     backends: &'a Shelf<Backend>,
     grants: &'a Shelf<ReferenceGrant>,
     vips: &'a Claims,
+    place: Option<Place<'a>>,
 }
 
-/// Resolves every attached route.
-pub fn resolve(world: &World, attachment: &Attachment, allocation: &Allocation) -> Resolution {
+/// Resolves every attached route, for connections that are forwarded from a place or from nowhere in
+/// particular.
+pub fn resolve(
+    world: &World,
+    attachment: &Attachment,
+    allocation: &Allocation,
+    place: Option<Place<'_>>,
+) -> Resolution {
     let World { services, endpoint_slices, backends, grants, routes, .. } = world;
     let slices = SliceIndex::new(endpoint_slices);
-    let ground = Ground { services, slices, backends, grants, vips: &allocation.claims };
+    let vips = &allocation.claims;
+    let ground = Ground { services, slices, backends, grants, vips, place };
     let mut resolution = Resolution::default();
     for (key, parents) in &attachment.routes {
         let sides: BTreeSet<VipSide> = parents
@@ -150,13 +160,20 @@ impl Ground<'_> {
         let protocol = if route.kind == Kind::UdpRoute { "UDP" } else { "TCP" };
         let port = reference.port;
         let candidates = match kind {
-            ("", _) => candidates::of_service(target, port, protocol, self.services, &self.slices)?,
+            ("", _) => candidates::of_service(
+                target,
+                port,
+                protocol,
+                self.services,
+                &self.slices,
+                self.place,
+            )?,
             _ => candidates::of_backend(target, port, self.backends)?,
         };
         self.usable(candidates, side, &describe(reference, target))
     }
 
-    /// The endpoints that new connections go to, sorted, each once. An error when there would be
+    /// The endpoints that new connections go to, the near ones of them, sorted, each once. An error when there would be
     /// some, were they not all refused.
     fn usable(
         &self,
@@ -164,19 +181,21 @@ impl Ground<'_> {
         side: VipSide,
         backend: &str,
     ) -> Result<Vec<Endpoint>, Refusal> {
-        let (mut ready, mut leaving) = (BTreeSet::new(), BTreeSet::new());
+        let (mut ready, mut leaving) = (Vec::new(), BTreeSet::new());
         let mut refused = BTreeMap::new();
-        for Candidate { address, readiness } in candidates {
+        for Candidate { address, readiness, nearness } in candidates {
             let loopback_allowed = side == VipSide::Loopback;
             if let Some(why) = refused::refused(address.ip(), loopback_allowed, self.vips) {
                 refused.insert(address.ip(), why);
                 continue;
             }
             match readiness {
-                Readiness::Ready => ready.insert(Endpoint(address)),
-                Readiness::Leaving => leaving.insert(Endpoint(address)),
-            };
+                Readiness::Ready => ready.push((nearness, Endpoint(address))),
+                Readiness::Leaving => drop(leaving.insert(Endpoint(address))),
+            }
         }
+        nearness::keep_near(&mut ready);
+        let ready: BTreeSet<Endpoint> = ready.into_iter().map(|(_, endpoint)| endpoint).collect();
         let usable = if ready.is_empty() { leaving } else { ready };
         match refused.first_key_value() {
             Some((address, why)) if usable.is_empty() => {

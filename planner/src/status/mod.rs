@@ -4,6 +4,7 @@
 //! condition is ever kept, so none can be stale. Conditions come in a fixed order and have no
 //! times: whoever writes them adds `lastTransitionTime` and keeps it while the status is the same.
 
+mod bgp;
 mod former;
 mod gateway;
 mod json;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use vipgate_api::gateway::{GatewayAddress, ListenerSet, ParentReference, RouteGroupKind};
-use vipgate_api::vipgate::{IpAddressPool, IpAddressPoolStatus};
+use vipgate_api::vipgate::{BgpStatus, IpAddressPool, IpAddressPoolStatus};
 use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
 
 pub use self::former::FormerStatus;
@@ -35,6 +36,7 @@ use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::report::{Lost, Reports};
 use crate::resolution::Resolution;
+use crate::routing::Routing;
 use crate::services::{Classless, Services};
 use crate::world::{Routes, Shelf};
 
@@ -42,7 +44,7 @@ use crate::world::{Routes, Shelf};
 ///
 /// `GatewayInfrastructure` is the name in v1.6.2 and later of what was
 /// `GatewayInfrastructurePropagation`: both are claimed, so that every release of the tests runs them.
-const SUPPORTED_FEATURES: [&str; 8] = [
+const SUPPORTED_FEATURES: [&str; 12] = [
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayInfrastructure",
@@ -51,6 +53,10 @@ const SUPPORTED_FEATURES: [&str; 8] = [
     "ListenerSet",
     "ReferenceGrant",
     "TCPRoute",
+    "TLSRoute",
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
+    "UDPRoute",
 ];
 
 /// Status of every object that we write one for.
@@ -68,6 +74,8 @@ pub struct Statuses {
     pub services: BTreeMap<ObjectKey, ServiceStatus>,
     /// IPAddressPools.
     pub pools: BTreeMap<ObjectKey, IpAddressPoolStatus>,
+    /// BGPPeers, BGPAdvertisements, BFDProfiles and Communities.
+    pub bgp: BTreeMap<ObjectRef, BgpStatus>,
     /// Gateways and ListenerSets that are not ours: for whoever finds there what we said once, and
     /// for nobody else.
     pub former: BTreeMap<ObjectRef, FormerStatus>,
@@ -178,6 +186,8 @@ pub struct Layers<'a> {
     pub resolution: &'a Resolution,
     /// Certificates of listeners.
     pub certificates: &'a Certificates,
+    /// What is about BGP.
+    pub routing: &'a Routing,
     /// The ListenerSets themselves.
     pub sets: &'a Shelf<ListenerSet>,
     /// What the node is asked to do.
@@ -221,6 +231,7 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
         statuses.services.insert(key.clone(), service::former(*clear));
     }
     statuses.pools = pool::statuses(layers);
+    statuses.bgp = bgp::statuses(layers);
     statuses.former = former::statuses(layers).into_iter().collect();
     statuses.problems = problem::problems(&statuses, layers);
     statuses

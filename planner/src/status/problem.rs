@@ -42,6 +42,9 @@ pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem>
     list.absent(layers);
     list.starved(layers);
     list.contested(layers);
+    for (object, refusal) in &layers.routing.problems {
+        list.add(object.kind, &object.key, refusal.reason, &refusal.message);
+    }
     list.0.sort_by(|a, b| {
         (a.reason == Reason::Pending, &a.object).cmp(&(b.reason == Reason::Pending, &b.object))
     });

@@ -35,8 +35,11 @@ impl Standing {
             let message = format!("{address} cannot be announced: {why}");
             return Self::Down(Refusal::new(Reason::NoResources, message));
         }
-        let mut standings: Vec<Self> =
-            states.into_iter().map(|(node, state)| Self::on_node(vip, state, node)).collect();
+        let routers = |node: &str| {
+            reports.get(node).and_then(|report| report.routed.get(&address)).copied().unwrap_or(0)
+        };
+        let of_node = |(node, state)| Self::on_node(vip, state, node, routers(node));
+        let mut standings: Vec<Self> = states.into_iter().map(of_node).collect();
         let silent = truncated(reports);
         if !silent.is_empty() {
             let silent = silent.join(", ");
@@ -65,7 +68,8 @@ impl Standing {
         })
     }
 
-    fn on_node(vip: &Vip, state: &VipState, node: &str) -> Self {
+    /// `routers` were told of it there.
+    fn on_node(vip: &Vip, state: &VipState, node: &str, routers: u32) -> Self {
         let address = vip.address;
         match state {
             VipState::Probing => {
@@ -94,12 +98,27 @@ impl Standing {
                 let message = format!("node {node} cannot serve {address}: {why}");
                 Self::Down(Refusal::new(Reason::NoResources, message))
             }
-            VipState::Serving(_) if vip.announce == Announce::Loopback => {
+            VipState::Serving(_) if address.is_loopback() => {
                 Self::Serving(format!("{address} is served by node {node} on its loopback"))
             }
             VipState::Serving(links) => {
                 let links = links.join(", ");
-                Self::Serving(format!("{address} is announced by node {node} on {links}"))
+                let routers = match routers {
+                    0 => None,
+                    1 => Some("to a router".to_owned()),
+                    many => Some(format!("to {many} routers")),
+                };
+                let links = (!links.is_empty()).then(|| format!("on {links}"));
+                let places: Vec<String> = links.into_iter().chain(routers).collect();
+                if places.is_empty() {
+                    return Self::Waiting(format!(
+                        "node {node} has {address}, and no router takes it: see its BGPPeers (`vipgate bgp`)"
+                    ));
+                }
+                Self::Serving(format!(
+                    "{address} is announced by node {node} {}",
+                    places.join(" and ")
+                ))
             }
         }
     }

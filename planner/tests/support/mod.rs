@@ -5,11 +5,15 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod site;
+
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use vipgate_api::{Age, Kind, Object};
+use vipgate_api::{Age, Kind, Object, ObjectKey};
 use vipgate_planner::{
-    Announce, ListenerState, Node, NodeReport, Outcome, Plan, Planner, VipState,
+    Announce, ListenerState, Node, NodeReport, Outcome, Plan, Planner, Vip, VipState,
 };
 
 /// Every object of a multi-document YAML text, with its age.
@@ -46,6 +50,10 @@ pub(crate) fn object(document: Value) -> Result<Object, String> {
         Kind::Secret => decode(document).map(Object::Secret),
         Kind::IpAddressPool => decode(document).map(Object::IpAddressPool),
         Kind::L2Advertisement => decode(document).map(Object::L2Advertisement),
+        Kind::BgpPeer => decode(document).map(Object::BgpPeer),
+        Kind::BgpAdvertisement => decode(document).map(Object::BgpAdvertisement),
+        Kind::BfdProfile => decode(document).map(Object::BfdProfile),
+        Kind::Community => decode(document).map(Object::Community),
         Kind::Backend => decode(document).map(Object::Backend),
         Kind::VirtualIp => decode(document).map(Object::VirtualIp),
         Kind::Speaker => decode(document).map(Object::Speaker),
@@ -68,10 +76,18 @@ pub(crate) fn all_well(plan: &Plan) -> NodeReport {
     let vips = plan.vips.values().filter_map(|vip| match &vip.announce {
         Announce::Loopback => Some((vip.address, VipState::Serving(Vec::new()))),
         Announce::Layer2(links) => Some((vip.address, VipState::Serving(links.clone()))),
+        Announce::Routed => Some((vip.address, VipState::Serving(Vec::new()))),
         Announce::Nowhere(_) | Announce::ByNodes => None,
     });
+    let routers = |vip: &Vip| {
+        let peers: BTreeSet<&ObjectKey> =
+            vip.routes.iter().flat_map(|route| &route.peers).collect();
+        (vip.address, u32::try_from(peers.len()).expect("few peers"))
+    };
+    let routed = plan.vips.values().map(routers).filter(|(_, count)| *count > 0);
     NodeReport {
         vips: vips.collect(),
+        routed: routed.collect(),
         listeners: plan.listeners.iter().map(|l| (l.id.clone(), ListenerState::Bound)).collect(),
         ..NodeReport::default()
     }

@@ -165,6 +165,10 @@ pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
         secrets Secret,
         pools IpAddressPool,
         l2_advertisements L2Advertisement,
+        bgp_peers BgpPeer,
+        bgp_advertisements BgpAdvertisement,
+        bfd_profiles BfdProfile,
+        communities Community,
         backends Backend,
     );
     all.extend(world.routes.iter().map(|(reference, stored)| {
@@ -186,6 +190,7 @@ fn any_object() -> impl Strategy<Value = Value> {
         3 => any_backend(),
         3 => any_pool(),
         3 => any_advertisement(),
+        2 => any_bgp(),
     ]
 }
 
@@ -456,5 +461,37 @@ fn any_advertisement() -> impl Strategy<Value = Value> {
     ];
     (metadata(), spec).prop_map(
         |(metadata, spec)| json!({"kind": "L2Advertisement", "metadata": metadata, "spec": spec}),
+    )
+}
+
+/// Peers, what they name, and what is said to them.
+fn any_bgp() -> impl Strategy<Value = Value> {
+    let peer = |more: Value| {
+        let mut spec = json!({"myASN": 65001, "peerASN": 65002, "peerAddress": "10.0.0.254"});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        ("BGPPeer", spec)
+    };
+    let object = prop_oneof![
+        3 => select(vec![
+            peer(json!({})),
+            peer(json!({"peerAddress": "10.0.0.253", "nodeSelectors": [{"matchLabels": {"rack": "a"}}]})),
+            peer(json!({"nodeSelectors": [{"matchLabels": {"rack": "b"}}]})),
+            peer(json!({"bfdProfile": "one"})),
+            peer(json!({"holdTime": "1s"})),
+        ]),
+        3 => select(vec![
+            ("BGPAdvertisement", json!({})),
+            ("BGPAdvertisement", json!({"ipAddressPools": ["lan"], "peers": ["one"]})),
+            ("BGPAdvertisement", json!({"aggregationLength": 24, "localPref": 7})),
+            ("BGPAdvertisement", json!({"communities": ["blue", "no-export"]})),
+            ("BGPAdvertisement", json!({"gatewaySelectors": [{"matchLabels": {"team": "red"}}]})),
+        ]),
+        1 => select(vec![("BFDProfile", json!({})), ("BFDProfile", json!({"detectMultiplier": 1}))]),
+        1 => Just(("Community", json!({"communities": [{"name": "blue", "value": "1:2"}]}))),
+    ];
+    (metadata(), object).prop_map(
+        |(metadata, (kind, spec))| json!({"kind": kind, "metadata": metadata, "spec": spec}),
     )
 }

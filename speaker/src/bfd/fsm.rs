@@ -7,11 +7,19 @@
 //! * a change of our intervals is announced by a poll, and a longer transmit or shorter detection
 //!   time takes effect only when the other side has answered it;
 //! * when the interval shrinks, the next packet is due at once: the other side may already count
-//!   by the shorter one.
+//!   by the shorter one;
+//! * echo packets are sent only while up, and only as fast as the other side says it returns them
+//!   (section 6.8.9). They come on top: control packets are sent and awaited as without them;
+//! * after a failure of the echo function it stays down for a while, however ready the other side is, which
+//!   hears us all the time.
+
+mod echo;
 
 use std::time::{Duration, Instant};
 
 use super::wire::{Diagnostic, Packet, State};
+use echo::Echo;
+pub use echo::Echoing;
 
 /// Section 6.8.3: the least interval while not up.
 const SLOW: Duration = Duration::from_secs(1);
@@ -27,6 +35,8 @@ pub struct Config {
     pub multiplier: u8,
     /// Send nothing until the other side does (section 6.1).
     pub passive: bool,
+    /// Send echo packets this often, if the other side returns them, and return its own.
+    pub echo: Option<Duration>,
 }
 
 impl Default for Config {
@@ -37,6 +47,7 @@ impl Default for Config {
             receive_interval: interval,
             multiplier: 3,
             passive: false,
+            echo: None,
         }
     }
 }
@@ -52,6 +63,10 @@ pub enum Input {
     AdminDown(bool),
     /// Other settings.
     Configure(Config),
+    /// Whether there is a way for echo packets: ours can be sent, and those of the other side returned.
+    EchoPath(bool),
+    /// An echo packet came back that was sent as this.
+    EchoReturned(Duration),
 }
 
 /// What is to be done.
@@ -61,6 +76,8 @@ pub enum Output {
     Send(Packet),
     /// The session is in another state, for this reason.
     Changed(State, Diagnostic),
+    /// Send an echo packet with this in it: when it is sent, counted from the session's beginning.
+    SendEcho(Duration),
 }
 
 /// One session.
@@ -77,6 +94,11 @@ pub struct Fsm {
     polling: bool,
     send_at: Option<Instant>,
     detect_at: Option<Instant>,
+    echo: Echo,
+    /// After a failure of the echo function: it stays down until then, …
+    held_until: Option<Instant>,
+    /// … which was so much later.
+    hold: Duration,
     random: u64,
 }
 
@@ -89,6 +111,8 @@ struct Remote {
     /// Its multiplier and how often it wants to send: what makes our detection time.
     multiplier: u32,
     desired_tx: Duration,
+    /// How often it returns echo packets; zero if it does not.
+    min_echo_rx: Duration,
     demand: bool,
 }
 
@@ -98,6 +122,7 @@ const SILENT: Remote = Remote {
     min_rx: Duration::from_micros(1),
     multiplier: 0,
     desired_tx: Duration::ZERO,
+    min_echo_rx: Duration::ZERO,
     demand: false,
 };
 
@@ -116,6 +141,9 @@ impl Fsm {
             polling: false,
             send_at: (!config.passive).then_some(now),
             detect_at: None,
+            echo: Echo::new(now),
+            held_until: None,
+            hold: SLOW,
             random: seed,
         }
     }
@@ -147,7 +175,7 @@ impl Fsm {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.send_at.into_iter().chain(self.detect_at).min()
+        self.send_at.into_iter().chain(self.detect_at).chain(self.echo.deadline()).min()
     }
 
     /// Takes what happened, returns what is to be done.
@@ -158,7 +186,10 @@ impl Fsm {
             Input::Tick => self.tick(now, &mut outputs),
             Input::AdminDown(down) => self.admin(down, now, &mut outputs),
             Input::Configure(config) => self.configure(config, now),
+            Input::EchoPath(path) => self.set_echo_path(path, now),
+            Input::EchoReturned(sent) => self.echo.returned(sent, now),
         }
+        self.follow_echo(now);
         outputs
     }
 
@@ -169,6 +200,7 @@ impl Fsm {
             min_rx: Duration::from_micros(u64::from(packet.required_min_rx)),
             multiplier: u32::from(packet.multiplier),
             desired_tx: Duration::from_micros(u64::from(packet.desired_min_tx)),
+            min_echo_rx: Duration::from_micros(u64::from(packet.required_min_echo_rx)),
             demand: packet.demand,
         };
         if packet.is_final && self.polling {
@@ -178,6 +210,9 @@ impl Fsm {
         }
         if self.state == State::AdminDown {
             return;
+        }
+        if packet.state == State::AdminDown {
+            self.echo.is_failing = false;
         }
         self.detect_at = Some(now + self.detection_time());
         self.follow(packet.state, now, outputs);
@@ -189,6 +224,9 @@ impl Fsm {
 
     /// Section 6.8.6: our state after theirs.
     fn follow(&mut self, theirs: State, now: Instant, outputs: &mut Vec<Output>) {
+        if self.state == State::Down && self.held_until.is_some_and(|until| now < until) {
+            return;
+        }
         let next = match (self.state, theirs) {
             (State::Init | State::Up, State::AdminDown) | (State::Up, State::Down) => State::Down,
             (State::Down, State::Down) => State::Init,
@@ -207,6 +245,7 @@ impl Fsm {
 
     fn change(&mut self, next: State, now: Instant, outputs: &mut Vec<Output>) {
         self.state = next;
+        self.follow_echo(now);
         outputs.push(Output::Changed(next, self.diagnostic));
         match next {
             // Faster from now on; the other side counts by it as soon as it hears of it.
@@ -229,6 +268,8 @@ impl Fsm {
         if self.detect_at.is_some_and(|at| at <= now) {
             self.detect_at = None;
             self.remote = SILENT;
+            // Perhaps it does no BFD any more: nothing is known of its forwarding.
+            self.echo.is_failing = false;
             if matches!(self.state, State::Init | State::Up) {
                 self.diagnostic = Diagnostic::DetectionTimeExpired;
                 self.change(State::Down, now, outputs);
@@ -237,7 +278,9 @@ impl Fsm {
                 self.send_at = None;
             }
         }
+        self.judge_echo(now, outputs);
         self.send_due(now, outputs);
+        self.send_due_echo(now, outputs);
     }
 
     fn admin(&mut self, down: bool, now: Instant, outputs: &mut Vec<Output>) {
@@ -245,6 +288,7 @@ impl Fsm {
             return;
         }
         self.detect_at = None;
+        self.echo.is_failing = false;
         if down {
             self.diagnostic = Diagnostic::AdministrativelyDown;
             self.change(State::AdminDown, now, outputs);
@@ -256,6 +300,9 @@ impl Fsm {
     }
 
     fn configure(&mut self, config: Config, now: Instant) {
+        if config.echo != self.config.echo {
+            self.tell_of_echo(now);
+        }
         self.config = config;
         if self.state == State::Up {
             self.polling = true;
@@ -325,6 +372,7 @@ impl Fsm {
             your_discriminator: self.remote.discriminator,
             desired_min_tx: micros(self.desired_tx()),
             required_min_rx: micros(self.config.receive_interval),
+            required_min_echo_rx: self.config.echo.filter(|_| self.echo.path).map_or(0, micros),
         }
     }
 }

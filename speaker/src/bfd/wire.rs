@@ -1,4 +1,7 @@
-//! The control packet (RFC 5880 section 4.1).
+//! The control packet (RFC 5880 section 4.1); beside it the echo packet, and frames with either.
+
+pub mod echo;
+pub mod frame;
 
 use thiserror::Error;
 
@@ -26,6 +29,8 @@ pub enum Diagnostic {
     None,
     /// Nothing was heard for the detection time.
     DetectionTimeExpired,
+    /// Echoes did not return for their detection time.
+    EchoFailed,
     /// The other side said that it is down.
     NeighborSignaledDown,
     /// By an operator.
@@ -39,6 +44,7 @@ impl Diagnostic {
         match self {
             Diagnostic::None => 0,
             Diagnostic::DetectionTimeExpired => 1,
+            Diagnostic::EchoFailed => 2,
             Diagnostic::NeighborSignaledDown => 3,
             Diagnostic::AdministrativelyDown => 7,
             Diagnostic::Other(number) => number & 0x1f,
@@ -49,6 +55,7 @@ impl Diagnostic {
         match number {
             0 => Diagnostic::None,
             1 => Diagnostic::DetectionTimeExpired,
+            2 => Diagnostic::EchoFailed,
             3 => Diagnostic::NeighborSignaledDown,
             7 => Diagnostic::AdministrativelyDown,
             other => Diagnostic::Other(other),
@@ -79,6 +86,8 @@ pub struct Packet {
     pub desired_min_tx: u32,
     /// The sender can take packets this often.
     pub required_min_rx: u32,
+    /// The sender returns echo packets this often; none if zero.
+    pub required_min_echo_rx: u32,
 }
 
 /// Why a packet is dropped (section 6.8.6).
@@ -121,8 +130,7 @@ impl Packet {
             self.your_discriminator,
             self.desired_min_tx,
             self.required_min_rx,
-            // We do no echo.
-            0,
+            self.required_min_echo_rx,
         ];
         for (place, number) in bytes[4..].chunks_exact_mut(4).zip(numbers) {
             place.copy_from_slice(&number.to_be_bytes());
@@ -174,6 +182,7 @@ impl Packet {
             your_discriminator: number(8),
             desired_min_tx: number(12),
             required_min_rx: number(16),
+            required_min_echo_rx: number(20),
         };
         let unknown = packet.your_discriminator == 0 && state >= State::Init;
         if packet.my_discriminator == 0 || unknown {

@@ -11,7 +11,7 @@
 //!         │ Control, routes           ▲ Message
 //!      wire: bytes ── zettabgp behind a guard
 //!  ───────▼───────────────────────────┴───────────────────────────────────────
-//!      TCP socket, one per peer
+//!      TCP socket, one per peer; and where peers call, one listener for all of them
 //! ```
 //!
 //! `wire`, `fsm` and `rib` are plain: no socket, no clock, no task. `io` joins them, one task per
@@ -19,11 +19,11 @@
 //!
 //! Guarantees: nothing a peer sends is installed anywhere; a session that is lost is tried again
 //! until it is stopped; after it is established the peer has exactly the routes last set. Caveats:
-//! we dial and do not listen, so a router that only dials is not reached; no add-path, no longer
-//! messages than 4,096 bytes.
+//! we listen only while a peer is passive; no add-path, no longer messages than 4,096 bytes.
 
 pub mod fsm;
 pub mod io;
+pub mod peers;
 pub mod rib;
 pub mod unnumbered;
 pub mod wire;

@@ -22,6 +22,7 @@ use super::beacon;
 use super::core::{Input, Output, Setup};
 use super::key::Keyring;
 use super::member::{Member, Notes, Offers, Standing};
+use super::news::News;
 use super::refusal;
 use super::wire::MAX_DATAGRAM;
 
@@ -148,6 +149,11 @@ impl Group {
     /// How things stand, each time that changes.
     pub fn standings(&self) -> watch::Receiver<Arc<Standing>> {
         self.standings.clone()
+    }
+
+    /// The same, for one who does not have to hear of everything at once.
+    pub fn news(&self) -> News {
+        News::new(self.standings())
     }
 
     /// Says what could be served here.

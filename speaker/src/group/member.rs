@@ -53,6 +53,17 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Whether the same members say the same of themselves; what they offer and hold aside.
+    pub fn is_said_alike(&self, other: &Self) -> bool {
+        let said = |one: &Other, other: &Other| {
+            one.name == other.name && one.complete == other.complete && one.notes == other.notes
+        };
+        self.others.len() == other.others.len()
+            && self.others.iter().zip(&other.others).all(|((at, one), (address, other))| {
+                at == address && (Arc::ptr_eq(one, other) || said(one, other))
+            })
+    }
+
     /// The name of the member that the rule calls `owner`, or else that.
     pub fn name_of<'a>(&'a self, owner: &'a str) -> &'a str {
         let other = owner.parse().ok().and_then(|address: SocketAddr| self.others.get(&address));
@@ -100,6 +111,9 @@ pub struct Member {
     offers: Offers,
     /// What is said under [`VIP`], [`NOTE`] and [`REBALANCE`].
     said: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Of which entries, and whether with [`REBALANCE`]; nothing where the notes are new. Most of what
+    /// others say changes nothing here.
+    said_of: Option<(Entries, bool)>,
     notes: Notes,
     rebalance: Rebalance,
     view: View,
@@ -132,6 +146,7 @@ impl Member {
             started: now,
             offers: Offers::new(),
             said: BTreeMap::new(),
+            said_of: None,
             notes: Notes::new(),
             rebalance: Rebalance::new(setup.rebalance),
             view: View::default(),
@@ -185,6 +200,7 @@ impl Member {
     /// Replaces what the process says.
     pub fn note(&mut self, notes: Notes) {
         self.notes = notes;
+        self.said_of = None;
         self.stale = true;
     }
 
@@ -250,6 +266,12 @@ impl Member {
 
     /// Tells the others what is new.
     fn say(&mut self, now: Instant, rebalances: bool) -> Vec<Output> {
+        let is_said =
+            |said: &(Entries, bool)| said.0 == *self.keeper.entries() && said.1 == rebalances;
+        if self.said_of.as_ref().is_some_and(is_said) {
+            return Vec::new();
+        }
+        self.said_of = Some((self.keeper.entries().clone(), rebalances));
         let keyed = |prefix: u8, rest: &[u8]| [&[prefix], rest].concat();
         let vips = self.keeper.entries().iter().map(|(vip, entry)| {
             let key = match vip {

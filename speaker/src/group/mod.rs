@@ -27,6 +27,7 @@ mod counters;
 pub mod io;
 pub mod key;
 pub mod member;
+mod news;
 mod record;
 mod refusal;
 mod replay;
@@ -39,6 +40,7 @@ pub use counters::Counts;
 pub use io::{Group, GroupError};
 pub use key::{GroupKey, KeyError, Keyring};
 pub use member::{Notes, Offers, Other, Standing};
+pub use news::News;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use vipgate_api::vipgate::Transport;
+
 /// The VIPs that a host is to have, each with what of it reaches the host.
 pub type Exposures = BTreeMap<IpAddr, Exposure>;
 
@@ -10,6 +12,7 @@ pub type Exposures = BTreeMap<IpAddr, Exposure>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exposure {
     tcp: BTreeMap<u16, u16>,
+    udp: BTreeMap<u16, u16>,
 }
 
 impl Exposure {
@@ -19,14 +22,21 @@ impl Exposure {
         self.tcp.insert(port, served_at);
     }
 
-    /// Each TCP port that clients use, and the one that is listened on.
-    pub fn tcp_ports(&self) -> impl Iterator<Item = (u16, u16)> {
-        self.tcp.iter().map(|(port, served_at)| (*port, *served_at))
+    /// Lets datagrams to `port` reach the sockets that have port `served_at` of the VIP, likewise.
+    pub fn udp(&mut self, port: u16, served_at: u16) {
+        self.udp.insert(port, served_at);
+    }
+
+    /// Each port that clients use, and the one that is listened on.
+    pub fn ports(&self) -> impl Iterator<Item = (Transport, u16, u16)> {
+        let tcp = self.tcp.iter().map(|(port, served_at)| (Transport::Tcp, *port, *served_at));
+        let udp = self.udp.iter().map(|(port, served_at)| (Transport::Udp, *port, *served_at));
+        tcp.chain(udp)
     }
 
     /// Whether some port is served at another one.
     #[must_use]
     pub fn redirects(&self) -> bool {
-        self.tcp.iter().any(|(port, served_at)| port != served_at)
+        self.ports().any(|(_, port, served_at)| port != served_at)
     }
 }

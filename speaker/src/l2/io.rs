@@ -30,6 +30,7 @@ use super::reason::DropReason;
 use super::responder::{self, LinkState, Output, Purpose, Responder};
 use super::socket::{PacketSocket, READY};
 use super::speaker::Sighting;
+use crate::deadline::until;
 
 /// Frames read per wake-up.
 const BUDGET: usize = 64;
@@ -403,13 +404,6 @@ fn take(socket: &PacketSocket, protocol: Protocol, budget: usize) -> Batch {
         }
     }
     batch
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn now() -> Instant {

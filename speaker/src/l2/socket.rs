@@ -1,4 +1,5 @@
-//! The packet socket of one link: whole Ethernet frames of one protocol in and out.
+//! The packet socket of one link: whole Ethernet frames of one protocol in and out. BFD's echo function uses
+//! it as well.
 //!
 //! Always true: no frame reaches the reader that the filter in force, or one before it, did not
 //! pass; a new socket passes nothing. The kernel's own ARP and NDP, its netfilter included, is not
@@ -36,6 +37,11 @@ impl PacketSocket {
     /// # Errors
     /// `EPERM` without CAP_NET_RAW in the network namespace; `ENODEV` if there is no such link.
     pub fn open(index: u32, protocol: Protocol) -> io::Result<PacketSocket> {
+        PacketSocket::of_type(index, protocol.ether_type())
+    }
+
+    /// The same for frames of any EtherType.
+    pub(crate) fn of_type(index: u32, ether_type: u16) -> io::Result<PacketSocket> {
         // With protocol 0 it receives nothing until it is bound, and then the filter is there.
         let socket = Socket::new(
             Domain::PACKET,
@@ -44,7 +50,7 @@ impl PacketSocket {
         )?;
         let socket = PacketSocket { socket, index };
         socket.set_filter(&filter::drop_all())?;
-        socket.socket.bind(&address(index, protocol)?)?;
+        socket.socket.bind(&address(index, ether_type)?)?;
         Ok(socket)
     }
 
@@ -98,7 +104,7 @@ impl AsRawFd for PacketSocket {
     }
 }
 
-fn address(index: u32, protocol: Protocol) -> io::Result<SockAddr> {
+fn address(index: u32, ether_type: u16) -> io::Result<SockAddr> {
     let no_such_link = |_| io::Error::from(rustix::io::Errno::NODEV);
     let family = u16::try_from(libc::AF_PACKET).expect("the constant 17");
     let mut storage = SockAddrStorage::zeroed();
@@ -106,7 +112,7 @@ fn address(index: u32, protocol: Protocol) -> io::Result<SockAddr> {
     // not more strictly aligned, for which every bit pattern is valid; `storage` is zeroed.
     let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
     link.sll_family = family;
-    link.sll_protocol = protocol.ether_type().to_be();
+    link.sll_protocol = ether_type.to_be();
     link.sll_ifindex = i32::try_from(index).map_err(no_such_link)?;
     let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).expect("20 bytes");
     // SAFETY: the first `length` bytes of `storage` are the `sockaddr_ll` that was just written,

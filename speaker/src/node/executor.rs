@@ -7,18 +7,20 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use vipgate_planner::{
-    Announce, Exclusion, ExclusionReason, Link, ListenerState, NodeReport, Plan, Vip, VipState,
-};
+use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, VipState};
 
 use super::contests::Contests;
 use super::gate::{self, Gate, Turn};
+use super::lingering::Lingering;
+use super::listeners::Listeners;
 use super::meetings::Meetings;
 use super::probes::Probes;
-use super::{LINGER, Phase, RETRY, listeners};
+use super::readiness::{self, Readiness, readiness};
+use super::{Engines, Phase, RETRY, routes, yielding};
+use crate::bgp::peers::{Board, Sessions, in_words};
+use crate::deadline::until;
 use crate::host::{Host, VipOutcomes};
 use crate::l2::{L2Error, L2Speaker, Sighting};
-use crate::proxy::Proxy;
 
 /// The one task that owns the hands.
 pub(super) struct Executor {
@@ -35,13 +37,18 @@ pub(super) struct Executor {
     /// Whether the host can lead connections from one port of a VIP to another.
     redirects: watch::Receiver<bool>,
     links: watch::Receiver<Vec<Link>>,
-    proxy: Arc<Proxy>,
+    engines: Engines,
+    listeners: Listeners,
     probes: Probes,
+    /// The sessions with routers, and what they do.
+    sessions: Arc<Sessions>,
+    board: watch::Receiver<Board>,
     plan: Arc<Plan>,
     /// VIPs that were put on the host and announced by the last round.
     held: BTreeSet<IpAddr>,
-    /// VIPs that another member took from here, until when they stay on the host.
-    lingering: BTreeMap<IpAddr, Instant>,
+    /// Of these, the ones that routers were to be told of.
+    routed: BTreeSet<IpAddr>,
+    lingering: Lingering,
     /// Since when VIPs are held, as people write it.
     since: BTreeMap<IpAddr, String>,
     /// Whether the last round left something undone that is worth another try.
@@ -53,9 +60,10 @@ pub(super) struct Executor {
 impl Executor {
     pub(super) fn new(
         host: Host,
-        proxy: Arc<Proxy>,
+        engines: Engines,
         (l2, sightings): (L2Speaker, mpsc::Receiver<Sighting>),
         gate: Gate,
+        sessions: Arc<Sessions>,
         reports: watch::Sender<NodeReport>,
         stopped: CancellationToken,
     ) -> Self {
@@ -71,11 +79,15 @@ impl Executor {
             links: host.links(),
             stopped,
             host,
-            proxy,
+            engines,
+            listeners: Listeners::default(),
             probes: Probes::default(),
+            board: sessions.board(),
+            sessions,
             plan: Arc::default(),
             held: BTreeSet::new(),
-            lingering: BTreeMap::new(),
+            routed: BTreeSet::new(),
+            lingering: Lingering::default(),
             since: BTreeMap::new(),
             incomplete: false,
             reports,
@@ -88,7 +100,7 @@ impl Executor {
         mut phases: watch::Receiver<Phase>,
     ) {
         self.follow_links();
-        self.proxy.allow_redirects(true);
+        self.engines.allow_redirects(true);
         loop {
             let (retry, met) = (self.gate.due(), self.meetings.due());
             tokio::select! {
@@ -111,7 +123,11 @@ impl Executor {
                 }
                 changed = self.redirects.changed() => {
                     if changed.is_err() { break; }
-                    self.proxy.allow_redirects(*self.redirects.borrow_and_update());
+                    self.engines.allow_redirects(*self.redirects.borrow_and_update());
+                    self.listeners.try_again();
+                }
+                changed = self.board.changed() => {
+                    if changed.is_err() { break; }
                 }
                 () = self.probes.next(&self.l2) => {}
                 () = self.meetings.next(&self.plan, &self.l2) => {}
@@ -119,7 +135,7 @@ impl Executor {
                 () = until(self.contests.due()) => {}
                 () = until(met) => {}
                 () = until(retry) => {}
-                () = until(self.lingering.values().min().copied()) => {}
+                () = until(self.lingering.due()) => {}
                 () = tokio::time::sleep(RETRY), if self.incomplete => {}
             }
             self.reconcile().await;
@@ -171,19 +187,23 @@ impl Executor {
 
     /// One round: from the plan to the host and back to the report.
     async fn reconcile(&mut self) {
-        let plan = self.plan.clone();
+        let plan = yielding::settled(&self.plan, |vip| self.gate.is_routed_elsewhere(vip));
         self.gate.introduce(&plan, &self.links.borrow());
         self.meet_members(&plan);
         let (mut ours, mut others) = (BTreeSet::new(), BTreeMap::new());
-        for address in plan.vips.keys() {
+        // What only routers are told of is nobody's on the LAN.
+        let on_the_lan = plan.vips.values().filter(|vip| vip.announce != Announce::Routed);
+        for address in on_the_lan.map(|vip| &vip.address) {
             match self.turn(*address) {
                 Turn::Ours => drop(ours.insert(*address)),
                 Turn::Others(state) => drop(others.insert(*address, state)),
             }
         }
-        self.probes.follow(&plan, &ours, &self.l2);
+        let elsewhere = plan.vips.values().filter(|vip| vip.announce == Announce::Routed);
+        let asked = ours.iter().copied().chain(elsewhere.map(|vip| vip.address)).collect();
+        self.probes.follow(&plan, &asked, &self.l2);
         self.announce(&(&self.held & &ours));
-        let (listeners, exposures) = listeners::bind(&self.proxy, &plan);
+        let (listeners, exposures) = self.listeners.bind(&self.engines, &plan);
 
         let contested = self.contests.lately(&plan, Instant::now());
         let mut report = NodeReport { listeners, contested, ..known(&plan) };
@@ -192,7 +212,7 @@ impl Executor {
         let listening: BTreeSet<IpAddr> = listening.map(|(id, _)| id.address).collect();
         for (address, vip) in &plan.vips {
             let is_bound = listening.contains(address);
-            match self.readiness(vip, others.get(address).cloned(), is_bound) {
+            match readiness(vip, others.get(address).cloned(), is_bound, &self.probes) {
                 Readiness::Hold => {
                     ready.insert(*address);
                 }
@@ -201,7 +221,8 @@ impl Executor {
                 }
             }
         }
-        let lingering = self.linger(&ready, &others);
+        let before = (&self.held, &self.routed);
+        let lingering = self.lingering.follow(before, &ready, &others, Instant::now());
         let exposed = |vip: &IpAddr| (*vip, exposures.get(vip).cloned().unwrap_or_default());
         let wanted = ready.union(&lingering).map(exposed).collect();
         for (address, held) in self.host.set_vips(wanted).await {
@@ -212,18 +233,29 @@ impl Executor {
             }
         }
         self.vips.mark_unchanged();
-        let mute = self.announce(&ready);
+        let mute = self.announce(&(&ready & &ours));
+        // Others can have what cannot be announced on the LAN, whether routers know it or not.
+        let is_mute = |vip: &&IpAddr| {
+            let state = readiness::on_the_lan(&plan.vips[*vip], &mute);
+            ours.contains(*vip) && matches!(state, Some(VipState::Failed(_)))
+        };
+        let unheard: BTreeSet<IpAddr> = ready.iter().filter(is_mute).copied().collect();
+        let told = self.tell_routers(&plan, &ready, &mut report);
         for address in &ready {
-            report.vips.insert(*address, served(&plan.vips[address].announce, &mute));
+            let (vip, others) = (&plan.vips[address], others.get(address).cloned());
+            let routers = report.routed.get(address).copied().unwrap_or_default();
+            report.vips.insert(*address, readiness::held(vip, others, &mute, routers));
         }
         self.since.retain(|address, _| ready.contains(address));
         for address in &ready {
-            self.since.entry(*address).or_insert_with(now);
+            self.since.entry(*address).or_insert_with(|| in_words(Instant::now()));
         }
         report.since.clone_from(&self.since);
         self.held = ready;
-        self.gate.offer(&plan, &report, &self.meetings, self.leaving);
-        self.incomplete = report.vips.values().any(|state| matches!(state, VipState::Failed(_)))
+        self.gate.offer(&plan, &report, &unheard, &self.meetings, self.leaving);
+        self.incomplete = !told
+            || !unheard.is_empty()
+            || report.vips.values().any(|state| matches!(state, VipState::Failed(_)))
             || report.listeners.values().any(|state| matches!(state, ListenerState::Failed(_)));
         self.reports.send_if_modified(|current| {
             let changed = *current != report;
@@ -234,37 +266,22 @@ impl Executor {
         });
     }
 
-    /// The VIPs that another member took from here just now.
-    fn linger(
+    /// Tells routers of the VIPs that are held, and what they know into the report. What is held no more
+    /// stays on the host for a moment after this ([`Lingering`]). Whether there is anybody to tell them.
+    fn tell_routers(
         &mut self,
-        ready: &BTreeSet<IpAddr>,
-        others: &BTreeMap<IpAddr, VipState>,
-    ) -> BTreeSet<IpAddr> {
-        let now = Instant::now();
-        let taken = |vip: &&IpAddr| matches!(others.get(*vip), Some(VipState::Standby { .. }));
-        for vip in self.held.iter().filter(taken) {
-            self.lingering.insert(*vip, now + LINGER);
-        }
-        self.lingering.retain(|vip, until| now < *until && others.contains_key(vip));
-        self.lingering.keys().filter(|vip| !ready.contains(*vip)).copied().collect()
-    }
-
-    /// Whether a VIP can be held, or what stands in the way: first what would do so if it were this
-    /// node's, then that it is another's.
-    fn readiness(&self, vip: &Vip, others: Option<VipState>, is_bound: bool) -> Readiness {
-        // Where the kernel forwards, for a Service, no listener of ours is needed.
-        if !vip.kernel && !is_bound {
-            let why = "none of its listeners could be bound, so it is not announced";
-            return excluded(Exclusion::new(ExclusionReason::NotBound, why), others);
-        }
-        match &vip.announce {
-            Announce::Nowhere(why) => excluded(why.clone(), others),
-            Announce::ByNodes => unreachable!("a plan for a node names its interfaces"),
-            Announce::Loopback => Readiness::Report(VipState::Serving(Vec::new())),
-            Announce::Layer2(_) => {
-                others.or_else(|| self.probes.state(vip)).map_or(Readiness::Hold, Readiness::Report)
-            }
-        }
+        plan: &Plan,
+        held: &BTreeSet<IpAddr>,
+        report: &mut NodeReport,
+    ) -> bool {
+        let told = self.sessions.set(routes::wanted(plan, held, self.links.borrow().clone()));
+        let board = self.board.borrow_and_update();
+        let routed = held.iter().filter_map(|vip| plan.vips.get(vip));
+        let routed = routed.filter(|vip| !vip.routes.is_empty());
+        report.routed = routed.map(|vip| (vip.address, routes::known_to(vip, &board))).collect();
+        report.peers = routes::peers(plan, &board);
+        self.routed = report.routed.keys().copied().collect();
+        told
     }
 
     /// Announces these VIPs and falls silent about all others; returns the links that cannot speak.
@@ -298,14 +315,6 @@ impl Executor {
     }
 }
 
-/// Comes true at that time, or never.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What a report has of a plan.
 fn known(plan: &Plan) -> NodeReport {
     let vips = plan.vips.values();
@@ -318,34 +327,4 @@ fn known(plan: &Plan) -> NodeReport {
         gives_way: plan.gives_way.clone(),
         ..NodeReport::default()
     }
-}
-
-/// The time, as people write it.
-fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// A VIP that is none of this node's, and whose it is.
-fn excluded(why: Exclusion, others: Option<VipState>) -> Readiness {
-    let (owner, announced) = match others {
-        Some(VipState::Standby { owner, announced }) => (Some(owner), announced),
-        _ => (None, false),
-    };
-    Readiness::Report(VipState::Excluded { why, owner, announced })
-}
-
-/// The state of a VIP that is on the host.
-fn served(announce: &Announce, mute: &BTreeMap<String, L2Error>) -> VipState {
-    let Announce::Layer2(links) = announce else { return VipState::Serving(Vec::new()) };
-    let speaking: Vec<String> =
-        links.iter().filter(|link| !mute.contains_key(*link)).cloned().collect();
-    match links.iter().find_map(|link| mute.get(link)) {
-        Some(error) if speaking.is_empty() => VipState::Failed(error.to_string()),
-        _ => VipState::Serving(speaking),
-    }
-}
-
-enum Readiness {
-    Hold,
-    Report(VipState),
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use vipgate_planner::ownership::{Offer, Possession};
@@ -15,13 +15,18 @@ use vipgate_planner::{Announce, Link, MacAddr, NodeReport, Plan, VipState};
 
 use super::RETRY;
 use super::meetings::Meetings;
-use crate::group::{Group, Notes, Standing};
+use crate::group::{Group, News, Notes, Standing};
 
 /// The note with the Ethernet addresses of a member, six bytes each.
 const MACS: &[u8] = b"m";
 /// The note that this node is no candidate for a VIP, which comes behind: the reason and, on the next
 /// line, the text.
 pub(super) const EXCLUDED: u8 = b'x';
+/// The note that routers know a VIP, which comes behind, from this node, and that it does not give way.
+const ROUTED: u8 = b'r';
+/// How long after routers were told of a VIP it is said that they know it: some look for the next hop first,
+/// and who gives way to it must not be too early.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Longest text in one.
 const MOST_WORDS: usize = 400;
 /// So many fit one.
@@ -39,12 +44,13 @@ pub(super) enum Gate {
 
 pub(super) struct Membership {
     group: Arc<Group>,
-    standings: watch::Receiver<Arc<Standing>>,
-    standing: Arc<Standing>,
+    news: News,
     /// VIPs that were this node's and could not be served, and when: others are let before for a while.
     failed: BTreeMap<IpAddr, Instant>,
-    /// What was said of VIPs for which this node is no candidate.
-    excuses: Notes,
+    /// What was said of VIPs for which this node is no candidate, and of those that routers know from it.
+    said: Notes,
+    /// Since when routers know VIPs from it.
+    routed: BTreeMap<IpAddr, Instant>,
 }
 
 /// Whose VIP it is.
@@ -62,7 +68,7 @@ impl Gate {
 
     /// What the group says last, if there is one.
     pub(super) fn standing(&self) -> Option<&Standing> {
-        self.membership().map(|member| member.standing.as_ref())
+        self.membership().map(|member| member.news.known().as_ref())
     }
 
     fn membership(&self) -> Option<&Membership> {
@@ -83,23 +89,16 @@ impl Gate {
                     return std::future::pending().await;
                 };
                 if let Some(group) = joined {
-                    let mut standings = group.standings();
-                    let standing = Arc::clone(&standings.borrow_and_update());
                     *self = Self::Member(Membership {
+                        news: group.news(),
                         group,
-                        standings,
-                        standing,
                         failed: BTreeMap::new(),
-                        excuses: Notes::new(),
+                        said: Notes::new(),
+                        routed: BTreeMap::new(),
                     });
                 }
             }
-            Self::Member(Membership { standings, standing, .. }) => match standings.changed().await
-            {
-                Ok(()) => *standing = Arc::clone(&standings.borrow_and_update()),
-                // It has left, and this node is about to end.
-                Err(_) => std::future::pending().await,
-            },
+            Self::Member(membership) => membership.news.changed(concerns_us).await,
         }
     }
 
@@ -112,7 +111,7 @@ impl Gate {
                 let why = "this node has not joined the group yet";
                 return Turn::Others(VipState::Waiting(why.to_owned()));
             }
-            Self::Member(membership) => &membership.standing,
+            Self::Member(membership) => membership.news.known(),
         };
         Turn::Others(match standing.ownership.vips.get(&vip) {
             Some(Possession::Here) => return Turn::Ours,
@@ -125,12 +124,13 @@ impl Gate {
         })
     }
 
-    /// Tells the group what could be served here, which is what the last round found, without what was
-    /// yielded to one that it does not hear.
+    /// Tells the group what could be served here, which is what the last round found, without what cannot
+    /// be announced (`unheard`), and what was yielded to one that it does not hear.
     pub(super) fn offer(
         &mut self,
         plan: &Plan,
         report: &NodeReport,
+        unheard: &BTreeSet<IpAddr>,
         meetings: &Meetings,
         leaving: bool,
     ) {
@@ -147,12 +147,13 @@ impl Gate {
         let offers = plan.vips.values().filter_map(|vip| {
             let (address, bound) = (vip.address, bound.get(&vip.address).copied().unwrap_or(0));
             let able = matches!(vip.announce, Announce::Layer2(_)) && (vip.kernel || bound > 0);
-            if let Some(VipState::Failed(_)) = report.vips.get(&address)
-                && able
-            {
+            let fails = matches!(report.vips.get(&address), Some(VipState::Failed(_)));
+            if able && (fails || unheard.contains(&address)) {
                 failed.entry(address).or_insert(now);
             }
-            let announced = matches!(report.vips.get(&address), Some(VipState::Serving(_)));
+            // Without a link it is served for routers alone.
+            let announced = matches!(report.vips.get(&address),
+                Some(VipState::Serving(links)) if !links.is_empty());
             let leaving = leaving || plan.gives_way.is_some();
             let (weight, preempt) = (vip.weight, vip.preempt);
             let offer = Offer { weight, bound, leaving, preempt, announced };
@@ -160,31 +161,50 @@ impl Gate {
             (able && meetings.yielded(address).is_none()).then_some((address, offer))
         });
         group.offer(offers.collect());
-        self.excuse(report);
+        self.say(plan, report, now);
     }
 
-    /// Tells the group why VIPs could not be served here, for whoever asks there.
-    fn excuse(&mut self, report: &NodeReport) {
-        let Self::Member(Membership { group, excuses, .. }) = self else { return };
+    /// Whether another member says that routers know a VIP from it.
+    pub(super) fn is_routed_elsewhere(&self, vip: IpAddr) -> bool {
+        let Some(standing) = self.standing() else { return false };
+        let note = note_of(ROUTED, vip);
+        standing.others.values().any(|other| other.notes.contains_key(&note))
+    }
+
+    /// Tells the group why VIPs could not be served here, for whoever asks there; and which of them routers
+    /// know from here, for who would give way to that.
+    fn say(&mut self, plan: &Plan, report: &NodeReport, now: Instant) {
+        let Self::Member(Membership { group, said, routed, .. }) = self else { return };
         let excuse = |(vip, state): (&IpAddr, &VipState)| {
             let VipState::Excluded { why, .. } = state else { return None };
             let words: String = why.message.chars().take(MOST_WORDS).collect();
-            let key = [&[EXCLUDED], vip.to_string().as_bytes()].concat();
-            Some((key, format!("{}\n{words}", why.reason).into_bytes()))
+            Some((note_of(EXCLUDED, *vip), format!("{}\n{words}", why.reason).into_bytes()))
         };
-        let new: Notes = report.vips.iter().filter_map(excuse).collect();
-        if new != *excuses {
+        let stays = |vip: &IpAddr| plan.vips.get(vip).is_some_and(|vip| vip.yields.is_none());
+        let known = report.routed.iter().filter(|(vip, routers)| **routers > 0 && stays(vip));
+        let known: BTreeSet<IpAddr> = known.map(|(vip, _)| *vip).collect();
+        routed.retain(|vip, _| known.contains(vip));
+        for vip in &known {
+            routed.entry(*vip).or_insert(now);
+        }
+        let settled = routed.iter().filter(|(_, since)| **since + SETTLE <= now);
+        let known = settled.map(|(vip, _)| (note_of(ROUTED, *vip), b"1".to_vec()));
+        let new: Notes = report.vips.iter().filter_map(excuse).chain(known).collect();
+        if new != *said {
             group.notes(|notes| {
-                notes.retain(|key, _| key.first() != Some(&EXCLUDED));
+                notes.retain(|key, _| !matches!(key.first(), Some(&(EXCLUDED | ROUTED))));
                 notes.extend(new.clone());
             });
-            *excuses = new;
+            *said = new;
         }
     }
 
-    /// When a VIP that could not be served is offered again, if there is one.
+    /// When a VIP that could not be served is offered again, or the group is told that routers know one.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.membership()?.failed.values().min().map(|at| *at + RETRY)
+        let Membership { failed, routed, said, .. } = self.membership()?;
+        let again = failed.values().map(|at| *at + RETRY);
+        let unsaid = routed.iter().filter(|(vip, _)| !said.contains_key(&note_of(ROUTED, **vip)));
+        again.chain(unsaid.map(|(_, since)| *since + SETTLE)).min()
     }
 
     /// Tells the group by which Ethernet addresses this host may announce VIPs, for it not to be taken
@@ -203,6 +223,21 @@ impl Gate {
     }
 }
 
+/// Whether VIPs come here or go from here, or members or what they say of themselves.
+fn concerns_us(before: &Standing, now: &Standing) -> bool {
+    !(before.is_said_alike(now) && ours(before).eq(ours(now)))
+}
+
+fn ours(standing: &Standing) -> impl Iterator<Item = &IpAddr> {
+    let vips = standing.ownership.vips.iter();
+    vips.filter(|(_, place)| **place == Possession::Here).map(|(vip, _)| vip)
+}
+
+/// The key of a note about a VIP.
+pub(super) fn note_of(what: u8, vip: IpAddr) -> Vec<u8> {
+    [&[what], vip.to_string().as_bytes()].concat()
+}
+
 /// The Ethernet addresses by which the VIPs of a plan are announced here.
 pub(super) fn announcing_macs(plan: &Plan, links: &[Link]) -> BTreeSet<MacAddr> {
     let announcing: BTreeSet<&String> = (plan.vips.values())
@@ -213,4 +248,35 @@ pub(super) fn announcing_macs(plan: &Plan, links: &[Link]) -> BTreeSet<MacAddr> 
         .collect();
     let links = links.iter().filter(|link| announcing.contains(&link.name));
     links.filter_map(|link| link.mac).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::Other;
+
+    fn standing(here: bool, there: &str, note: &[u8]) -> Standing {
+        let there = Possession::There { owner: there.to_owned(), announced: true };
+        let first = if here { Possession::Here } else { there.clone() };
+        let vips = [("192.0.2.1", first), ("192.0.2.2", there)];
+        let mut standing = Standing::default();
+        let vips = vips.map(|(vip, place)| (vip.parse().unwrap(), place));
+        standing.ownership.vips = vips.into_iter().collect();
+        let notes = Notes::from([(MACS.to_vec(), note.to_vec())]);
+        let other = Other { notes, ..Other::default() };
+        standing.others.insert("192.0.2.11:7472".parse().unwrap(), Arc::new(other));
+        standing
+    }
+
+    #[test]
+    fn where_the_vips_of_others_are_can_wait_and_nothing_else() {
+        let before = standing(true, "a", b"mac");
+        assert!(!concerns_us(&before, &standing(true, "a", b"mac")));
+        assert!(!concerns_us(&before, &standing(true, "b", b"mac")));
+        assert!(concerns_us(&before, &standing(false, "a", b"mac")), "a VIP goes");
+        assert!(concerns_us(&standing(false, "a", b"mac"), &before), "a VIP comes");
+        assert!(concerns_us(&before, &standing(true, "a", b"another")), "what a member says");
+        let alone = Standing { others: BTreeMap::new(), ..before.clone() };
+        assert!(concerns_us(&before, &alone), "a member goes");
+    }
 }

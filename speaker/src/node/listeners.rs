@@ -1,22 +1,62 @@
 //! The listeners of a plan on this node.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use vipgate_api::vipgate::Transport;
 use vipgate_planner::{ListenerId, ListenerState, Plan};
 
+use super::Engines;
 use crate::host::Exposures;
-use crate::proxy::Proxy;
 
-/// Binds them. What became of each, and what of each VIP is served by them.
-pub(super) fn bind(proxy: &Proxy, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>, Exposures) {
-    let mut outcomes = proxy.apply(&plan.listeners);
+/// The listeners of the last plan that was bound. Rounds come for many reasons, most of which leave the
+/// listeners as they are; a hand-over is several of them, on all members at once.
+#[derive(Default)]
+pub(super) struct Listeners {
+    /// Of this plan; nothing while some of them are to be tried again.
+    settled: Option<Arc<Plan>>,
+    states: BTreeMap<ListenerId, ListenerState>,
+    exposures: Exposures,
+}
+
+impl Listeners {
+    /// Has them bound anew by the next round.
+    pub(super) fn try_again(&mut self) {
+        self.settled = None;
+    }
+
+    /// Binds those of a plan, if they are not. What became of each, and what of each VIP is served by
+    /// them.
+    pub(super) fn bind(
+        &mut self,
+        engines: &Engines,
+        plan: &Arc<Plan>,
+    ) -> (BTreeMap<ListenerId, ListenerState>, &Exposures) {
+        if !self.settled.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, plan)) {
+            (self.states, self.exposures) = bind(engines, plan);
+            let fails = |state: &ListenerState| matches!(state, ListenerState::Failed(_));
+            self.settled = (!self.states.values().any(fails)).then(|| Arc::clone(plan));
+        }
+        (self.states.clone(), &self.exposures)
+    }
+}
+
+fn bind(engines: &Engines, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>, Exposures) {
+    // Each has its own: no listener is of both.
+    let mut outcomes = engines.proxy.apply(&plan.listeners);
+    outcomes.extend(engines.udp.apply(&plan.listeners));
     let (mut states, mut exposures) = (BTreeMap::new(), Exposures::new());
     for listener in &plan.listeners {
         let Some(outcome) = outcomes.remove(&listener.id) else { continue };
         let state = match outcome {
             Ok(at) => {
                 let exposure = exposures.entry(listener.bind.ip()).or_default();
-                exposure.tcp(listener.bind.port(), at.port());
+                match listener.transport() {
+                    Transport::Udp => exposure.udp(listener.bind.port(), at.port()),
+                    Transport::Tcp | Transport::Sctp => {
+                        exposure.tcp(listener.bind.port(), at.port());
+                    }
+                }
                 match listener.lacks_certificate() {
                     true => ListenerState::NoCertificate,
                     false => ListenerState::Bound,

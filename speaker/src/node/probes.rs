@@ -4,6 +4,9 @@
 //! address is free. A question belongs to the links it was asked on: when the plan names others, or
 //! none because a link went down, it is forgotten and asked anew. An address that somebody has is
 //! asked for again every [`AGAIN`], because a requested address waits for it.
+//!
+//! A VIP that this node only tells routers of, and that is announced on a LAN as well, is left to the nodes
+//! of that LAN to ask for: for [`OTHERS_ASK`], since none of them may be there.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +25,8 @@ use crate::l2::{L2Error, L2Speaker, ProbeOutcome};
 const AGAIN: Duration = Duration::from_secs(30);
 /// How long after a failure to ask, which says nothing about the address.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long the nodes of a LAN have to find that an address is somebody's, and to say so.
+const OTHERS_ASK: Duration = Duration::from_secs(3);
 
 /// Questions under way and their answers.
 #[derive(Default)]
@@ -61,14 +66,14 @@ impl Probes {
             plan.vips.get(address).filter(|_| new.contains(address)).and_then(to_probe)
         };
         self.questions.retain(|address, question| {
-            to_ask(address).is_some_and(|(_, links)| *links == question.links)
+            to_ask(address).is_some_and(|(_, links)| links == question.links)
         });
         for (address, links) in new.iter().filter_map(to_ask) {
             if let Entry::Vacant(new) = self.questions.entry(address) {
                 self.asked += 1;
                 let number = self.asked;
-                new.insert(Question { number, links: links.clone(), answer: None });
-                self.running.push(ask(Arc::clone(l2), address, links.clone(), number));
+                new.insert(Question { number, links: links.to_vec(), answer: None });
+                self.running.push(ask(Arc::clone(l2), address, links.to_vec(), number));
             }
         }
     }
@@ -137,10 +142,11 @@ impl Probes {
     }
 }
 
-/// The address and where to ask for it, of a VIP that has to be probed.
-fn to_probe(vip: &Vip) -> Option<(IpAddr, &Vec<String>)> {
+/// The address and where to ask for it, of a VIP that has to be probed; nowhere where others ask.
+fn to_probe(vip: &Vip) -> Option<(IpAddr, &[String])> {
     match &vip.announce {
         Announce::Layer2(links) if vip.probe => Some((vip.address, links)),
+        Announce::Routed if vip.probe => Some((vip.address, &[])),
         _ => None,
     }
 }
@@ -151,5 +157,13 @@ fn ask(
     links: Vec<String>,
     number: u64,
 ) -> BoxFuture<'static, Found> {
-    Box::pin(async move { (address, number, Finding::Outcome(l2.probe(address, &links).await)) })
+    Box::pin(async move {
+        let outcome = if links.is_empty() {
+            tokio::time::sleep(OTHERS_ASK).await;
+            Ok(ProbeOutcome::Free)
+        } else {
+            l2.probe(address, &links).await
+        };
+        (address, number, Finding::Outcome(outcome))
+    })
 }

@@ -99,10 +99,11 @@ impl Worker {
         };
         if port.asks {
             let hello = match port.protocol {
-                Protocol::Tls => Hello::Tls(Box::default(), 0),
+                Protocol::Tls => Hello::Tls,
                 Protocol::Http | Protocol::Tcp => Hello::Http,
             };
-            let greeting = Greeting::new(hello, self.now + self.shared.config.hello_timeout);
+            let deadline = self.now + self.shared.config.hello_timeout;
+            let greeting = Greeting::new(hello, port.curt, deadline);
             port.stats.shard(self.index).accepted.fetch_add(1, Relaxed);
             let owner = Owner { place: Place::Port(slot), stats: Arc::clone(&port.stats) };
             return self

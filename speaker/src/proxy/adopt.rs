@@ -19,8 +19,7 @@ impl Worker {
     }
 
     pub(super) fn newer_table(&self) -> Option<(u64, Arc<Table>)> {
-        let generation = self.shared.generation();
-        (generation != self.generation).then(|| (generation, self.shared.table()))
+        self.shared.table.newer(self.generation)
     }
 
     pub(super) fn adopt(&mut self, generation: u64, table: Arc<Table>) {
@@ -108,7 +107,11 @@ impl Table {
                 let entry = self.entries.get(slot as usize).and_then(Option::as_ref);
                 match entry.filter(|entry| Arc::ptr_eq(&entry.stats, stats)) {
                     None => Some(ResetReason::ListenerGone),
-                    // One that is shaking hands has no route yet.
+                    // One that is shaking hands has no route yet; what it says in secret is for nobody
+                    // else if TLS is to end elsewhere now.
+                    Some(entry) if connection.route.is_none() && !entry.ends_tls() => {
+                        Some(ResetReason::ListenerGone)
+                    }
                     Some(entry) if connection.route.as_ref().is_none_or(|r| entry.keeps(r)) => None,
                     Some(_) => Some(ResetReason::RouteDetached),
                 }
@@ -120,6 +123,7 @@ impl Table {
 /// Whether a connection of `old` may have no place in `new`.
 fn is_narrower(old: &Entry, new: &Entry) -> bool {
     !Arc::ptr_eq(&old.stats, &new.stats)
+        || (old.ends_tls() && !new.ends_tls())
         || old.listener.attached.iter().any(|route| !new.keeps(route))
         || old.listener.targets().any(|(_, target)| !new.keeps(&target.route))
 }

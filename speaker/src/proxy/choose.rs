@@ -10,8 +10,11 @@ use super::connection::{Owner, Place};
 use super::name;
 use super::pick::Picker;
 use super::stats::ResetReason;
-use super::table::{Entry, Forward, Protocol};
+use super::table::{Entry, Forward};
 use super::worker::Worker;
+
+/// Of so many endpoints and more, half have to be left that connections keep away from the others.
+const MANY: usize = 8;
 
 /// A listener as one worker sees it.
 #[derive(Debug)]
@@ -25,8 +28,8 @@ pub(super) struct Accepting {
 #[derive(Debug)]
 struct Rotation {
     picker: Picker,
-    /// Per share, counts its picks. Starts at the worker's number, so that workers do not all
-    /// begin with the same endpoint.
+    /// Per share, the endpoint whose turn it is. Starts at the worker's number, so that workers do not
+    /// all begin with the same one.
     cursors: Box<[usize]>,
 }
 
@@ -74,13 +77,20 @@ impl Accepting {
             return Err(ResetReason::NoRoute);
         };
         let share = rotation.picker.pick().ok_or(ResetReason::NoEndpoint)?;
-        let endpoints = forward.shares[share].endpoints.len();
-        if endpoints == 0 {
+        let endpoints = &forward.shares[share].endpoints;
+        if endpoints.is_empty() {
             return Err(ResetReason::NoEndpoint);
         }
         let cursor = &mut rotation.cursors[share];
-        *cursor = cursor.wrapping_add(1);
-        Ok((Arc::clone(forward), share, cursor.wrapping_sub(1) % endpoints))
+        let turn = *cursor % endpoints.len();
+        // Where most of many are ejected, those that are left are not to get it all; where all are,
+        // somebody has to be asked.
+        let reach =
+            if endpoints.len() < MANY { endpoints.len() } else { endpoints.len().div_ceil(2) };
+        let mut from_there = (turn..endpoints.len()).chain(0..turn).take(reach);
+        let place = from_there.find(|place| !endpoints[*place].is_ejected()).unwrap_or(turn);
+        *cursor = place + 1;
+        Ok((Arc::clone(forward), share, place))
     }
 }
 
@@ -136,7 +146,7 @@ impl Entry {
         if !self.forwards[target].1.has_endpoints() {
             return Err(ResetReason::NoEndpoint);
         }
-        if Protocol::of(&self.listener.service) != Protocol::Tls {
+        if self.listener.termination().is_none() {
             return Ok(None);
         }
         let all = self.certificates.iter();

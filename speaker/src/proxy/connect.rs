@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, connect, getpeername, ipproto, socket_with, sockopt,
+};
 
-use super::table::{Forward, Upstream};
+use super::endpoint::EndpointState;
+use super::table::Forward;
 
 /// The attempts of one connection. Exists only until it is connected, so that an open connection
 /// does not hold on to tables that were replaced long ago.
@@ -16,12 +19,10 @@ use super::table::{Forward, Upstream};
 pub(super) struct Dial {
     forward: Arc<Forward>,
     share: usize,
-    /// The endpoint of the first attempt.
-    first: usize,
-    /// Attempts that failed.
-    failures: u8,
-    /// Which of the failed attempts, as bits, were answered: those endpoints are not asked again.
-    answered: u8,
+    /// The endpoint of the attempt that is under way.
+    at: usize,
+    /// The endpoints of the attempts that failed, and whether they answered.
+    failed: Vec<(usize, bool)>,
     /// When the attempt that is under way has taken too long.
     pub(super) deadline: Instant,
 }
@@ -34,27 +35,41 @@ impl Dial {
         first: usize,
         deadline: Instant,
     ) -> Self {
-        Self { forward, share, first, failures: 0, answered: 0, deadline }
+        Self { forward, share, at: first, failed: Vec::new(), deadline }
+    }
+
+    fn endpoints(&self) -> &[Arc<EndpointState>] {
+        &self.forward.shares[self.share].endpoints
     }
 
     /// The endpoint of the attempt that is under way.
-    pub(super) fn upstream(&self) -> &Upstream {
-        let endpoints = &self.forward.shares[self.share].endpoints;
-        &endpoints[(self.first + usize::from(self.failures)) % endpoints.len()]
+    pub(super) fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.endpoints()[self.at]
     }
 
-    /// Notes that the attempt failed and goes to the next one; `false` when there is none: the
-    /// tries are used up, or the endpoint whose turn it is has already answered with a refusal.
-    /// (One that stayed silent may have lost a packet, and is asked again.)
+    /// Notes that the attempt failed and goes to the next one; `false` when there is none.
     pub(super) fn failed(&mut self, error: Errno, tries: u8) -> bool {
-        self.upstream().stats.failed(error);
-        if error != Errno::TIMEDOUT {
-            self.answered |= 1 << self.failures;
+        self.endpoint().failed(error);
+        self.failed.push((self.at, error != Errno::TIMEDOUT));
+        if self.failed.len() >= tries.into() {
+            return false;
         }
-        self.failures += 1;
-        let endpoints = self.forward.shares[self.share].endpoints.len();
-        let asked_before = usize::from(self.failures).checked_sub(endpoints);
-        self.failures < tries && asked_before.is_none_or(|n| self.answered & (1 << n) == 0)
+        let next = self.next();
+        self.at = next.unwrap_or(self.at);
+        next.is_some()
+    }
+
+    /// Whose turn it is: the next that was not asked, ejected ones after the others. When all were, the
+    /// next one, unless it has already answered with a refusal. (One that stayed silent may have lost
+    /// a packet.)
+    fn next(&self) -> Option<usize> {
+        let endpoints = self.endpoints();
+        let others = || (1..=endpoints.len()).map(|step| (self.at + step) % endpoints.len());
+        let asked = |place: usize| self.failed.iter().find(|(at, _)| *at == place);
+        others()
+            .find(|place| asked(*place).is_none() && !endpoints[*place].is_ejected())
+            .or_else(|| others().find(|place| asked(*place).is_none()))
+            .or_else(|| others().next().filter(|at| !asked(*at).is_some_and(|(_, said)| *said)))
     }
 }
 
@@ -75,7 +90,16 @@ pub(super) fn start(address: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// What has come of it; `None`: nothing yet.
+pub(super) fn outcome(socket: &OwnedFd) -> Option<Result<(), Errno>> {
+    match sockopt::socket_error(socket).and_then(|result| result) {
+        Ok(()) => getpeername(socket).is_ok().then_some(Ok(())),
+        Err(error) => Some(Err(error)),
+    }
+}
+
 /// Whether an error says that this process or host, not the endpoint, has nothing left.
 pub(super) fn is_exhaustion(error: Errno) -> bool {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    // NOSPC: of `fs.epoll.max_user_watches`.
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC)
 }

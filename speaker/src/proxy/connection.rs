@@ -8,13 +8,13 @@
 //!        └──────────────> reset             or patience is over
 //! ```
 //!
-//! Where the first bytes decide which listener is meant (HTTP, HTTPS), stages go before:
+//! Where the first bytes decide which listener is meant (HTTP, HTTPS, TLS), stages go before:
 //!
 //! ```text
-//!   ── Greeting ── Host heard ────────────────────────────────> Dialling
-//!        │    └─── ClientHello heard ──> Handshake ──finished──────^
-//!        │ not served                        │ failed
-//!        └─────────────> Farewell <──────────┘     (the client is told why)
+//!   ── Greeting ── Host heard, or a ClientHello to be passed on ──> Dialling
+//!        │    └─── ClientHello to be answered ──> Handshake ──finished──^
+//!        │ not served                                 │ failed
+//!        └─────────────> Farewell <───────────────────┘     (the client is told why, or reset)
 //! ```
 //!
 //! While dialling nothing is read: what the client sends waits in the kernel. A client that only

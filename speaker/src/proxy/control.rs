@@ -12,17 +12,20 @@ use std::time::Instant;
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
-use vipgate_planner::{Certificate, Listener, ListenerId, Service, Target};
+use vipgate_api::vipgate::Transport;
+use vipgate_planner::{Certificate, Listener, ListenerId, Service, Termination};
 
+use super::endpoint::EndpointState;
 use super::listener::{self, BindError};
+use super::prober::Ejected;
 use super::shared::Shared;
 use super::slots::Slots;
-use super::stats::{EndpointStats, ListenerStats};
+use super::stats::ListenerStats;
 use super::table::{Endpoints, Entry, Forward, Port, Protocol, Table};
 use super::tls;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Control {
     ports: Slots<SocketAddr, Port>,
     entries: Slots<ListenerId, Entry>,
@@ -35,6 +38,17 @@ pub(super) struct Control {
 type Outcome = Result<SocketAddr, BindError>;
 
 impl Control {
+    /// Without listeners so far.
+    pub(super) fn new(prober: Option<Ejected>) -> Self {
+        Self {
+            ports: Slots::default(),
+            entries: Slots::default(),
+            endpoints: Endpoints::new(prober),
+            may_redirect: false,
+            draining: false,
+        }
+    }
+
     /// See [`Proxy::apply`](super::Proxy::apply).
     pub(super) fn apply(
         &mut self,
@@ -47,12 +61,14 @@ impl Control {
                 .map(|l| (l.id.clone(), Err(BindError::Draining { bind: l.bind })))
                 .collect();
         }
-        let mut changed = self.close_gone(listeners);
-        for listener in listeners {
+        let listeners: Vec<_> =
+            listeners.iter().filter(|l| l.transport() == Transport::Tcp).collect();
+        let mut changed = self.close_gone(&listeners);
+        for listener in &listeners {
             changed |= self.set_entry(listener, shared.config.workers.get());
         }
         let mut outcomes = BTreeMap::new();
-        for (bind, wanting) in by_port(listeners) {
+        for (bind, wanting) in by_port(&listeners) {
             // Listeners that are told apart by name share the port, if they speak the same.
             let protocol = Protocol::of(&wanting[0].service);
             let (first, others) = (wanting[0], &wanting[1..]);
@@ -72,7 +88,7 @@ impl Control {
         if changed {
             self.endpoints.forget_unused();
             shared.limit.store(self.connection_limit(shared), Relaxed);
-            shared.publish(self.table(None));
+            shared.table.publish(self.table(None));
         }
         outcomes
     }
@@ -96,6 +112,7 @@ impl Control {
             served_at: port.served_at,
             protocol: port.protocol,
             asks: port.asks,
+            curt: port.curt,
             listeners: Vec::new(),
             stats: Arc::clone(&port.stats),
         });
@@ -117,8 +134,8 @@ impl Control {
         self.ports.iter().map(|(bind, port)| (bind, port.asks, &*port.stats))
     }
 
-    /// The counters of each endpoint that is in use.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = (SocketAddr, Arc<EndpointStats>)> {
+    /// The endpoints that are in use.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = Arc<EndpointState>> {
         self.endpoints.iter()
     }
 
@@ -129,7 +146,7 @@ impl Control {
 
     /// Takes away listeners and ports that nobody wants any more, and ports that connections can no
     /// longer be led to. Whether there were any.
-    fn close_gone(&mut self, listeners: &[Listener]) -> bool {
+    fn close_gone(&mut self, listeners: &[&Listener]) -> bool {
         let ids: HashSet<&ListenerId> = listeners.iter().map(|listener| &listener.id).collect();
         let binds: HashSet<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
         let mut gone = HashSet::new();
@@ -158,14 +175,17 @@ impl Control {
         changed: &mut bool,
     ) -> Outcome {
         let protocol = Protocol::of(&listeners[0].service);
-        // One that is alone and has nothing to choose is forwarded at once.
+        // One that is alone and has nothing to choose is forwarded at once; what speaks TLS nearly always
+        // has, and is refused where it speaks something else.
         let asks = protocol == Protocol::Tls
             || listeners.len() > 1
             || listeners.iter().any(|l| has_choice(l));
+        let curt = listeners.iter().any(|l| matches!(l.service, Service::Tls(..)));
         let numbers: Vec<u32> = listeners.iter().map(|l| self.entries.number(&l.id)).collect();
         let old = self.ports.get(&bind);
         if let Some(old) = old
-            && (old.protocol, old.asks, &old.listeners) == (protocol, asks, &numbers)
+            && (old.protocol, old.asks, old.curt, &old.listeners)
+                == (protocol, asks, curt, &numbers)
         {
             return Ok(SocketAddr::new(bind.ip(), old.served_at));
         }
@@ -184,7 +204,8 @@ impl Control {
         };
         let socket = Some(socket);
         let listeners = numbers;
-        self.ports.set(&bind, Port { socket, served_at, protocol, asks, listeners, stats });
+        let port = Port { socket, served_at, protocol, asks, curt, listeners, stats };
+        self.ports.set(&bind, port);
         *changed = true;
         Ok(SocketAddr::new(bind.ip(), served_at))
     }
@@ -196,22 +217,23 @@ impl Control {
             return false;
         }
         let forwards = match &old {
-            Some(old) if targets(&old.listener.service) == targets(&listener.service) => {
-                old.forwards.clone()
-            }
-            _ => targets(&listener.service)
-                .into_iter()
+            Some(old) if old.listener.targets().eq(listener.targets()) => old.forwards.clone(),
+            _ => listener
+                .targets()
                 .map(|(name, target)| {
                     (name.map(str::to_owned), Arc::new(Forward::new(target, &mut self.endpoints)))
                 })
                 .collect(),
         };
-        let certificates = match &listener.service {
-            Service::Https(_, certificates) => {
-                let known = old.as_ref().map(|old| old.certificates.as_slice());
-                configured(certificates, known.unwrap_or_default())
+        let certificates = match listener.termination() {
+            Some(end) => {
+                let same = |old: &&Arc<Entry>| {
+                    old.listener.termination().is_some_and(|old| old.alpn == end.alpn)
+                };
+                let known = old.as_ref().filter(same).map(|old| old.certificates.as_slice());
+                configured(end, known.unwrap_or_default())
             }
-            Service::Tcp(_) | Service::Http(_) => Vec::new(),
+            None => Vec::new(),
         };
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
@@ -231,7 +253,7 @@ impl Control {
 }
 
 /// The listeners of each address and port, in the order of the plan.
-fn by_port(listeners: &[Listener]) -> BTreeMap<SocketAddr, Vec<&Listener>> {
+fn by_port<'a>(listeners: &[&'a Listener]) -> BTreeMap<SocketAddr, Vec<&'a Listener>> {
     let mut ports: BTreeMap<SocketAddr, Vec<&Listener>> = BTreeMap::new();
     for listener in listeners {
         ports.entry(listener.bind).or_default().push(listener);
@@ -241,34 +263,23 @@ fn by_port(listeners: &[Listener]) -> BTreeMap<SocketAddr, Vec<&Listener>> {
 
 /// Whether the name that a client says matters to a listener that is alone on its port.
 fn has_choice(listener: &Listener) -> bool {
-    match &listener.service {
-        Service::Tcp(_) => false,
-        Service::Http(by_name) | Service::Https(by_name, _) => {
-            by_name.hostname.is_some() || by_name.targets.iter().any(|(name, _)| name.is_some())
-        }
-    }
-}
-
-fn targets(service: &Service) -> Vec<(Option<&str>, &Arc<Target>)> {
-    match service {
-        Service::Tcp(target) => target.iter().map(|target| (None, target)).collect(),
-        Service::Http(by_name) | Service::Https(by_name, _) => {
-            by_name.targets.iter().map(|(name, target)| (name.as_deref(), target)).collect()
-        }
-    }
+    let by_name = listener.by_name();
+    by_name.is_some_and(|by_name| {
+        by_name.hostname.is_some() || by_name.targets.iter().any(|(name, _)| name.is_some())
+    })
 }
 
 /// Certificates with what a handshake needs. One that stays keeps it, and with it the keys of its
 /// session tickets.
 fn configured(
-    certificates: &[Arc<Certificate>],
+    end: &Termination,
     known: &[(Arc<Certificate>, Arc<ServerConfig>)],
 ) -> Vec<(Arc<Certificate>, Arc<ServerConfig>)> {
     let config = |certificate: &Arc<Certificate>| {
         if let Some(known) = known.iter().find(|(known, _)| known == certificate) {
             return Some(known.clone());
         }
-        match tls::config(certificate) {
+        match tls::config(certificate, &end.alpn) {
             Ok(config) => Some((Arc::clone(certificate), config)),
             Err(error) => {
                 tracing::error!(secret = %certificate.secret, error, "a certificate cannot be used");
@@ -276,5 +287,5 @@ fn configured(
             }
         }
     };
-    certificates.iter().filter_map(config).collect()
+    end.certificates.iter().filter_map(config).collect()
 }

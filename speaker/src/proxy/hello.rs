@@ -1,4 +1,6 @@
 //! The first bytes of a client, where they decide which listener and target it means.
+//!
+//! They stay in the socket: whoever serves the client reads them again.
 
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
@@ -9,37 +11,25 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustls::server::{Accepted, Acceptor};
 
-use super::host;
 use super::refusal::Refusal;
 use super::tls::Socket;
-
-/// A ClientHello has two or three hundred bytes, two thousand with keys for post-quantum groups.
-const LONGEST_CLIENT_HELLO: usize = 16 * 1024;
+use super::{client_hello, host};
 
 /// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hello {
-    /// The header of a request; it stays in the socket.
+    /// The header of a request.
     Http,
-    /// A ClientHello, and how much of it came.
-    Tls(Box<Acceptor>, usize),
-    /// A ClientHello that came, and waits for its certificate.
-    Heard(Box<Accepted>),
-}
-
-impl std::fmt::Debug for Hello {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Http => "Http",
-            Self::Tls(..) => "Tls",
-            Self::Heard(_) => "Heard",
-        })
-    }
+    /// A ClientHello.
+    Tls,
 }
 
 /// A greeting under way.
 #[derive(Debug)]
 pub(super) struct Greeting {
     pub(super) hello: Hello,
+    /// Whether a client that is not served is reset and not told why.
+    pub(super) curt: bool,
     /// By then the client has to be understood: request header or whole handshake.
     pub(super) deadline: Instant,
     /// The client will send no more.
@@ -61,8 +51,8 @@ pub(super) enum Heard {
 
 impl Greeting {
     /// Waits until then.
-    pub(super) fn new(hello: Hello, deadline: Instant) -> Self {
-        Self { hello, deadline, ended: false }
+    pub(super) fn new(hello: Hello, curt: bool, deadline: Instant) -> Self {
+        Self { hello, curt, deadline, ended: false }
     }
 
     /// Notes an event of the client's socket.
@@ -72,39 +62,34 @@ impl Greeting {
 
     /// Looks at what there is. The sockets are watched edge-triggered; new bytes raise a new edge
     /// although the old ones were left in place.
-    pub(super) fn listen(&mut self, client: BorrowedFd<'_>, buffer: &mut [u8]) -> Heard {
-        let heard = match &mut self.hello {
-            Hello::Http => peek_request(client, buffer),
-            Hello::Tls(acceptor, length) => match read_hello(acceptor, length, client) {
-                Ok(Some(accepted)) => {
-                    let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-                    self.hello = Hello::Heard(Box::new(accepted));
-                    Heard::Name(name)
-                }
-                Ok(None) => Heard::NeedMore,
-                Err(other) => other,
-            },
-            Hello::Heard(_) => Heard::NeedMore,
+    pub(super) fn listen(&self, client: BorrowedFd<'_>, buffer: &mut [u8]) -> Heard {
+        let heard = match self.hello {
+            Hello::Http => peek(client, buffer, host::MOST).map(request),
+            Hello::Tls => peek(client, buffer, client_hello::MOST).map(handshake),
         };
-        match heard {
+        match heard.unwrap_or_else(|heard| heard) {
             Heard::NeedMore if self.ended => Heard::Gone,
             heard => heard,
         }
     }
 }
 
-fn peek_request(client: BorrowedFd<'_>, buffer: &mut [u8]) -> Heard {
-    let most = buffer.len().min(host::MOST);
-    let read = loop {
+/// What there is, up to so many bytes.
+fn peek<'a>(client: BorrowedFd<'_>, buffer: &'a mut [u8], most: usize) -> Result<&'a [u8], Heard> {
+    let most = buffer.len().min(most);
+    loop {
         match recv(client, &mut buffer[..most], RecvFlags::PEEK) {
-            Ok((_, 0)) => return Heard::Gone,
-            Ok((_, read)) => break read,
+            Ok((_, 0)) => return Err(Heard::Gone),
+            Ok((_, read)) => return Ok(&buffer[..read]),
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Heard::NeedMore,
-            Err(_) => return Heard::Gone,
+            Err(Errno::AGAIN) => return Err(Heard::NeedMore),
+            Err(_) => return Err(Heard::Gone),
         }
-    };
-    match host::read(&buffer[..read]) {
+    }
+}
+
+fn request(bytes: &[u8]) -> Heard {
+    match host::read(bytes) {
         host::Verdict::NeedMore => Heard::NeedMore,
         host::Verdict::Host(name) => Heard::Name(Some(name)),
         host::Verdict::NoHost => Heard::Name(None),
@@ -113,31 +98,29 @@ fn peek_request(client: BorrowedFd<'_>, buffer: &mut [u8]) -> Heard {
     }
 }
 
-/// Reads on until the ClientHello is whole; `None`: more has to come.
-fn read_hello(
-    acceptor: &mut Acceptor,
-    length: &mut usize,
-    client: BorrowedFd<'_>,
-) -> Result<Option<Accepted>, Heard> {
+fn handshake(bytes: &[u8]) -> Heard {
+    match client_hello::read(bytes) {
+        client_hello::Verdict::NeedMore => Heard::NeedMore,
+        client_hello::Verdict::Name(name) => Heard::Name(name),
+        client_hello::Verdict::Malformed => Heard::Refused(Refusal::DecodeError),
+        client_hello::Verdict::TooLarge => Heard::Refused(Refusal::HandshakeFailure),
+    }
+}
+
+/// Reads a ClientHello that is there as a whole, to answer it.
+pub(super) fn accept(client: BorrowedFd<'_>) -> Result<Accepted, Refusal> {
+    let mut acceptor = Acceptor::default();
     loop {
         match acceptor.read_tls(&mut Socket(client)) {
-            Ok(0) => return Err(Heard::Gone),
-            Ok(read) => *length += read,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Ok(1..) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // The engine's own limit, or the socket's error.
-            Err(error) if error.kind() == ErrorKind::InvalidData => {
-                return Err(Heard::Refused(Refusal::HandshakeFailure));
-            }
-            Err(_) => return Err(Heard::Gone),
+            // Where the engine waits for more, it reads something else than we do.
+            Ok(0) | Err(_) => return Err(Refusal::HandshakeFailure),
         }
         match acceptor.accept() {
-            Ok(None) if *length > LONGEST_CLIENT_HELLO => {
-                return Err(Heard::Refused(Refusal::HandshakeFailure));
-            }
             Ok(None) => {}
-            Ok(Some(accepted)) => return Ok(Some(accepted)),
-            Err((_, alert)) => return Err(Heard::Refused(Refusal::of(alert))),
+            Ok(Some(accepted)) => return Ok(accepted),
+            Err((_, alert)) => return Err(Refusal::of(alert)),
         }
     }
 }

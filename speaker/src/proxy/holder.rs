@@ -33,7 +33,7 @@ pub(super) fn of(wanted: SocketAddr) -> Option<Holder> {
     })
 }
 
-fn collide(held: SocketAddr, wanted: SocketAddr) -> bool {
+pub(crate) fn collide(held: SocketAddr, wanted: SocketAddr) -> bool {
     let same_address = held.ip() == wanted.ip() || held.ip().to_canonical() == wanted.ip();
     // A socket on `::` takes IPv4, too, unless it said otherwise, which /proc does not tell.
     let wildcard = held.ip().is_unspecified() && (held.is_ipv6() || wanted.is_ipv4());
@@ -52,7 +52,7 @@ fn listening(line: &str) -> Option<(SocketAddr, u64)> {
 }
 
 /// `0100007F:1F90`: 32-bit words in the host's byte order, then the port.
-fn socket_address(text: &str) -> Option<SocketAddr> {
+pub(crate) fn socket_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let words: Vec<u8> = (0..address.len() / 8)
         .map(|word| u32::from_str_radix(address.get(word * 8..word * 8 + 8)?, 16).ok())
@@ -69,7 +69,7 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
 }
 
 /// The process that has the socket open.
-fn process_with(inode: u64) -> Option<(String, u32)> {
+pub(crate) fn process_with(inode: u64) -> Option<(String, u32)> {
     let link = format!("socket:[{inode}]");
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;

@@ -16,7 +16,7 @@ pub enum BindError {
     #[error(
         "{bind} is in use by {}: stop it, bind it to another address, or choose another port",
         holder.as_ref().map_or_else(
-            || format!("a process that cannot be seen from here (`ss -ltnp sport = :{}`)", bind.port()),
+            || format!("a process that cannot be seen from here (`ss -lntup sport = :{}`)", bind.port()),
             ToString::to_string
         )
     )]

@@ -12,12 +12,13 @@
 //! The workers are an epoll loop of their own beside tokio: a connection that is idle costs about
 //! a hundred bytes and no buffer, and forwarding makes no system call that it does not need.
 //!
-//! Where several listeners share a port, or TLS ends here, the client has to say first what it wants
-//! (`hello`, `host`); where bytes are forwarded as they come, nothing is looked at.
+//! Where several listeners share a port, or clients speak TLS, the client has to say first what it wants
+//! (`hello`, `host`, `client_hello`); elsewhere nothing is looked at.
 //!
 //! Guarantees:
 //! * Weights are exact ([`pick`]); a picked share without endpoints resets; another endpoint is
-//!   tried only inside the picked share.
+//!   tried only inside the picked share. One that cannot be connected to is passed over
+//!   (`endpoint`).
 //! * Configuration closes a connection only when its listener is gone or its route is no longer
 //!   attached to it. A listening socket lives on while any listener wants its address and port.
 //! * Half-closes and resets are passed on in both directions; a receiver that stalls stops its
@@ -27,10 +28,12 @@
 mod accept;
 mod adopt;
 mod choose;
+mod client_hello;
 pub mod config;
 mod connect;
 mod connection;
 mod control;
+pub(crate) mod endpoint;
 mod farewell;
 mod hello;
 pub mod holder;
@@ -38,14 +41,15 @@ mod host;
 pub mod listener;
 mod name;
 pub mod pick;
+pub(crate) mod prober;
 mod pump;
 mod refusal;
 mod relay;
 mod shared;
-mod slots;
+pub(crate) mod slots;
 mod socket;
 pub mod stats;
-mod table;
+pub(crate) mod table;
 mod timer;
 mod tls;
 mod tls_pump;
@@ -66,7 +70,9 @@ use vipgate_planner::{Endpoint, Listener, ListenerId};
 pub use config::Config;
 pub use holder::Holder;
 pub use listener::BindError;
-pub use stats::{EndpointHealth, ListenerCounters, PortCounters, ResetReason, Snapshot};
+pub use stats::{
+    ConnectTimes, EndpointHealth, ListenerCounters, PortCounters, ResetReason, Snapshot,
+};
 
 use control::Control;
 use shared::Shared;
@@ -89,10 +95,11 @@ impl Proxy {
     /// When the operating system has no thread, file or epoll to give.
     pub fn start(mut config: Config) -> io::Result<Self> {
         config.connect_tries = config.connect_tries.clamp(1, 8);
+        let prober = prober::start(config.connect_timeout)?;
         let shared = Arc::new(Shared::new(config)?);
         let proxy = Self {
             shared: Arc::clone(&shared),
-            control: Mutex::default(),
+            control: Mutex::new(Control::new(Some(prober))),
             workers: Mutex::default(),
         };
         for index in 0..shared.config.workers.get() {
@@ -114,6 +121,8 @@ impl Proxy {
     /// Where it listens is another port than it wants if a socket of somebody else has that on all
     /// addresses, and [`Proxy::allow_redirects`] says that connections are led there.
     ///
+    /// Those of UDP are none of its business.
+    ///
     /// A few system calls per change; does not wait for the workers.
     pub fn apply(
         &self,
@@ -134,7 +143,7 @@ impl Proxy {
     pub fn drain(&self, deadline: Duration) -> u64 {
         let until = Instant::now() + deadline;
         let table = lock(&self.control).drain(until);
-        self.shared.publish(table);
+        self.shared.table.publish(table);
         let workers = std::mem::take(&mut *lock(&self.workers));
         if workers.is_empty() {
             return 0;
@@ -144,7 +153,7 @@ impl Proxy {
                 tracing::error!("a worker had panicked");
             }
         }
-        self.shared.publish(Table { drain_until: Some(until), ..Table::default() });
+        self.shared.table.publish(Table { drain_until: Some(until), ..Table::default() });
         let mut control = lock(&self.control);
         control.release();
         let listeners = control.listeners().map(|(_, stats)| stats);
@@ -174,7 +183,7 @@ impl Proxy {
                 .collect(),
             endpoints: control
                 .endpoints()
-                .map(|(address, stats)| (Endpoint(address), stats.snapshot()))
+                .map(|state| (Endpoint(state.address), state.snapshot()))
                 .collect(),
             open: self.shared.open.load(Relaxed),
             limit: self.shared.limit.load(Relaxed),

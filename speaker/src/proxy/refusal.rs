@@ -17,6 +17,8 @@ pub(super) enum Refusal {
     UnrecognizedName,
     /// No server name, where one is needed (RFC 8446 9.2).
     MissingExtension,
+    /// No ClientHello at all, or one that does not add up (RFC 8446 6.2).
+    DecodeError,
     /// Not a ClientHello that we can answer.
     HandshakeFailure,
     /// Records that the TLS engine wants to have sent, the last one an alert; or none.
@@ -49,6 +51,7 @@ impl Refusal {
             // A record of type alert (21) of two bytes: fatal, and which (RFC 8446 6).
             Self::UnrecognizedName => &[21, 3, 3, 0, 2, 2, 112],
             Self::MissingExtension => &[21, 3, 3, 0, 2, 2, 109],
+            Self::DecodeError => &[21, 3, 3, 0, 2, 2, 50],
             Self::HandshakeFailure => &[21, 3, 3, 0, 2, 2, 40],
             Self::Tls(bytes) => return Cow::Owned(bytes),
         })

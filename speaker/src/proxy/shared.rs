@@ -1,27 +1,19 @@
-//! What the handle and all workers share: the table, the way to announce a new one, and the
-//! engine's own counters.
+//! What the handle and all workers share: the table, and the engine's own counters.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-use arc_swap::ArcSwap;
-use rustix::event::{EventfdFlags, eventfd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::config::Config;
 use super::stats::EngineStats;
 use super::table::Table;
+use crate::published::Published;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
-    table: ArcSwap<Table>,
-    /// Number of the table; written after it.
-    generation: AtomicU64,
-    /// One per worker.
-    pub(super) wakers: Vec<OwnedFd>,
+    /// Connections accepted after it was published are forwarded by it.
+    pub(super) table: Published<Table>,
     /// Connections of all workers.
     pub(super) open: AtomicUsize,
     /// How many there may be.
@@ -31,36 +23,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: Config) -> io::Result<Self> {
-        let wakers = (0..config.workers.get())
-            .map(|_| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))
-            .collect::<Result<_, _>>()?;
         Ok(Self {
+            table: Published::new(config.workers.get())?,
             config,
-            table: ArcSwap::default(),
-            generation: AtomicU64::new(0),
-            wakers,
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             stats: EngineStats::default(),
         })
-    }
-
-    /// Gives all workers a new table. Connections accepted after this are forwarded by it.
-    pub(super) fn publish(&self, table: Table) {
-        self.table.store(Arc::new(table));
-        self.generation.fetch_add(1, Ordering::Release);
-        for waker in &self.wakers {
-            // Fails only when the counter is about to overflow: then the worker is awake anyway.
-            let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
-        }
-    }
-
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    pub(super) fn table(&self) -> Arc<Table> {
-        self.table.load_full()
     }
 
     /// Whether another connection would leave too few files to the rest of the process. Workers look

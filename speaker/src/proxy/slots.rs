@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Values by key and by number.
 #[derive(Debug)]
-pub(super) struct Slots<K, V> {
+pub(crate) struct Slots<K, V> {
     numbers: BTreeMap<K, u32>,
     values: Vec<Option<Arc<V>>>,
     /// Numbers without a key.
@@ -20,7 +20,7 @@ impl<K, V> Default for Slots<K, V> {
 
 impl<K: Ord + Clone, V> Slots<K, V> {
     /// The number of a key; a free one if it is new.
-    pub(super) fn number(&mut self, key: &K) -> u32 {
+    pub(crate) fn number(&mut self, key: &K) -> u32 {
         if let Some(number) = self.numbers.get(key) {
             return *number;
         }
@@ -33,18 +33,18 @@ impl<K: Ord + Clone, V> Slots<K, V> {
     }
 
     /// What a key has now.
-    pub(super) fn get(&self, key: &K) -> Option<&Arc<V>> {
+    pub(crate) fn get(&self, key: &K) -> Option<&Arc<V>> {
         self.values[*self.numbers.get(key)? as usize].as_ref()
     }
 
     /// Gives a key a value.
-    pub(super) fn set(&mut self, key: &K, value: V) {
+    pub(crate) fn set(&mut self, key: &K, value: V) {
         let number = self.number(key);
         self.values[number as usize] = Some(Arc::new(value));
     }
 
     /// Takes away the keys that are not wanted. Whether there were any.
-    pub(super) fn retain(&mut self, wanted: impl Fn(&K) -> bool) -> bool {
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&K) -> bool) -> bool {
         let before = self.numbers.len();
         self.numbers.retain(|key, number| {
             let keep = wanted(key);
@@ -58,26 +58,26 @@ impl<K: Ord + Clone, V> Slots<K, V> {
     }
 
     /// Replaces every value.
-    pub(super) fn map(&mut self, new: impl Fn(&V) -> V) {
+    pub(crate) fn map(&mut self, new: impl Fn(&V) -> V) {
         for value in self.values.iter_mut().flatten() {
             *value = Arc::new(new(value));
         }
     }
 
     /// All of them, by key.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
         self.numbers
             .iter()
             .filter_map(|(key, number)| Some((key, self.values[*number as usize].as_ref()?)))
     }
 
     /// All of them, by number.
-    pub(super) fn values(&self) -> &[Option<Arc<V>>] {
+    pub(crate) fn values(&self) -> &[Option<Arc<V>>] {
         &self.values
     }
 }
 
 /// A place in a list as the number that goes into tokens.
-pub(super) fn number(place: usize) -> u32 {
+pub(crate) fn number(place: usize) -> u32 {
     u32::try_from(place).expect("a process has fewer than 2^32 listeners")
 }

@@ -1,13 +1,13 @@
 //! Counters of listeners, endpoints and the engine, and their snapshot.
 //!
 //! A listener's counters have one shard per worker, so that workers never write to the same cache
-//! line while they forward. An endpoint's are shared: they change once per connection.
+//! line while they forward. Those of an endpoint are in `endpoint`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use rustix::io::Errno;
 use vipgate_planner::{Endpoint, ListenerId};
 
 /// Why a connection was reset, or refused with an answer in its protocol. A connection that is in
@@ -68,6 +68,43 @@ impl ResetReason {
         Self::NotUnderstood,
         Self::Tls,
     ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConnectFailed => "connect_failed",
+            Self::ByClient => "by_client",
+            Self::ByBackend => "by_backend",
+            Self::RouteDetached => "route_detached",
+            Self::ListenerGone => "listener_gone",
+            Self::DrainDeadline => "drain_deadline",
+            Self::OutOfFiles => "out_of_files",
+            Self::Panic => "panic",
+            Self::NoName => "no_name",
+            Self::NoCertificate => "no_certificate",
+            Self::Silent => "silent",
+            Self::Crowded => "crowded",
+            Self::NotUnderstood => "not_understood",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+/// How long connecting to endpoints took, for attempts that succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectTimes {
+    /// How many took at most as long as the bound of the same place, and longer than the one before;
+    /// the last is those that took longer than all.
+    pub counts: [u64; Self::BOUNDS.len() + 1],
+    /// Of all together.
+    pub sum: Duration,
+}
+
+impl ConnectTimes {
+    /// Microseconds: from a neighbour on the same switch to the end of most people's patience.
+    pub const BOUNDS: [u64; 8] = [250, 1_000, 2_500, 10_000, 50_000, 100_000, 250_000, 1_000_000];
 }
 
 /// What one worker counted on one listener. On cache lines of its own.
@@ -80,9 +117,20 @@ pub(super) struct Shard {
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
     resets: [AtomicU64; ResetReason::ALL.len()],
+    connect_times: [AtomicU64; ConnectTimes::BOUNDS.len() + 1],
+    /// Microseconds.
+    connect_time_sum: AtomicU64,
 }
 
 impl Shard {
+    /// Counts a connection to an endpoint that was made in this time.
+    pub(super) fn connected(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let place = ConnectTimes::BOUNDS.partition_point(|bound| *bound < micros);
+        self.connect_times[place].fetch_add(1, Relaxed);
+        self.connect_time_sum.fetch_add(micros, Relaxed);
+    }
+
     /// Counts a reset.
     pub(super) fn reset(&self, reason: ResetReason) {
         self.resets[reason as usize].fetch_add(1, Relaxed);
@@ -112,6 +160,10 @@ impl ListenerStats {
             sum.open += shard.open.load(Relaxed);
             sum.bytes_in += shard.bytes_in.load(Relaxed);
             sum.bytes_out += shard.bytes_out.load(Relaxed);
+            for (sum, count) in sum.connects.counts.iter_mut().zip(&shard.connect_times) {
+                *sum += count.load(Relaxed);
+            }
+            sum.connects.sum += Duration::from_micros(shard.connect_time_sum.load(Relaxed));
             for (reason, count) in ResetReason::ALL.iter().zip(&shard.resets) {
                 let count = count.load(Relaxed);
                 if count > 0 {
@@ -120,42 +172,6 @@ impl ListenerStats {
             }
         }
         sum
-    }
-}
-
-/// How connecting to an endpoint went; one per address, whichever routes use it.
-#[derive(Debug, Default)]
-pub(super) struct EndpointStats {
-    connected: AtomicU64,
-    failed: AtomicU64,
-    consecutive_failures: AtomicU32,
-    /// `errno` of the last failure; 0: none yet.
-    last_error: AtomicI32,
-}
-
-impl EndpointStats {
-    pub(super) fn connected(&self) {
-        self.connected.fetch_add(1, Relaxed);
-        // Read first: the line stays shared while all is well.
-        if self.consecutive_failures.load(Relaxed) != 0 {
-            self.consecutive_failures.store(0, Relaxed);
-        }
-    }
-
-    pub(super) fn failed(&self, error: Errno) {
-        self.failed.fetch_add(1, Relaxed);
-        self.consecutive_failures.fetch_add(1, Relaxed);
-        self.last_error.store(error.raw_os_error(), Relaxed);
-    }
-
-    pub(super) fn snapshot(&self) -> EndpointHealth {
-        let last_error = self.last_error.load(Relaxed);
-        EndpointHealth {
-            connected: self.connected.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-            consecutive_failures: self.consecutive_failures.load(Relaxed),
-            last_error: (last_error != 0).then(|| Errno::from_raw_os_error(last_error).to_string()),
-        }
     }
 }
 
@@ -201,6 +217,8 @@ pub struct ListenerCounters {
     pub bytes_out: u64,
     /// Connections that were reset, by reason; reasons that never occurred are absent.
     pub resets: BTreeMap<ResetReason, u64>,
+    /// How long connecting to endpoints took.
+    pub connects: ConnectTimes,
 }
 
 /// What was counted on a port before it was known which listener was meant.
@@ -231,4 +249,9 @@ pub struct EndpointHealth {
     pub consecutive_failures: u32,
     /// The last failure, as the operating system words it.
     pub last_error: Option<String>,
+    /// Whether new connections keep away while another endpoint of the backendRef is left: attempts
+    /// failed two times in a row, and it has not answered since.
+    pub ejected: bool,
+    /// How often that became so.
+    pub ejections: u64,
 }

@@ -13,7 +13,9 @@ use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
 use vipgate_planner::{Certificate, Listener, Service, Target};
 
-use super::stats::{EndpointStats, ListenerStats};
+use super::endpoint::EndpointState;
+use super::prober::Ejected;
+use super::stats::ListenerStats;
 
 /// What all workers do.
 #[derive(Debug, Default)]
@@ -39,6 +41,9 @@ pub(super) struct Port {
     pub(super) protocol: Protocol,
     /// Whether the client has to say first what it means.
     pub(super) asks: bool,
+    /// Whether a client whose name nobody has is reset instead of told so: what it speaks inside TLS
+    /// may be anything, and so may be what ends TLS.
+    pub(super) curt: bool,
     /// Numbers of its listeners.
     pub(super) listeners: Vec<u32>,
     /// Of connections that have not said yet which listener they mean, and of those that ended
@@ -61,9 +66,9 @@ impl Protocol {
     /// What the clients of a listener speak.
     pub(super) fn of(service: &Service) -> Self {
         match service {
-            Service::Tcp(_) => Self::Tcp,
+            Service::Tcp(_) | Service::Udp(_) => Self::Tcp,
             Service::Http(_) => Self::Http,
-            Service::Https(..) => Self::Tls,
+            Service::Https(..) | Service::Tls(..) => Self::Tls,
         }
     }
 }
@@ -85,40 +90,35 @@ impl Entry {
         self.listener.attached.contains(route) || self.listener.serves(route)
     }
 
+    /// Whether clients that have no route yet may be shaking hands.
+    pub(super) fn ends_tls(&self) -> bool {
+        self.listener.termination().is_some()
+    }
+
     /// The names that it takes.
     pub(super) fn hostname(&self) -> Option<&str> {
-        match &self.listener.service {
-            Service::Tcp(_) => None,
-            Service::Http(by_name) | Service::Https(by_name, _) => by_name.hostname.as_deref(),
-        }
+        self.listener.by_name()?.hostname.as_deref()
     }
 }
 
 /// A target with what connecting needs at hand.
 #[derive(Debug)]
-pub(super) struct Forward {
+pub(crate) struct Forward {
     /// Shared on its own: an open connection keeps its route's name, not all its endpoints.
-    pub(super) route: Arc<ObjectRef>,
-    pub(super) shares: Vec<Share>,
+    pub(crate) route: Arc<ObjectRef>,
+    pub(crate) shares: Vec<Share>,
 }
 
 /// A backendRef.
 #[derive(Debug)]
-pub(super) struct Share {
-    pub(super) weight: u32,
-    pub(super) endpoints: Vec<Upstream>,
-}
-
-/// An endpoint of a backendRef.
-#[derive(Debug)]
-pub(super) struct Upstream {
-    pub(super) address: SocketAddr,
-    pub(super) stats: Arc<EndpointStats>,
+pub(crate) struct Share {
+    pub(crate) weight: u32,
+    pub(crate) endpoints: Vec<Arc<EndpointState>>,
 }
 
 impl Forward {
     /// Prepares a target.
-    pub(super) fn new(target: &Target, endpoints: &mut Endpoints) -> Self {
+    pub(crate) fn new(target: &Target, endpoints: &mut Endpoints) -> Self {
         let shares = target
             .shares
             .iter()
@@ -127,10 +127,7 @@ impl Forward {
                 endpoints: share
                     .endpoints
                     .iter()
-                    .map(|endpoint| Upstream {
-                        address: endpoint.0,
-                        stats: endpoints.stats(endpoint.0),
-                    })
+                    .map(|endpoint| endpoints.state(endpoint.0))
                     .collect(),
             })
             .collect();
@@ -138,39 +135,45 @@ impl Forward {
     }
 
     /// Whether any connection could be forwarded.
-    pub(super) fn has_endpoints(&self) -> bool {
+    pub(crate) fn has_endpoints(&self) -> bool {
         self.shares.iter().any(|share| share.weight > 0 && !share.endpoints.is_empty())
     }
 
     /// Whether a pick over this one may go on where a pick over `other` stopped.
-    pub(super) fn same_weights(&self, other: &Self) -> bool {
+    pub(crate) fn same_weights(&self, other: &Self) -> bool {
         self.route == other.route
             && self.shares.iter().map(|s| s.weight).eq(other.shares.iter().map(|s| s.weight))
     }
 }
 
-/// The counters of every endpoint that some target has, one per address.
-#[derive(Debug, Default)]
-pub(super) struct Endpoints {
-    known: HashMap<SocketAddr, Weak<EndpointStats>>,
+/// Every endpoint that some target has, one per address.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    known: HashMap<SocketAddr, Weak<EndpointState>>,
+    prober: Option<Ejected>,
 }
 
 impl Endpoints {
-    fn stats(&mut self, address: SocketAddr) -> Arc<EndpointStats> {
+    /// None so far.
+    pub(crate) fn new(prober: Option<Ejected>) -> Self {
+        Self { known: HashMap::new(), prober }
+    }
+
+    pub(crate) fn state(&mut self, address: SocketAddr) -> Arc<EndpointState> {
         let known = self.known.entry(address).or_default();
         known.upgrade().unwrap_or_else(|| {
-            let stats = Arc::new(EndpointStats::default());
-            *known = Arc::downgrade(&stats);
-            stats
+            let state = Arc::new(EndpointState::new(address, self.prober.clone()));
+            *known = Arc::downgrade(&state);
+            state
         })
     }
 
     /// Forgets endpoints that no target has any more.
-    pub(super) fn forget_unused(&mut self) {
-        self.known.retain(|_, stats| stats.strong_count() > 0);
+    pub(crate) fn forget_unused(&mut self) {
+        self.known.retain(|_, state| state.strong_count() > 0);
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (SocketAddr, Arc<EndpointStats>)> {
-        self.known.iter().filter_map(|(address, stats)| Some((*address, stats.upgrade()?)))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Arc<EndpointState>> {
+        self.known.values().filter_map(Weak::upgrade)
     }
 }

@@ -12,15 +12,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use vipgate_planner::Certificate;
 
-/// What a handshake with a certificate needs. ALPN has `http/1.1` only: what is inside goes to
-/// the backend as it comes, and nothing tells whether that one speaks HTTP/2.
+/// What a handshake with a certificate needs.
 ///
 /// Sessions are resumed by tickets, whose keys live with the configuration: all workers share them,
 /// nothing is stored per session, and what a certificate authenticated ends with it.
 ///
 /// # Errors
 /// When certificate and key cannot be used; the planner has checked them, so the text is for a log.
-pub(super) fn config(certificate: &Certificate) -> Result<Arc<ServerConfig>, String> {
+pub(super) fn config(
+    certificate: &Certificate,
+    alpn: &[String],
+) -> Result<Arc<ServerConfig>, String> {
     let chain = certificate.chain.iter().cloned().map(CertificateDer::from).collect();
     let key = PrivateKeyDer::try_from(certificate.key.clone()).map_err(str::to_owned)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -28,7 +30,7 @@ pub(super) fn config(certificate: &Certificate) -> Result<Arc<ServerConfig>, Str
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|error| error.to_string())?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = alpn.iter().map(|name| name.clone().into_bytes()).collect();
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))

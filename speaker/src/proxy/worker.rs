@@ -67,7 +67,7 @@ impl Worker {
         // Edge-triggered: every write to the eventfd wakes, and nobody has to read it.
         epoll::add(
             &epoll,
-            shared.wakers[index].as_fd(),
+            shared.table.waker(index).as_fd(),
             Token::Wake.data(),
             EventFlags::IN | EventFlags::ET,
         )?;

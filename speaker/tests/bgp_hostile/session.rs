@@ -26,6 +26,7 @@ fn config(address: SocketAddr) -> PeerConfig {
             address: Address::At(address),
             source: None,
             device: None,
+            vrf: None,
             password: None,
             ttl_security: false,
         },
@@ -37,6 +38,7 @@ fn config(address: SocketAddr) -> PeerConfig {
             hold_time: Duration::from_secs(3),
             keepalive_time: None,
             connect_time: Duration::from_secs(1),
+            passive: false,
             families: Family::ALL.into(),
             extended_next_hop: false,
             graceful_restart: None,
@@ -45,6 +47,7 @@ fn config(address: SocketAddr) -> PeerConfig {
         },
         seed: 1,
         bfd: None,
+        calls: None,
     }
 }
 

@@ -5,16 +5,16 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use vipgate_lab::routers::{Make, Router, Setup};
 use vipgate_speaker::bgp::wire::{Capabilities, Control, Family, GracefulRestart, Open};
 
-use crate::routers::{Make, Router, Setup};
 use crate::site::Site;
 
 /// All that a router sends on a session in which we say OPEN and KEEPALIVE, and then nonsense.
 fn record(make: Make, changes: impl Fn(Setup) -> Setup) -> Vec<u8> {
     let site = Site::new();
     let setup = Setup::new("10.9.0.1", "10.9.0.2").with(|peer| peer.announces = true);
-    let _router = Router::start(make, &site.router, &changes(setup));
+    let _router = Router::start(make, &site.router, &changes(setup)).unwrap();
     let mut stream = site.node.enter(|| TcpStream::connect("10.9.0.1:179").unwrap());
     let open = Open {
         asn: 65001,

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use vipgate_lab::{Link, Node};
 
-use crate::routers::{Make, PeerSetup, Router, Setup};
 use crate::sessions::with_each_router;
 use crate::site::{SOON, Site, Speaker, VIP4, forwards, towards};
+use vipgate_lab::routers::{Make, PeerSetup, Router, Setup};
 
 with_each_router!(three_nodes_share_and_one_is_lost);
 
@@ -62,7 +62,7 @@ fn three_nodes_share_and_one_is_lost(make: Make) {
     let nodes = [&site.node, &others[0], &others[1]];
     let mut setup = Setup::new("10.9.0.1", NAMES[0]);
     setup.peers = NAMES.map(|name| PeerSetup::new("10.9.0.1", name)).to_vec();
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     let speakers = nodes.map(Speaker::on);
     let mut peerings = Vec::new();
     for ((node, name), speaker) in nodes.iter().zip(NAMES).zip(&speakers) {

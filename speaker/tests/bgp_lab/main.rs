@@ -8,10 +8,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod bfd;
+mod calls;
 mod captures;
+mod echo;
 mod ecmp;
-mod routers;
+mod peers;
 mod sessions;
 mod site;
 mod timing;
 mod troubles;
+mod vrf;

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vipgate_lab::eventually;
+use vipgate_lab::routers::{Make, Router, Setup};
 use vipgate_speaker::bgp::fsm::{PeerAs, Restart};
 use vipgate_speaker::bgp::io::Address;
-use vipgate_speaker::bgp::wire::{Community, LargeCommunity, Path};
+use vipgate_speaker::bgp::wire::{Community, Family, LargeCommunity, Path};
 
-use crate::routers::{Make, Router, Setup};
 use crate::site::{SOON, Site, Speaker, VIP4, VIP6, forwards, towards};
 
 /// Each scenario runs with each router.
 macro_rules! with_each_router {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        mod frr { $($(#[$doc])* #[test] fn $name() { super::$name(crate::routers::Make::Frr); })+ }
-        mod bird { $($(#[$doc])* #[test] fn $name() { super::$name(crate::routers::Make::Bird); })+ }
+        mod frr { $($(#[$doc])* #[test] fn $name() { super::$name(vipgate_lab::routers::Make::Frr); })+ }
+        mod bird { $($(#[$doc])* #[test] fn $name() { super::$name(vipgate_lab::routers::Make::Bird); })+ }
     };
 }
 pub(crate) use with_each_router;
@@ -38,7 +38,7 @@ with_each_router!(
 /// "dual via ipv4"; the route is in the FIB, changes, and is gone on stop.
 fn both_families_on_one_ipv4_session(make: Make) {
     let site = Site::new();
-    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2"));
+    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2")).unwrap();
     let speaker = Speaker::on(&site.node);
     let peering = speaker.peer(towards("10.9.0.1"));
     peering.announce(&[VIP4, VIP6]);
@@ -62,7 +62,7 @@ fn both_families_on_one_ipv4_session(make: Make) {
 /// "dual via ipv6".
 fn both_families_on_one_ipv6_session(make: Make) {
     let site = Site::new();
-    let router = Router::start(make, &site.router, &Setup::new("fd09::1", "fd09::2"));
+    let router = Router::start(make, &site.router, &Setup::new("fd09::1", "fd09::2")).unwrap();
     let speaker = Speaker::on(&site.node);
     let peering = speaker.peer(towards("fd09::1"));
     peering.announce(&[VIP4, VIP6]);
@@ -75,14 +75,14 @@ fn both_families_on_one_ipv6_session(make: Make) {
 fn ipv4_with_ipv6_next_hops(make: Make) {
     let site = Site::new();
     site.node.run("ip", ["address", "del", "10.9.0.2/24", "dev", "eth0"]).unwrap();
-    let router = Router::start(make, &site.router, &Setup::new("fd09::1", "fd09::2"));
+    let router = Router::start(make, &site.router, &Setup::new("fd09::1", "fd09::2")).unwrap();
     let speaker = Speaker::on(&site.node);
     let peering = speaker.peer(towards("fd09::1"));
     peering.announce(&[VIP4]);
     peering.established();
     // FRR forwards to the link-local address of the same machine.
     eventually(SOON, || {
-        let found = router.next_hops(VIP4);
+        let found = router.next_hops(VIP4).unwrap();
         anyhow::ensure!(found.len() == 1 && found[0].contains(':'), "{found:?} {}", router.tell());
         Ok(())
     })
@@ -96,7 +96,8 @@ fn a_link_local_session(make: Make) {
         let address = format!("{address}/64");
         machine.run("ip", ["address", "add", &address, "dev", "eth0", "nodad"]).unwrap();
     }
-    let router = Router::start(make, &site.router, &Setup::new(theirs, &format!("{ours}%eth0")));
+    let router =
+        Router::start(make, &site.router, &Setup::new(theirs, &format!("{ours}%eth0"))).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards(theirs);
     let shown = site.node.run("ip", ["-j", "link", "show", "dev", "eth0"]).unwrap();
@@ -116,7 +117,7 @@ fn a_link_local_session(make: Make) {
 fn communities_and_local_preference(make: Make) {
     let site = Site::new();
     let setup = Setup { asn: 65001, ..Setup::new("10.9.0.1", "10.9.0.2") };
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.9.0.1");
     config.session.peer_as = PeerAs::Internal;
@@ -145,7 +146,7 @@ fn four_byte_as(make: Make) {
     let site = Site::new();
     let setup = Setup { asn: 4_200_000_002, ..Setup::new("10.9.0.1", "10.9.0.2") };
     let setup = setup.with(|peer| peer.asn = 4_200_000_001);
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.9.0.1");
     config.session.asn = 4_200_000_001;
@@ -159,7 +160,7 @@ fn four_byte_as(make: Make) {
 /// "dynamic ASN works; wrong dynamic ASN does not establish".
 fn dynamic_as(make: Make) {
     let site = Site::new();
-    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2"));
+    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2")).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.9.0.1");
     config.session.peer_as = PeerAs::Internal;
@@ -179,7 +180,7 @@ fn tcp_md5(make: Make) {
     let site = Site::new();
     let setup = Setup::new("10.9.0.1", "10.9.0.2");
     let setup = setup.with(|peer| peer.password = Some("s3cret".to_owned()));
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.9.0.1");
     config.target.password = Some(b"wrong".to_vec());
@@ -203,7 +204,7 @@ fn ttl_security(make: Make) {
     let mut config = towards("10.9.0.1");
     config.target.ttl_security = true;
     {
-        let _router = Router::start(make, &site.router, &setup);
+        let _router = Router::start(make, &site.router, &setup).unwrap();
         let speaker = Speaker::on(&site.node);
         let peering = speaker.peer(config.clone());
         // The connection is made, and all that the router says on it is dropped.
@@ -218,7 +219,7 @@ fn ttl_security(make: Make) {
         assert_eq!(peering.status().established, 0, "{:?}", peering.status());
     }
     let setup = setup.with(|peer| peer.ttl_security = true);
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let peering = speaker.peer(config);
     peering.announce(&[VIP4]);
@@ -240,7 +241,7 @@ fn multihop(make: Make) {
     middle.run("ip", ["route", "add", "10.255.0.1", "via", "10.8.0.1"]).unwrap();
     site.node.default_route("10.9.0.5").unwrap();
     let setup = Setup::new("10.255.0.1", "10.9.0.2").with(|peer| peer.multihop = true);
-    let router = Router::start(make, &beyond, &setup);
+    let router = Router::start(make, &beyond, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.255.0.1");
     let direct = speaker.peer(config.clone());
@@ -259,10 +260,11 @@ fn graceful_restart(make: Make) {
         let site = Site::new();
         let setup = Setup::new("10.9.0.1", "10.9.0.2");
         let setup = setup.with(|peer| peer.graceful_restart = true);
-        let router = Router::start(make, &site.router, &setup);
+        let router = Router::start(make, &site.router, &setup).unwrap();
         let mut config = towards("10.9.0.1");
         let time = Duration::from_secs(60);
-        let gr = |restarted| restart.then_some(Restart { time, restarted });
+        let gr =
+            |restarted| restart.then(|| Restart { time, restarted, families: Family::ALL.into() });
         config.session.graceful_restart = gr(false);
         let speaker = Speaker::on(&site.node);
         let peering = speaker.peer(config.clone());
@@ -275,7 +277,7 @@ fn graceful_restart(make: Make) {
             continue;
         }
         std::thread::sleep(Duration::from_secs(2));
-        assert_eq!(router.next_hops(VIP4), ["10.9.0.2"], "{}", router.route(VIP4));
+        assert_eq!(router.next_hops(VIP4).unwrap(), ["10.9.0.2"], "{}", router.route(VIP4));
         // Its successor has fewer VIPs: what is not announced again goes with End-of-RIB.
         config.session.graceful_restart = gr(true);
         let speaker = Speaker::on(&site.node);
@@ -297,7 +299,7 @@ fn die(speaker: Speaker) {
 /// RFC 8326 and RFC 9003.
 fn a_planned_stop_is_told_in_words(make: Make) {
     let site = Site::new();
-    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2"));
+    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2")).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.9.0.1");
     config.session.drain_mark = Duration::from_secs(4);
@@ -318,7 +320,7 @@ fn a_planned_stop_is_told_in_words(make: Make) {
             Ok(())
         })
         .unwrap();
-        assert_eq!(router.next_hops(VIP4), ["10.9.0.2"], "marked, and still there");
+        assert_eq!(router.next_hops(VIP4).unwrap(), ["10.9.0.2"], "marked, and still there");
         forwards(&router, VIP4, &[]);
         forwards(&router, VIP6, &[]);
         let taken = stopping.join().unwrap();
@@ -344,7 +346,7 @@ fn a_router_without_capabilities() {
         peer.asn = 4_200_000_001;
         peer.without_capabilities = true;
     });
-    let router = Router::start(Make::Frr, &site.router, &setup);
+    let router = Router::start(Make::Frr, &site.router, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.9.0.1");
     config.session.asn = 4_200_000_001;
@@ -367,7 +369,7 @@ fn unnumbered_with_frr() {
     for (machine, address) in [(&site.router, "fe80::9:1/64"), (&site.node, "fe80::9:2/64")] {
         machine.run("ip", ["address", "add", address, "dev", "eth0", "nodad"]).unwrap();
     }
-    let router = Router::start(Make::Frr, &site.router, &Setup::new("", "eth0"));
+    let router = Router::start(Make::Frr, &site.router, &Setup::new("", "eth0")).unwrap();
     let speaker = Speaker::on(&site.node);
     let discovery = speaker.discover("eth0");
     let mut config = towards("10.9.0.1");

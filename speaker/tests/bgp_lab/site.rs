@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::runtime::Runtime;
 use tokio_util::task::TaskTracker;
+use vipgate_lab::routers::Router;
 use vipgate_lab::{Bridge, Lab, Link, Node, eventually};
 use vipgate_speaker::bgp::fsm::{self, PeerAs, State};
-use vipgate_speaker::bgp::io::{Address, Peer, PeerConfig, Status, Target};
+use vipgate_speaker::bgp::io::{Address, Calls, Peer, PeerConfig, Status, Target};
 use vipgate_speaker::bgp::rib::Routes;
 use vipgate_speaker::bgp::unnumbered::Discovery;
 use vipgate_speaker::bgp::wire::{Family, Path};
-
-use crate::routers::Router;
 
 /// The VIPs of the tests.
 pub(crate) const VIP4: &str = "192.0.2.10/32";
@@ -65,6 +64,12 @@ impl Speaker {
         // The socket is to be opened inside the node, where its worker is.
         let started = self.runtime.spawn(async move { Discovery::start(&interface, &tracker) });
         self.runtime.block_on(started).unwrap().unwrap()
+    }
+
+    /// Where routers may call.
+    pub(crate) fn calls(&self) -> Calls {
+        let _guard = self.runtime.enter();
+        Calls::start(&self.tracker)
     }
 
     pub(crate) fn peer(&self, config: PeerConfig) -> Peering<'_> {
@@ -144,6 +149,7 @@ pub(crate) fn towards(address: &str) -> PeerConfig {
             address: Address::At(SocketAddr::new(ip(address), 179)),
             source: None,
             device: None,
+            vrf: None,
             password: None,
             ttl_security: false,
         },
@@ -155,6 +161,7 @@ pub(crate) fn towards(address: &str) -> PeerConfig {
             hold_time: Duration::from_secs(9),
             keepalive_time: None,
             connect_time: Duration::from_secs(2),
+            passive: false,
             families: Family::ALL.into(),
             extended_next_hop: true,
             graceful_restart: None,
@@ -163,15 +170,11 @@ pub(crate) fn towards(address: &str) -> PeerConfig {
         },
         seed: 1,
         bfd: None,
+        calls: None,
     }
 }
 
 /// Waits until the router forwards to exactly these next hops.
-pub(crate) fn forwards(router: &Router<'_>, prefix: &str, next_hops: &[&str]) {
-    eventually(SOON, || {
-        let found = router.next_hops(prefix);
-        anyhow::ensure!(found == next_hops, "{prefix} goes to {found:?}\n{}", router.tell());
-        Ok(())
-    })
-    .unwrap();
+pub(crate) fn forwards(router: &Router, prefix: &str, next_hops: &[&str]) {
+    router.forwards(prefix, next_hops, SOON).unwrap();
 }

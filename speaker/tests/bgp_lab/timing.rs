@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::routers::{Make, PeerSetup, Router, Setup};
 use crate::sessions::with_each_router;
 use crate::site::{Site, Speaker, VIP4, forwards, towards};
+use vipgate_lab::routers::{Make, PeerSetup, Router, Setup};
 
 with_each_router!(a_thousand_prefixes, a_new_vip, two_speakers_share);
 
 /// "1,000 prefixes to a fresh peer in at most a second".
 fn a_thousand_prefixes(make: Make) {
     let site = Site::new();
-    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2"));
+    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2")).unwrap();
     let speaker = Speaker::on(&site.node);
     let peering = speaker.peer(towards("10.9.0.1"));
     let prefixes: Vec<String> =
@@ -30,7 +30,7 @@ fn a_thousand_prefixes(make: Make) {
 
 fn a_new_vip(make: Make) {
     let site = Site::new();
-    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2"));
+    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2")).unwrap();
     let speaker = Speaker::on(&site.node);
     let peering = speaker.peer(towards("10.9.0.1"));
     peering.established();
@@ -39,7 +39,7 @@ fn a_new_vip(make: Make) {
         let prefix = format!("192.0.2.{round}/32");
         let start = Instant::now();
         peering.announce(&[&prefix]);
-        while router.next_hops(&prefix).is_empty() {
+        while router.next_hops(&prefix).unwrap().is_empty() {
             assert!(start.elapsed() < Duration::from_secs(10));
         }
         times.push(start.elapsed());
@@ -56,7 +56,7 @@ fn two_speakers_share(make: Make) {
     other.join(&site.lan, "10.9.0.3/24").unwrap();
     let mut setup = Setup::new("10.9.0.1", "10.9.0.2");
     setup.peers.push(PeerSetup { asn: 65003, ..PeerSetup::new("10.9.0.1", "10.9.0.3") });
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     let speakers = [Speaker::on(&site.node), Speaker::on(&other)];
     let mut second = towards("10.9.0.1");
     (second.session.asn, second.session.router_id) = (65003, [10, 9, 0, 3].into());

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use vipgate_lab::routers::{Make, Router, Setup};
 use vipgate_speaker::bgp::fsm::{PeerAs, State};
 use vipgate_speaker::bgp::io::Address;
 
-use crate::routers::{Make, Router, Setup};
 use crate::sessions::with_each_router;
 use crate::site::{Site, Speaker, VIP4, forwards, towards};
 
@@ -42,7 +42,7 @@ fn no_router_on_the_link() {
 fn the_peer_restarts(make: Make) {
     let site = Site::new();
     let setup = Setup::new("10.9.0.1", "10.9.0.2");
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let peering = speaker.peer(towards("10.9.0.1"));
     peering.announce(&[VIP4]);
@@ -51,7 +51,7 @@ fn the_peer_restarts(make: Make) {
     peering.fails_with("");
     // What it announced meanwhile is there too.
     peering.announce(&[VIP4, "192.0.2.11/32"]);
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     forwards(&router, VIP4, &["10.9.0.2"]);
     forwards(&router, "192.0.2.11/32", &["10.9.0.2"]);
     assert_eq!(peering.status().established, 2);
@@ -60,7 +60,7 @@ fn the_peer_restarts(make: Make) {
 
 fn a_silent_peer_is_given_up_and_taken_back(make: Make) {
     let site = Site::new();
-    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2"));
+    let router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.2")).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.9.0.1");
     config.session.hold_time = Duration::from_secs(3);
@@ -82,7 +82,7 @@ fn a_silent_peer_is_given_up_and_taken_back(make: Make) {
 fn routes_of_the_peer_are_refused(make: Make) {
     let site = Site::new();
     let setup = Setup::new("10.9.0.1", "10.9.0.2").with(|peer| peer.announces = true);
-    let router = Router::start(make, &site.router, &setup);
+    let router = Router::start(make, &site.router, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let peering = speaker.peer(towards("10.9.0.1"));
     peering.announce(&[VIP4]);
@@ -98,7 +98,7 @@ fn routes_of_the_peer_are_refused(make: Make) {
 fn wrong_as(make: Make) {
     let site = Site::new();
     let setup = Setup::new("10.9.0.1", "10.9.0.2").with(|peer| peer.asn = 65009);
-    let _router = Router::start(make, &site.router, &setup);
+    let _router = Router::start(make, &site.router, &setup).unwrap();
     let speaker = Speaker::on(&site.node);
     let mut config = towards("10.9.0.1");
     let peering = speaker.peer(config.clone());

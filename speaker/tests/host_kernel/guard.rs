@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vipgate_speaker::host::{Exposures, Host};
+use vipgate_speaker::host::{Exposure, Exposures, Host};
 
 use crate::netns::{Netns, eventually};
 use crate::{exposing, ip};
@@ -29,7 +29,7 @@ fn neighbours() -> (Netns, Netns) {
     (node, client)
 }
 
-async fn expose(host: &Host, vips: &[(IpAddr, vipgate_speaker::host::Exposure)]) {
+async fn expose(host: &Host, vips: &[(IpAddr, Exposure)]) {
     let outcomes = host.set_vips(vips.iter().cloned().collect::<Exposures>()).await;
     assert!(outcomes.len() == vips.len() && outcomes.values().all(Result::is_ok), "{outcomes:?}");
 }
@@ -172,6 +172,77 @@ fn a_port_that_a_daemon_has_on_all_addresses_is_served_at_another_one() {
     });
 }
 
+/// What is served by UDP: from the neighbour and from here, in one packet and in fragments, at the port
+/// itself and at another one.
+#[test]
+fn datagrams_reach_what_is_served_and_its_answers_come_back() {
+    let (node, client) = neighbours();
+    node.inside(async || {
+        let host = Host::start().await.unwrap();
+        for (served_at, tracked) in [(53, false), (40053, true)] {
+            let exposing = |vip: &str| {
+                let mut exposure = Exposure::default();
+                exposure.udp(53, served_at);
+                (ip(vip), exposure)
+            };
+            expose(&host, &[exposing(VIP), exposing(VIP6)]).await;
+            assert_eq!(node.run("nft list ruleset").contains("map @own"), tracked);
+            let sockets = [VIP, VIP6].map(|vip| echo((ip(vip), served_at).into()));
+            for vip in [VIP, VIP6] {
+                for from in [&client, &node] {
+                    for length in [0, 5, 1472, 4000, 65_000] {
+                        assert_eq!(echoed(from, (ip(vip), 53).into(), length), Ok(length), "{vip}");
+                    }
+                    // The same port of TCP, another one, and the one behind.
+                    assert_eq!(hears(from, vip, 53), REFUSED, "{vip}");
+                    assert_eq!(
+                        echoed(from, (ip(vip), 54).into(), 5),
+                        Err(ErrorKind::ConnectionRefused)
+                    );
+                    if tracked {
+                        let inner = (ip(vip), served_at).into();
+                        assert_eq!(echoed(from, inner, 5), Err(ErrorKind::ConnectionRefused));
+                    }
+                }
+            }
+            for (socket, vip) in sockets.iter().zip([VIP, VIP6]) {
+                // The thread ends, and with it the socket.
+                socket.send_to(b"end", (ip(vip), served_at)).unwrap();
+            }
+        }
+        host.shutdown().await.unwrap();
+    });
+}
+
+/// A socket inside on whose datagrams a thread answers, until one is `end`.
+fn echo(at: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(at).unwrap();
+    let own = socket.try_clone().unwrap();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok((length, peer)) = own.recv_from(&mut buffer) {
+            if &buffer[..length] == b"end" {
+                return;
+            }
+            let _ = own.send_to(&buffer[..length], peer);
+        }
+    });
+    socket
+}
+
+/// How long the answer is that a client inside gets to a datagram of some length.
+fn echoed(netns: &Netns, to: SocketAddr, length: usize) -> Result<usize, ErrorKind> {
+    let ask = async || {
+        let any: IpAddr = if to.is_ipv4() { ip("0.0.0.0") } else { ip("::") };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        socket.send(&vec![7; length])?;
+        socket.recv(&mut vec![0; 1 << 16])
+    };
+    netns.inside(ask).map_err(|error: std::io::Error| error.kind())
+}
+
 /// As kube-proxy and Docker do it, which may begin before us or after.
 #[test]
 fn who_rewrites_destinations_does_not_get_what_a_vip_serves() {
@@ -274,6 +345,8 @@ fn table(
     text += &format!("\t\t{to} @open accept\n");
     if !tracked {
         text += "\t\tiifname \"lo\" tcp flags & (syn | ack) != syn accept\n";
+        let from = format!("{family} saddr . meta l4proto . th sport");
+        text += &format!("\t\tiifname \"lo\" {from} @open accept\n");
     }
     text += &format!("\t\t{icmp} type @control accept\n");
     text += "\t\tmeta l4proto tcp reject with tcp reset\n\t\treject\n\t}\n";

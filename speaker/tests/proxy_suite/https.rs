@@ -11,7 +11,8 @@ use vipgate_speaker::proxy::ResetReason;
 
 use crate::rig::{Backend, apply, at, connect, echo, eventually, proxy, read_all};
 use crate::tls::{
-    Issued, by_name, client_config, counters_of, hello, https, said, secure, session, shake, with,
+    Issued, by_name, client_config, counters_of, hello, https, said, secure, session, shake,
+    terminate, with,
 };
 
 #[test]
@@ -51,8 +52,10 @@ fn a_refused_handshake_ends_with_the_alert_that_says_why() {
     let bind = at("127.38.1.2:9500");
     let proxy = proxy();
     let mut bare = https("bare", bind, "bare.example.com", one.address, &issued);
-    bare.service =
-        Service::Https(by_name(Some("bare.example.com"), &[(None, one.address)]), vec![]);
+    bare.service = Service::Https(
+        by_name(Some("bare.example.com"), &[(None, one.address)]),
+        terminate(vec![]),
+    );
     apply(&proxy, &[https("web", bind, "a.example.com", one.address, &issued), bare]);
     let config = || client_config(&[&issued]);
 
@@ -97,7 +100,8 @@ fn a_listener_without_a_route_resets() {
     let issued = Issued::new(&["a.example.com"]);
     let bind = at("127.38.1.3:9500");
     let proxy = proxy();
-    let service = Service::Https(by_name(None, &[]), vec![Arc::clone(&issued.certificate)]);
+    let service =
+        Service::Https(by_name(None, &[]), terminate(vec![Arc::clone(&issued.certificate)]));
     apply(&proxy, &[with("web", bind, service)]);
     let mut stream = connect(bind);
     stream.write_all(&hello(&mut session("a.example.com", &issued.client()))).unwrap();
@@ -210,7 +214,7 @@ fn a_failed_handshake_does_not_count_for_the_weights() {
     let mut name = by_name(None, &[(None, one.address)]);
     let shares = [&one, &two].map(|to| crate::rig::share(1, &[to.address])).to_vec();
     name.targets[0].1 = Arc::new(vipgate_planner::Target { route: crate::rig::route("r"), shares });
-    let service = Service::Https(name, vec![Arc::clone(&issued.certificate)]);
+    let service = Service::Https(name, terminate(vec![Arc::clone(&issued.certificate)]));
     apply(&proxy, &[with("web", bind, service)]);
     let other = Issued::new(&["a.example.com"]);
     for _ in 0..10 {
@@ -231,7 +235,7 @@ fn certificates_change_under_open_connections() {
     let listeners = |certificates: &[&Issued]| -> [Listener; 1] {
         let certificates = certificates.iter().map(|c| Arc::clone(&c.certificate)).collect();
         let name = by_name(None, &[(None, backend.address)]);
-        [with("web", bind, Service::Https(name, certificates))]
+        [with("web", bind, Service::Https(name, terminate(certificates)))]
     };
     apply(&proxy, &listeners(&[&old]));
     let resuming = old.client();
@@ -272,7 +276,7 @@ fn a_hundred_changes_close_no_secure_connection() {
         let host = format!("{name}.example.com");
         let mut listener = https(name, bind, &host, backend.address, &issued[round % 3]);
         if round % 5 == 4 {
-            listener.service = Service::Https(by_name(Some(&host), &[]), vec![]);
+            listener.service = Service::Https(by_name(Some(&host), &[]), terminate(vec![]));
         }
         listener
     };

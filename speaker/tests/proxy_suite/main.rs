@@ -7,11 +7,13 @@
 mod child;
 mod config;
 mod drain;
+mod ejection;
 mod forward;
 mod half_open;
 mod http;
 mod https;
 mod limits;
+mod passthrough;
 mod reset;
 mod rig;
 mod route;

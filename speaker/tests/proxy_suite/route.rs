@@ -114,7 +114,9 @@ fn a_refused_endpoint_is_passed_over() {
     assert!(begin.elapsed() < patience);
     let health = &proxy.snapshot().endpoints[&Endpoint(refuses)];
     assert_eq!((health.connected, health.consecutive_failures), (0, health.failed as u32));
-    assert!(health.failed >= 9, "{health:?}");
+    // Asked twice, and by another worker at the same time perhaps once more.
+    assert!((2..=3).contains(&health.failed), "{health:?}");
+    assert_eq!((health.ejected, health.ejections), (true, 1));
     assert!(health.last_error.as_deref().unwrap().contains("refused"), "{health:?}");
     let health = &proxy.snapshot().endpoints[&Endpoint(backend.address)];
     assert_eq!((health.connected, health.failed, health.consecutive_failures), (20, 0, 0));

@@ -4,13 +4,47 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use vipgate_api::ObjectKey;
-use vipgate_planner::{ByName, Certificate, Listener, Service, Target};
+use vipgate_planner::{ByName, Certificate, Listener, Service, Target, Termination, Tls};
 use vipgate_speaker::proxy::{ListenerCounters, Proxy};
 
-use crate::rig::{connect, listener, route, share};
+use crate::rig::{Backend, connect, listener, route, share};
+
+/// A server that ends TLS with this certificate: says the server name it was asked for, then echoes.
+pub(crate) fn tls_backend(address: SocketAddr, issued: &Issued) -> Backend {
+    let config = issued.server();
+    Backend::new(address, move |stream| {
+        let tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut stream = StreamOwned::new(tls, stream);
+        while stream.conn.is_handshaking() {
+            if stream.conn.complete_io(&mut stream.sock).is_err() {
+                return;
+            }
+        }
+        let name = stream.conn.server_name().unwrap_or("nothing").to_owned();
+        let mut buffer = [0; 16 * 1024];
+        let mut said = stream.write_all(format!("{name};").as_bytes());
+        while said.is_ok()
+            && let Ok(read @ 1..) = stream.read(&mut buffer)
+        {
+            said = stream.write_all(&buffer[..read]);
+        }
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    })
+}
+
+/// A listener for TLS that ends at the backend.
+pub(crate) fn passthrough(
+    name: &str,
+    bind: SocketAddr,
+    hostname: Option<&str>,
+    targets: &[(Option<&str>, SocketAddr)],
+) -> Listener {
+    with(name, bind, Service::Tls(by_name(hostname, targets), Tls::Passthrough))
+}
 
 /// A client's end of a TLS connection.
 pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
@@ -24,6 +58,11 @@ pub(crate) fn target(to: SocketAddr) -> Arc<Target> {
 pub(crate) fn by_name(hostname: Option<&str>, targets: &[(Option<&str>, SocketAddr)]) -> ByName {
     let targets = targets.iter().map(|(name, to)| (name.map(str::to_owned), target(*to))).collect();
     ByName { hostname: hostname.map(str::to_owned), targets }
+}
+
+/// How HTTPS ends TLS.
+pub(crate) fn terminate(certificates: Vec<Arc<Certificate>>) -> Termination {
+    Termination { certificates, alpn: vec!["http/1.1".to_owned()] }
 }
 
 /// A listener with this service.
@@ -46,7 +85,7 @@ pub(crate) fn https(
 ) -> Listener {
     let service = Service::Https(
         by_name(Some(host), &[(None, to)]),
-        vec![Arc::clone(&certificate.certificate)],
+        terminate(vec![Arc::clone(&certificate.certificate)]),
     );
     with(name, bind, service)
 }
@@ -81,6 +120,18 @@ impl Issued {
             key: made.signing_key.serialize_der(),
         };
         Self { certificate: Arc::new(certificate), der }
+    }
+
+    /// A server that shows it.
+    pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::try_from(self.certificate.key.clone()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key);
+        Arc::new(config.unwrap())
     }
 
     /// A client that trusts this one only.

@@ -149,6 +149,12 @@ pub(super) fn typed(
         Kind::L2Advertisement => {
             de::decode::<crate::vipgate::L2Advertisement>(node, context).map(Into::into)
         }
+        Kind::BgpPeer => de::decode::<crate::vipgate::BgpPeer>(node, context).map(Into::into),
+        Kind::BgpAdvertisement => {
+            de::decode::<crate::vipgate::BgpAdvertisement>(node, context).map(Into::into)
+        }
+        Kind::BfdProfile => de::decode::<crate::vipgate::BfdProfile>(node, context).map(Into::into),
+        Kind::Community => de::decode::<crate::vipgate::Community>(node, context).map(Into::into),
         Kind::Backend => de::decode::<crate::vipgate::Backend>(node, context).map(Into::into),
         Kind::VirtualIp => de::decode::<crate::vipgate::VirtualIp>(node, context).map(Into::into),
         Kind::Speaker => de::decode::<crate::vipgate::Speaker>(node, context).map(Into::into),
@@ -177,7 +183,7 @@ pub(super) fn unserved_fields(kind: Kind) -> &'static [&'static str] {
         Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
             &["spec.useDefaultGateways"]
         }
-        Kind::L2Advertisement => &["spec.serviceSelectors", "spec.preferredNodeSelectors"],
+        Kind::BgpPeer => &["spec.disableMP", "spec.dualStackAddressFamily"],
         _ => &[],
     }
 }

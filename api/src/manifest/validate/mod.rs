@@ -5,6 +5,7 @@
 //! validation of the core kinds, MetalLB v1beta1 for pools. A rule that concerns several objects
 //! is the planner's; here one object is looked at alone.
 
+mod bgp;
 mod core;
 mod gateway;
 mod http;
@@ -51,6 +52,10 @@ pub(super) fn check(object: &Object, scope: Scope<'_>, findings: &mut Findings) 
         Object::EndpointSlice(object) => core::endpoint_slice(object, findings),
         Object::IpAddressPool(object) => vipgate::pool(object, findings),
         Object::L2Advertisement(object) => vipgate::l2_advertisement(object, findings),
+        Object::BgpPeer(object) => bgp::peer(object, findings),
+        Object::BgpAdvertisement(object) => bgp::advertisement(object, findings),
+        Object::BfdProfile(object) => bgp::note(object.spec.faults(), findings),
+        Object::Community(object) => bgp::note(object.spec.faults(), findings),
         Object::Backend(object) => vipgate::backend(object, findings),
         Object::Namespace(_)
         | Object::Secret(_)

@@ -9,7 +9,7 @@ use super::selector::{selector, selectors};
 use super::{duplicates, length, names, port};
 use crate::crd::rules::MOST_RANGES;
 use crate::manifest::problem::Findings;
-use crate::vipgate::{AddressRange, Backend, IpAddressPool, L2Advertisement};
+use crate::vipgate::{AddressRange, Backend, IpAddressPool, L2Advertisement, is_interface_name};
 
 pub(super) fn pool(pool: &IpAddressPool, findings: &mut Findings) {
     let spec = &pool.spec;
@@ -84,12 +84,7 @@ pub(super) fn l2_advertisement(advertisement: &L2Advertisement, findings: &mut F
     selectors("spec.ipAddressPoolSelectors", &spec.ip_address_pool_selectors, findings);
     selectors("spec.nodeSelectors", &spec.node_selectors, findings);
     for (index, name) in spec.interfaces.iter().enumerate() {
-        // The kernel's rule (dev_valid_name): 15 bytes, no slash, colon or blank, not `.` or `..`.
-        let good = (1..=15).contains(&name.len())
-            && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
-            && name != "."
-            && name != "..";
-        if !good {
+        if !is_interface_name(name) {
             let message = format!("{name:?} is not the name of an interface: see `ip link`");
             findings.error(format!("spec.interfaces[{index}]"), message);
         }

@@ -27,7 +27,7 @@ fn claims(of: &[(u8, &str, bool)]) -> Claims {
 fn standing(others: &[(u8, &Clerk, &Claims)]) -> Standing {
     let other = |(number, clerk, claims): &(u8, &Clerk, &Claims)| {
         let mut notes = Notes::new();
-        clerk.say(claims, &Foreign::new(), &mut notes);
+        clerk.write(claims, &Foreign::new(), &mut notes);
         let other =
             Other { name: format!("host{number}"), notes, complete: true, ..Other::default() };
         (member(*number), Arc::new(other))
@@ -132,7 +132,7 @@ fn a_claim_of_many_users_with_long_names_is_known_to_all() {
         claim.users.sort_unstable();
     }
     let mut notes = Notes::new();
-    Clerk::default().say(&all, &Foreign::new(), &mut notes);
+    Clerk::default().write(&all, &Foreign::new(), &mut notes);
     assert!(notes.iter().all(|(key, value)| {
         key.len() + value.len() < vipgate_speaker::group::store::MAX_ENTRY
     }));
@@ -143,7 +143,7 @@ fn a_claim_of_many_users_with_long_names_is_known_to_all() {
 fn what_members_find_of_strangers_is_known_to_all() {
     let found: Foreign = [([192, 0, 2, 9].into(), MacAddr([2, 0, 0, 0, 0, 9]))].into();
     let mut other = Other { complete: true, ..Other::default() };
-    Clerk::default().say(&Claims::default(), &found, &mut other.notes);
+    Clerk::default().write(&Claims::default(), &found, &mut other.notes);
     let standing =
         Standing { others: [(member(2), Arc::new(other))].into(), ..Standing::default() };
     assert_eq!(foreign(&standing), found);

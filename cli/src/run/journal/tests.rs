@@ -169,14 +169,14 @@ fn a_problem_that_no_line_tells_is_said_once() {
 
 #[test]
 fn a_problem_that_a_line_tells_is_not_said_twice() {
-    let bad = gateway("web").replace("protocol: TCP", "protocol: UDP");
+    let bad = gateway("web").replace("protocol: TCP", "protocol: QUIC");
     let good = gateway("good");
     let manifests = format!(
         "{CLASS_AND_POOL}{good}{bad}{}",
         route("web", "good").replace("kind: Backend, name: web}", "kind: Backend, name: gone}")
     );
     let lines = said(&mut Journal::default(), &situation(&manifests, NodeReport::default()));
-    for cause in ["UDP", "Backend default/gone does not exist"] {
+    for cause in ["QUIC", "Backend default/gone does not exist"] {
         let telling = lines.iter().filter(|line| line.contains(cause)).count();
         assert_eq!(telling, 1, "{cause}: {lines:#?}");
     }

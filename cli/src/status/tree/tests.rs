@@ -1,5 +1,7 @@
 //! The tree, as a person sees it.
 
+use vipgate_planner::bgp::PeerReport;
+
 use super::render;
 use crate::status::report::{
     BackendStatus, EndpointStatus, ListenerStatus, PortStatus, Problem, RouteStatus, StatusReport,
@@ -14,6 +16,7 @@ fn listener(name: &str, port: u16) -> ListenerStatus {
     ListenerStatus {
         name: name.to_owned(),
         port,
+        dropped: None,
         failure: None,
         accepted: 7,
         open: 2,
@@ -30,6 +33,7 @@ fn vip(address: &str, listeners: Vec<ListenerStatus>) -> VipStatus {
         healthy: true,
         gateway: "Gateway default/web".to_owned(),
         pool: "lan".to_owned(),
+        routers: None,
         nodes: Vec::new(),
         listeners,
         ports: Vec::new(),
@@ -46,9 +50,63 @@ fn what_is_undecided_shows_at_the_port() {
     assert!(text.contains(port), "{text}");
 }
 
+#[test]
+fn a_listener_of_udp_has_sessions_and_drops() {
+    let backend = BackendStatus {
+        backend: "Service default/dns:53".to_owned(),
+        share: 1.0,
+        unusable: Some("it is gone".to_owned()),
+        endpoints: Vec::new(),
+    };
+    let route = RouteStatus {
+        route: "UDPRoute default/dns".to_owned(),
+        hostname: None,
+        backends: vec![backend],
+    };
+    let served = ListenerStatus { dropped: Some(3), routes: vec![route], ..listener("dns", 53) };
+    let bare = ListenerStatus { dropped: Some(0), ..listener("ntp", 123) };
+    let text = render(&report(vec![vip("10.0.0.9", vec![served, bare])]), false);
+    for line in [
+        "dns :53/udp  7 sessions, 2 open, 3 datagrams dropped\n",
+        "Service default/dns:53  100.0 %  ✗ dropped: it is gone\n",
+        "ntp :123/udp  7 sessions, 2 open\n",
+        "no route: datagrams are dropped\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
 fn report(vips: Vec<VipStatus>) -> StatusReport {
     let (version, node) = ("0.1.0".to_owned(), "shelf".to_owned());
     StatusReport { version, node, vips, ..StatusReport::default() }
+}
+
+#[test]
+fn sessions_with_routers_come_last_and_say_what_is_wrong() {
+    let peer = |state: &str, last_error: Option<&str>| PeerReport {
+        state: state.to_owned(),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        address: Some("10.9.0.1:179".to_owned()),
+        peer_as: None,
+        capabilities: Vec::new(),
+        hold_time: None,
+        prefixes: 2,
+        last_error: last_error.map(str::to_owned),
+        reason: None,
+        bfd: None,
+        bfd_echo: None,
+    };
+    let mut report = report(vec![vip("10.0.0.9", Vec::new())]);
+    report.peers = [
+        ("lab/tor".to_owned(), peer("Established", None)),
+        ("lab/up".to_owned(), peer("Connect", Some("no answer"))),
+    ]
+    .into();
+    let text = render(&report, false);
+    let said = "\nBGP\n\
+        \x20 ✓ lab/tor  10.9.0.1:179  Established since 2026-01-01T00:00:00Z, 2 prefixes told\n\
+        \x20 ✗ lab/up  10.9.0.1:179  Connect since 2026-01-01T00:00:00Z: no answer\n";
+    assert!(text.ends_with(said), "{text}");
 }
 
 #[test]

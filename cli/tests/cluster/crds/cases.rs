@@ -1,5 +1,7 @@
 //! For each rule what keeps it and what breaks it, and nothing else.
 
+mod bgp;
+
 use serde_json::{Value, json};
 
 /// Examples of one rule.
@@ -42,6 +44,7 @@ pub(super) fn all() -> Vec<Case> {
     cases.extend([pools(), interfaces()]);
     cases.extend(backends());
     cases.extend(virtual_ips());
+    cases.extend(bgp::all());
     cases
 }
 

@@ -8,7 +8,7 @@ use super::{cases, collection, object};
 use crate::site::Site;
 
 /// What is typed, and what some columns of the one row have to be.
-const TABLES: [(&str, &[(&str, &str)]); 10] = [
+const TABLES: [(&str, &[(&str, &str)]); 14] = [
     (
         "pool",
         &[
@@ -36,6 +36,18 @@ const TABLES: [(&str, &[(&str, &str)]); 10] = [
         "l2advs --output=wide",
         &[("NODE SELECTORS", r#"[{"matchLabels":{"rack":"a"}}]"#), ("IPADDRESSPOOL SELECTORS", "")],
     ),
+    (
+        "bgpp",
+        &[
+            ("ADDRESS", "10.9.0.1"),
+            ("ASN", "4200000001"),
+            ("BFD PROFILE", ""),
+            ("MULTI HOPS", "false"),
+        ],
+    ),
+    ("bgpadvs", &[("IPADDRESSPOOLS", ""), ("PEERS", r#"["tor"]"#)]),
+    ("bfdp", &[("RECEIVE INTERVAL", "100"), ("TRANSMIT INTERVAL", "300"), ("MULTIPLIER", "3")]),
+    ("communities.vipgate.dev", &[("FIRST NAME", "blue"), ("VALUE", "1:2")]),
     ("vgbackend", &[("FIRST ADDRESS", "192.0.2.10"), ("PORT", "445")]),
     (
         "vgbackends --output=wide",
@@ -90,6 +102,10 @@ pub(super) fn tables(site: &Site) -> Result<()> {
     names.sort_unstable();
     let expected = [
         "backend.vipgate.dev/nas",
+        "bfdprofile.vipgate.dev/fast",
+        "bgpadvertisement.vipgate.dev/all",
+        "bgppeer.vipgate.dev/tor",
+        "community.vipgate.dev/names",
         "ipaddresspool.vipgate.dev/lan",
         "l2advertisement.vipgate.dev/lan",
         "speaker.vipgate.dev/node-a",
@@ -108,12 +124,17 @@ fn fill(site: &Site) -> Result<()> {
         "ipAddressPools": ["lan"], "interfaces": ["eth0", "eth1"],
         "nodeSelectors": [{"matchLabels": {"rack": "a"}}],
     });
+    let peer = json!({"myASN": 65001, "peerASN": 4_200_000_001_u32, "peerAddress": "10.9.0.1"});
     let backend = json!({"endpoints": [
         {"address": "192.0.2.10", "port": 445}, {"address": "192.0.2.11", "port": 446},
     ]});
     let objects = [
         object("IPAddressPool", "lan", &pool),
         object("L2Advertisement", "lan", &advertisement),
+        object("BGPPeer", "tor", &peer),
+        object("BGPAdvertisement", "all", &json!({"peers": ["tor"]})),
+        object("BFDProfile", "fast", &json!({"receiveInterval": 100})),
+        object("Community", "names", &json!({"communities": [{"name": "blue", "value": "1:2"}]})),
         object("Backend", "nas", &backend),
         object("VirtualIP", "192.0.2.9", &cases::claim("192.0.2.9")),
         object("Speaker", "node-a", &json!(null)),

@@ -102,9 +102,11 @@ async fn told(script: Vec<Answer>) -> Vec<String> {
         tokio::task::spawn_local(watch.run());
         let mut told = Vec::new();
         loop {
+            // Looked at before the wait: what the last answer leads to comes some time after it.
+            let played = left.lock().unwrap().is_empty();
             match timeout(Duration::from_millis(500), out.recv()).await {
                 Ok(event) => told.push(text(&event.unwrap())),
-                Err(_) if left.lock().unwrap().is_empty() => return told,
+                Err(_) if played => return told,
                 Err(_) => {}
             }
         }

@@ -31,14 +31,15 @@ impl Images {
         Self::default()
     }
 
-    /// Those of the conformance tests of Gateway API: its `echo-basic`, which is built once. Their
-    /// CoreDNS is a container that does nothing.
+    /// Those of the conformance tests of Gateway API: its `echo-basic`, and CoreDNS. Both are built
+    /// once.
     ///
     /// # Errors
     /// When Go is missing or the build fails.
     pub fn of_conformance() -> Result<Self> {
         let echo = recipes::conformance("echo-basic")?;
-        Ok(Self::none().program("gateway-api/echo-basic", echo).nothing("coredns/coredns"))
+        let dns = recipes::coredns()?;
+        Ok(Self::none().program("gateway-api/echo-basic", echo).program("coredns/coredns", dns))
     }
 
     /// Runs `program` as the entrypoint of `image`.

@@ -1,5 +1,7 @@
 use super::*;
 
+mod echo;
+
 const MS: Duration = Duration::from_millis(1);
 
 /// Two sessions, a path between them, and a clock.
@@ -14,6 +16,9 @@ struct Pair {
     /// Packets are this long under way.
     delay: Duration,
     underway: Vec<(Instant, usize, Packet)>,
+    /// Whether echo packets of each end come back.
+    returns: [bool; 2],
+    echoes: Vec<(Instant, usize, Duration)>,
 }
 
 impl Pair {
@@ -21,7 +26,8 @@ impl Pair {
         let start = Instant::now();
         let ends = [Fsm::new(one, 11, 1, start), Fsm::new(other, 22, 2, start)];
         let (open, log, underway) = ([true; 2], vec![], vec![]);
-        Pair { start, now: start, ends, open, log, delay: MS, underway }
+        let (returns, echoes) = ([true; 2], vec![]);
+        Pair { start, now: start, ends, open, log, delay: MS, underway, returns, echoes }
     }
 
     fn input(&mut self, end: usize, input: Input) {
@@ -32,6 +38,11 @@ impl Pair {
             {
                 self.underway.push((self.now + self.delay, 1 - end, packet));
             }
+            if let Output::SendEcho(sent) = output
+                && self.returns[end]
+            {
+                self.echoes.push((self.now + 2 * self.delay, end, sent));
+            }
         }
     }
 
@@ -40,6 +51,7 @@ impl Pair {
         loop {
             let ticks = self.ends.iter().filter_map(Fsm::deadline);
             let arrivals = self.underway.iter().map(|(at, ..)| *at);
+            let arrivals = arrivals.chain(self.echoes.iter().map(|(at, ..)| *at));
             let Some(next) = ticks.chain(arrivals).min().filter(|at| *at <= end) else { break };
             self.now = self.now.max(next);
             let (due, rest) = self.underway.drain(..).partition(|(at, ..)| *at <= self.now);
@@ -49,6 +61,10 @@ impl Pair {
                 let packet = Packet::decode(&packet.encode()).expect("what is sent can be read");
                 self.input(to, Input::Received(packet));
             }
+            let (due, rest) = self.echoes.drain(..).partition(|(at, ..)| *at <= self.now);
+            self.echoes = rest;
+            let due: Vec<(Instant, usize, Duration)> = due;
+            due.into_iter().for_each(|(_, to, sent)| self.input(to, Input::EchoReturned(sent)));
             self.input(0, Input::Tick);
             self.input(1, Input::Tick);
         }
@@ -64,7 +80,7 @@ impl Pair {
         let of = self.log.iter().filter(|(at, one, _)| *one == end && *at >= since);
         of.filter_map(|(_, _, output)| match output {
             Output::Changed(state, diagnostic) => Some((*state, *diagnostic)),
-            Output::Send(_) => None,
+            Output::Send(_) | Output::SendEcho(_) => None,
         })
         .collect()
     }
@@ -74,7 +90,7 @@ impl Pair {
         let of = self.log.iter().filter(|(at, one, _)| *one == end && (from..to).contains(at));
         of.filter_map(|(at, _, output)| match output {
             Output::Send(packet) => Some((*at, *packet)),
-            Output::Changed(..) => None,
+            Output::Changed(..) | Output::SendEcho(_) => None,
         })
         .collect()
     }
@@ -279,11 +295,17 @@ fn any_packets_are_survived() {
             your_discriminator: 11,
             desired_min_tx: interval,
             required_min_rx: interval,
+            required_min_echo_rx: interval,
         };
         let input = match draw() % 20 {
             0 => Input::AdminDown(draw() % 2 == 0),
-            1 => Input::Configure(fast(draw() % 2_000)),
-            2..8 => Input::Tick,
+            1 => Input::Configure(Config {
+                echo: (draw() % 4 > 0).then(|| MS * (10 + draw() % 500)),
+                ..fast(draw() % 2_000)
+            }),
+            2 => Input::EchoPath(draw() % 4 > 0),
+            3 => Input::EchoReturned(MS * (draw() % 40_000_000)),
+            4..8 => Input::Tick,
             _ => Input::Received(packet),
         };
         let outputs = fsm.handle(input, now);

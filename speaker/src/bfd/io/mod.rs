@@ -4,8 +4,11 @@
 //! * our packets have their turn before those that came;
 //! * a packet is read only if it comes from the address of a peer, and of a single hop
 //!   session only with TTL 255, which the kernel checks (RFC 5881 section 5);
-//! * a session whose handle is dropped says AdminDown and is forgotten.
+//! * a session whose handle is dropped says AdminDown and is forgotten;
+//! * there is a packet socket on a link only while a session there asks for echo.
 
+mod echo;
+mod session;
 mod socket;
 mod task;
 
@@ -17,7 +20,7 @@ use std::time::Instant;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::fsm::Config;
+use super::fsm::{Config, Echoing};
 use super::wire::{Diagnostic, State};
 use task::{Request, Task};
 
@@ -33,6 +36,8 @@ pub struct Target {
     pub local: Option<IpAddr>,
     /// Leave by this interface only.
     pub device: Option<String>,
+    /// The device of the VRF that it is in: packets go and come there.
+    pub vrf: Option<String>,
     /// Of a multihop session (RFC 5883): the least TTL to be received.
     pub multihop: Option<u8>,
 }
@@ -51,8 +56,12 @@ pub struct Status {
     pub since: Instant,
     /// How often it came up.
     pub ups: u64,
+    /// How often it went down after it was up.
+    pub downs: u64,
     /// Why it last went down.
     pub last_down: Option<Diagnostic>,
+    /// What its echo function does.
+    pub echo: Echoing,
 }
 
 /// Why a session cannot be held.
@@ -99,6 +108,8 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Order {
     config: Config,
+    /// The index of the link for echo packets.
+    echo_link: Option<u32>,
     admin_down: bool,
 }
 
@@ -130,7 +141,8 @@ impl Bfd {
     /// # Errors
     /// When its packets could not be received, or there is one with this peer.
     pub async fn session(&self, target: Target, config: Config) -> Result<Session, BfdError> {
-        let (orders, ordered) = watch::channel(Order { config, admin_down: false });
+        let (orders, ordered) =
+            watch::channel(Order { config, echo_link: None, admin_down: false });
         let (answer, answered) = oneshot::channel();
         let request = Request { target, ordered, answer };
         self.requests.send(request).await.map_err(|_| BfdError::Ended)?;
@@ -158,6 +170,13 @@ impl Session {
     /// Other settings; the session stays up (section 6.8.3).
     pub fn configure(&self, config: Config) {
         self.orders.send_modify(|order| order.config = config);
+        self.dropped.notify_one();
+    }
+
+    /// On which link the peer is, by its index: without one there is no echo, nor is there for IPv6 and
+    /// multihop. The session stays up.
+    pub fn echo_by(&self, link: Option<u32>) {
+        self.orders.send_modify(|order| order.echo_link = link);
         self.dropped.notify_one();
     }
 

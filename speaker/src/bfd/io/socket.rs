@@ -8,6 +8,15 @@ use tokio::net::UdpSocket;
 
 use super::Target;
 
+/// Where packets come in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Port {
+    pub(super) ipv4: bool,
+    pub(super) number: u16,
+    /// The device of a VRF.
+    pub(super) vrf: Option<String>,
+}
+
 /// Where single hop packets go.
 pub(super) const SINGLE_HOP: u16 = 3784;
 /// Where multihop packets go.
@@ -20,18 +29,32 @@ const CLASS: u32 = 0xc0;
 
 /// A socket that receives what comes to this port with at least this TTL. What has less is
 /// dropped by the kernel.
-pub(super) fn receiving(ipv4: bool, port: u16, least_ttl: u8) -> io::Result<UdpSocket> {
+///
+/// `shared`: others of ours have the port, each bound to another device or to none. A socket that is not
+/// shared takes the port from nobody.
+pub(super) fn receiving(port: &Port, least_ttl: u8, shared: bool) -> io::Result<UdpSocket> {
+    let ipv4 = port.ipv4;
     let (domain, any) = match ipv4 {
         true => (Domain::IPV4, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         false => (Domain::IPV6, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
     };
     let socket = open(domain)?;
+    if let Some(vrf) = &port.vrf {
+        socket.bind_device(Some(vrf.as_bytes()))?;
+    }
+    socket.set_reuse_port(shared)?;
     if !ipv4 {
         socket.set_only_v6(true)?;
     }
     socket.attach_filter(&filter(ipv4, least_ttl))?;
-    socket.bind(&SockAddr::from(SocketAddr::new(any, port)))?;
+    socket.bind(&SockAddr::from(SocketAddr::new(any, port.number)))?;
     UdpSocket::from_std(socket.into())
+}
+
+/// Lets sockets that are bound to other devices have the port, too. The kernel prefers the one that is
+/// bound to the device that a packet came in by.
+pub(super) fn share(socket: &UdpSocket) -> io::Result<()> {
+    socket2::SockRef::from(socket).set_reuse_port(true)
 }
 
 /// Changes the TTL asked for.
@@ -45,7 +68,7 @@ pub(super) fn require_ttl(socket: &UdpSocket, ipv4: bool, least_ttl: u8) -> io::
 pub(super) fn sending(target: &Target, hint: u32) -> io::Result<std::net::UdpSocket> {
     let ipv4 = target.peer.is_ipv4();
     let socket = open(Domain::for_address(target.peer))?;
-    if let Some(device) = &target.device {
+    if let Some(device) = target.device.as_ref().or(target.vrf.as_ref()) {
         socket.bind_device(Some(device.as_bytes()))?;
     }
     match ipv4 {

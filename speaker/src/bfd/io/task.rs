@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
 use std::future::pending;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::socket::{self, MULTIHOP, SINGLE_HOP};
+use super::echo::{self, Link};
+use super::session::{Entry, seed};
+use super::socket::{self, Port};
 use super::{BfdError, Order, Status, Target};
-use crate::bfd::fsm::{Fsm, Input, Output};
-use crate::bfd::wire::{Diagnostic, Packet, State};
+use crate::bfd::fsm::Input;
+use crate::bfd::wire::Packet;
+use crate::bfd::wire::frame::Frame;
+use crate::deadline::until;
 
 /// A packet without authentication has 24 bytes; longer ones are dropped anyway.
 const LONGEST: usize = 128;
@@ -29,28 +32,17 @@ pub(super) struct Request {
     pub(super) answer: oneshot::Sender<Result<watch::Receiver<Status>, BfdError>>,
 }
 
-/// Where packets come in: family and port.
-type Port = (bool, u16);
-
 /// All sessions.
 pub(super) struct Task {
     requests: mpsc::Receiver<Request>,
     /// An order changed, or a handle was dropped.
     noticed: Arc<Notify>,
     sockets: BTreeMap<Port, UdpSocket>,
+    /// By their indices, those of sessions with echo.
+    links: BTreeMap<u32, Arc<Link>>,
     sessions: BTreeMap<u32, Entry>,
     /// The last discriminator given.
     last: u32,
-}
-
-struct Entry {
-    target: Target,
-    fsm: Fsm,
-    ordered: watch::Receiver<Order>,
-    applied: Order,
-    status: watch::Sender<Status>,
-    /// Opened when something is sent, and again after a failure.
-    socket: Option<std::net::UdpSocket>,
 }
 
 enum Woken {
@@ -58,14 +50,15 @@ enum Woken {
     Noticed,
     Request(Option<Request>),
     Packets(Port),
+    Frames(u32),
 }
 
 impl Task {
     pub(super) fn new(requests: mpsc::Receiver<Request>, noticed: Arc<Notify>) -> Task {
-        let (sockets, sessions) = (BTreeMap::new(), BTreeMap::new());
+        let (sockets, links, sessions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         // Another number after a restart, so that the peer sees another session.
         let last = seed();
-        Task { requests, noticed, sockets, sessions, last }
+        Task { requests, noticed, sockets, links, sessions, last }
     }
 
     /// Runs until [`super::Bfd`] is dropped.
@@ -80,7 +73,8 @@ impl Task {
                     let _gone = request.answer.send(begun);
                 }
                 Woken::Request(None) => return self.end(),
-                Woken::Packets(port) => self.receive(port),
+                Woken::Packets(port) => self.receive(&port),
+                Woken::Frames(index) => self.receive_frames(index),
             }
         }
     }
@@ -93,6 +87,7 @@ impl Task {
             () = self.noticed.notified() => Woken::Noticed,
             request = self.requests.recv() => Woken::Request(request),
             port = readable(&self.sockets) => Woken::Packets(port),
+            index = some_frame(&self.links) => Woken::Frames(index),
         }
     }
 
@@ -101,48 +96,46 @@ impl Task {
         target: Target,
         ordered: watch::Receiver<Order>,
     ) -> Result<watch::Receiver<Status>, BfdError> {
-        let taken = |entry: &Entry| entry.ordered.has_changed().is_ok() && entry.is_with(&target);
+        let taken = |entry: &Entry| entry.is_wanted() && entry.is_with(&target);
         if self.sessions.values().any(taken) {
             return Err(BfdError::Twice(target.peer.ip()));
         }
         self.listen(&target)?;
         let now = Instant::now();
         self.last = self.last.wrapping_add(1).max(1);
-        let applied = *ordered.borrow();
-        let fsm = Fsm::new(applied.config, self.last, u64::from(seed()), now);
-        let status = Status {
-            state: fsm.state(),
-            diagnostic: Diagnostic::None,
-            remote: fsm.remote_state(),
-            since: now,
-            ups: 0,
-            last_down: None,
-        };
-        let (status, watched) = watch::channel(status);
-        let entry = Entry { target, fsm, ordered, applied, status, socket: None };
+        let (entry, watched) = Entry::new(target, self.last, ordered, now);
         self.sessions.insert(self.last, entry);
         self.relax_ttl();
         Ok(watched)
     }
 
     fn listen(&mut self, target: &Target) -> Result<(), BfdError> {
-        let (ipv4, port) = target.port();
-        if let Place::Vacant(place) = self.sockets.entry((ipv4, port)) {
+        let port = target.port();
+        let number = port.number;
+        let beside = |other: &Port| (other.ipv4, other.number) == (port.ipv4, number);
+        let shared = port.vrf.is_some()
+            || self.sockets.keys().any(|other| beside(other) && other.vrf.is_some());
+        if shared {
+            for (_, socket) in self.sockets.iter().filter(|(other, _)| beside(other)) {
+                socket::share(socket)
+                    .map_err(|source| BfdError::Receive { port: number, source })?;
+            }
+        }
+        if let Place::Vacant(place) = self.sockets.entry(port) {
             let least = target.multihop.unwrap_or(u8::MAX);
-            let opened = socket::receiving(ipv4, port, least);
-            place.insert(opened.map_err(|source| BfdError::Receive { port, source })?);
+            let opened = socket::receiving(place.key(), least, shared);
+            place.insert(opened.map_err(|source| BfdError::Receive { port: number, source })?);
         }
         Ok(())
     }
 
     /// The least TTL that a multihop session asks for holds for all of its family.
     fn relax_ttl(&mut self) {
-        for ((ipv4, port), socket) in &self.sockets {
-            let wanted =
-                self.sessions.values().filter(|entry| entry.target.port() == (*ipv4, *port));
+        for (port, socket) in &self.sockets {
+            let wanted = self.sessions.values().filter(|entry| entry.target.port() == *port);
             let least = wanted.filter_map(|entry| entry.target.multihop).min();
             if let Some(least) = least
-                && let Err(error) = socket::require_ttl(socket, *ipv4, least)
+                && let Err(error) = socket::require_ttl(socket, port.ipv4, least)
             {
                 tracing::warn!(%error, "BFD: the least TTL cannot be changed");
             }
@@ -154,30 +147,36 @@ impl Task {
         let due = |entry: &Entry| entry.fsm.deadline().is_some_and(|at| at <= now);
         if self.sessions.values().any(due) {
             // After a stall packets may have been waiting longer than the detection time.
-            let ports: Vec<Port> = self.sockets.keys().copied().collect();
-            ports.into_iter().for_each(|port| self.receive(port));
+            let ports: Vec<Port> = self.sockets.keys().cloned().collect();
+            ports.iter().for_each(|port| self.receive(port));
+            let links: Vec<u32> = self.links.keys().copied().collect();
+            links.into_iter().for_each(|index| self.receive_frames(index));
         }
         for entry in self.sessions.values_mut().filter(|entry| due(entry)) {
             entry.handle(Input::Tick, now);
         }
+        let over = self.sessions.values_mut().filter_map(|entry| entry.forget_echo(now));
+        if over.count() > 0 {
+            self.close_links();
+        }
+    }
+
+    fn close_links(&mut self) {
+        let echoes = self.sessions.values().filter_map(|entry| entry.echo.as_ref());
+        let used: Vec<u32> = echoes.map(|echo| echo.index).collect();
+        self.links.retain(|index, _| used.contains(index));
     }
 
     fn follow_orders(&mut self) {
         let now = Instant::now();
         for entry in self.sessions.values_mut() {
-            let order = *entry.ordered.borrow();
-            if order.config != entry.applied.config {
-                entry.handle(Input::Configure(order.config), now);
-            }
-            if order.admin_down != entry.applied.admin_down {
-                entry.handle(Input::AdminDown(order.admin_down), now);
-            }
-            entry.applied = order;
+            entry.follow_orders(&mut self.links, now);
         }
         // Its handle is gone.
-        self.sessions.retain(|_, entry| entry.ordered.has_changed().is_ok());
+        self.sessions.retain(|_, entry| entry.is_wanted());
         let used: Vec<Port> = self.sessions.values().map(|entry| entry.target.port()).collect();
         self.sockets.retain(|port, _| used.contains(port));
+        self.close_links();
         self.relax_ttl();
     }
 
@@ -186,10 +185,10 @@ impl Task {
         self.sessions.values_mut().for_each(|entry| entry.handle(Input::AdminDown(true), now));
     }
 
-    fn receive(&mut self, port: Port) {
+    fn receive(&mut self, port: &Port) {
         let mut datagram = [0; LONGEST];
         for _ in 0..BUDGET {
-            let Some(socket) = self.sockets.get(&port) else { return };
+            let Some(socket) = self.sockets.get(port) else { return };
             let Ok((length, from)) = socket.try_recv_from(&mut datagram) else { return };
             if !self.sessions.values().any(|entry| entry.is_from(from, port)) {
                 continue;
@@ -202,8 +201,26 @@ impl Task {
         }
     }
 
+    fn receive_frames(&mut self, index: u32) {
+        let mut buffer = [0; echo::LONGEST];
+        let Some(link) = self.links.get(&index).cloned() else { return };
+        for _ in 0..BUDGET {
+            let Some(length) = link.receive(&mut buffer) else { return };
+            let bytes = &mut buffer[..length];
+            let Some(frame) = Frame::read(bytes) else { continue };
+            let now = Instant::now();
+            let of_link =
+                |entry: &&mut Entry| entry.echo.as_ref().is_some_and(|echo| echo.index == index);
+            let mut entries = self.sessions.values_mut().filter(of_link);
+            let theirs = entries.find_map(|entry| entry.takes(&frame, now).then_some(entry));
+            if let Some(entry) = theirs {
+                entry.send_back(bytes, now);
+            }
+        }
+    }
+
     /// By our number if they know it, and always by address.
-    fn find(&mut self, packet: &Packet, from: SocketAddr, port: Port) -> Option<&mut Entry> {
+    fn find(&mut self, packet: &Packet, from: SocketAddr, port: &Port) -> Option<&mut Entry> {
         let fits = |entry: &Entry| entry.is_from(from, port);
         match packet.your_discriminator {
             0 => self.sessions.values_mut().find(|entry| fits(entry)),
@@ -212,87 +229,12 @@ impl Task {
     }
 }
 
-impl Entry {
-    fn is_from(&self, from: SocketAddr, port: Port) -> bool {
-        self.target.port() == port && same_host(self.target.peer, from)
-    }
-
-    fn is_with(&self, target: &Target) -> bool {
-        self.target.port() == target.port() && same_host(self.target.peer, target.peer)
-    }
-
-    fn handle(&mut self, input: Input, now: Instant) {
-        for output in self.fsm.handle(input, now) {
-            match output {
-                Output::Send(packet) => self.send(&packet),
-                Output::Changed(state, diagnostic) => {
-                    tracing::info!(peer = %self.target.peer.ip(), ?state, ?diagnostic, "BFD");
-                    let remote = self.fsm.remote_state();
-                    self.status.send_modify(|status| {
-                        let ups = status.ups + u64::from(state == State::Up);
-                        let went_down = (state == State::Down).then_some(diagnostic);
-                        let last_down = went_down.or(status.last_down);
-                        *status = Status { state, diagnostic, remote, since: now, ups, last_down };
-                    });
-                }
-            }
-        }
-    }
-
-    /// A packet that cannot be sent is as good as lost: the next one may be.
-    fn send(&mut self, packet: &Packet) {
-        let hint = packet.my_discriminator;
-        if self.socket.is_none() {
-            match socket::sending(&self.target, hint) {
-                Ok(socket) => self.socket = Some(socket),
-                Err(error) => {
-                    tracing::debug!(peer = %self.target.peer.ip(), %error, "BFD: no socket");
-                    return;
-                }
-            }
-        }
-        let sent = self.socket.as_ref().map(|socket| socket.send(&packet.encode()));
-        match sent {
-            // The peer's host has nobody on the port, as long as its daemon restarts.
-            Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Some(Err(error)) => {
-                tracing::debug!(peer = %self.target.peer.ip(), %error, "BFD: not sent");
-                self.socket = None;
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Target {
-    fn port(&self) -> Port {
-        let port = if self.multihop.is_some() { MULTIHOP } else { SINGLE_HOP };
-        (self.peer.is_ipv4(), port)
-    }
-}
-
-fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
-    let scoped = |address: SocketAddr| match address {
-        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => Some(v6.scope_id()),
-        _ => None,
-    };
-    let ip: fn(SocketAddr) -> IpAddr = |address| address.ip();
-    ip(one) == ip(other) && scoped(one) == scoped(other)
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => pending().await,
-    }
-}
-
 /// Waits until one of the sockets can be read.
 async fn readable(sockets: &BTreeMap<Port, UdpSocket>) -> Port {
     let waits = sockets.iter().map(|(port, socket)| {
         Box::pin(async move {
             match socket.readable().await {
-                Ok(()) => *port,
+                Ok(()) => port.clone(),
                 Err(_runtime_ends) => pending().await,
             }
         })
@@ -304,11 +246,17 @@ async fn readable(sockets: &BTreeMap<Port, UdpSocket>) -> Port {
     futures_util::future::select_all(waits).await.0
 }
 
-/// Something that differs from process to process and from call to call: the time since boot.
-fn seed() -> u32 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let mixed = (time.tv_nsec as u64 ^ (time.tv_sec as u64) << 20)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        ^ u64::from(std::process::id());
-    (mixed >> 16) as u32
+/// Waits until a frame is on one of the links.
+async fn some_frame(links: &BTreeMap<u32, Arc<Link>>) -> u32 {
+    let waits = links.iter().map(|(index, link)| {
+        Box::pin(async move {
+            link.readable().await;
+            *index
+        })
+    });
+    let waits: Vec<_> = waits.collect();
+    if waits.is_empty() {
+        return pending().await;
+    }
+    futures_util::future::select_all(waits).await.0
 }

@@ -18,12 +18,15 @@ pub enum PeerAs {
 }
 
 /// Graceful restart as we offer it (RFC 4724): we are the one that restarts, never the helper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restart {
     /// How long the peer is to keep our routes without us; whole seconds, at most 4095.
     pub time: Duration,
     /// This process follows another one whose routes the peer still has.
     pub restarted: bool,
+    /// Families of which all that is announced is forwarded without us. The others are not offered:
+    /// their routes go when the session does.
+    pub families: BTreeSet<Family>,
 }
 
 /// Settings of a session.
@@ -41,8 +44,11 @@ pub struct Config {
     pub hold_time: Duration,
     /// At most this long between KEEPALIVEs; a third of the hold time when not given.
     pub keepalive_time: Option<Duration>,
-    /// At most this long between attempts to connect.
+    /// At most this long between attempts to connect; of a passive session, after this long without a
+    /// call it is said.
     pub connect_time: Duration,
+    /// The peer calls, and we never do.
+    pub passive: bool,
     /// What we have to announce.
     pub families: BTreeSet<Family>,
     /// Offer IPv6 next hops for IPv4 prefixes (RFC 8950).
@@ -56,13 +62,21 @@ pub struct Config {
 }
 
 impl Config {
+    /// The families for which graceful restart is offered.
+    pub(super) fn surviving(&self) -> impl Iterator<Item = Family> {
+        let restart = self.graceful_restart.iter();
+        let families = restart.flat_map(|restart| &restart.families).copied();
+        families.filter(|family| self.families.contains(family))
+    }
+
     /// Our OPEN. `established_before`: in the life of this process.
     pub(super) fn open(&self, established_before: bool) -> Open {
-        let restart = self.graceful_restart.map(|restart| GracefulRestart {
+        let restart = self.graceful_restart.as_ref().map(|restart| GracefulRestart {
             restarting: restart.restarted && !established_before,
             time: u16::try_from(restart.time.as_secs()).unwrap_or(u16::MAX).min(0x0fff),
-            families: self.families.iter().map(|family| (*family, true)).collect(),
+            families: self.surviving().map(|family| (family, true)).collect(),
         });
+        let restart = restart.filter(|restart| !restart.families.is_empty());
         Open {
             asn: self.asn,
             hold_time: u16::try_from(self.hold_time.as_secs()).unwrap_or(u16::MAX),

@@ -4,9 +4,11 @@
 //! ```text
 //!            Start              Connected           OPEN            KEEPALIVE
 //!   Idle ───────────> Connect ───────────> OpenSent ────> OpenConfirm ────> Established
-//!     ▲                │  ▲ Retry                                             │ Stop
-//!     │     failed     ▼  │                any error, any loss                ▼
-//!     └───── Stop ── Waiting <──────────────────────────────────────────── Draining
+//!     ▲                │  ▲ Retry             ▲                                │ Stop
+//!     │     failed     ▼  │     Called        │    any error, any loss         ▼
+//!     └───── Stop ── Waiting ─────────────────┘ <────────────────────────── Draining
+//!
+//!   collision: a call while a connection of ours is being made (section 6.8)
 //! ```
 //!
 //! No socket, no clock, no task: timers are asked for ([`Output::Set`]) and come back
@@ -14,23 +16,26 @@
 //! microseconds. What always holds:
 //! * every input is answered in every state; none panics;
 //! * a session that ends for whatever reason is tried again, later each time up to
-//!   [`Config::connect_time`], until [`Input::Stop`];
-//! * what comes from a connection that was given up is ignored: the shell closes it first.
-//!
-//! We dial and do not listen, so that there is one connection and no collision (section 6.8).
+//!   [`Config::connect_time`], until [`Input::Stop`]; a passive one waits for a call instead;
+//! * what comes from a connection that was given up is ignored: the shell closes it first;
+//! * there are at most two connections, one of each [`Origin`], and none beside an established one.
 
 mod backoff;
+mod collision;
 mod config;
+mod events;
 mod negotiate;
 
 pub use config::{Config, PeerAs, Restart};
+pub use events::{Down, Input, Origin, Output, State, Timer};
 pub use negotiate::Session;
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::wire::{Cease, Control, Family, Message, Notification, Refresh, WireError};
 use backoff::Backoff;
+use collision::{Held, Rival};
 
 /// Until the peer's OPEN is there. RFC 4271 section 8.2.2 suggests four minutes; that is a long time
 /// to be told nothing when, say, TTLs do not fit.
@@ -40,131 +45,14 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// RFC 9687 section 4: the send hold time is twice the hold time, and not less than this.
 const LEAST_SEND_HOLD: Duration = Duration::from_secs(480);
 
-/// The states of RFC 4271; `Waiting` is its Active without a listener, `Draining` a planned stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Not started, or stopped for good.
-    Idle,
-    /// Waits to try again.
-    Waiting,
-    /// A connection is being made.
-    Connect,
-    /// Our OPEN is sent.
-    OpenSent,
-    /// The peer's OPEN was taken.
-    OpenConfirm,
-    /// Routes are exchanged.
-    Established,
-    /// Routes are being taken back before the session is ended.
-    Draining,
-}
-
-/// The timers of a session. Each runs once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
-    /// Until the next attempt to connect, or the end of one.
-    Retry,
-    /// Until the peer counts as lost.
-    Hold,
-    /// Until the next KEEPALIVE.
-    Keepalive,
-    /// Until a peer that takes nothing counts as lost (RFC 9687).
-    SendHold,
-    /// Until the next step of a planned stop.
-    Drain,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Begin, and go on until stopped.
-    Start,
-    /// The connection asked for is there.
-    Connected {
-        /// No router is between us and the peer.
-        on_link: bool,
-    },
-    /// It could not be made, and why.
-    ConnectFailed(String),
-    /// The peer said something.
-    Received(Message),
-    /// The peer said something unintelligible.
-    Malformed(WireError),
-    /// The connection is gone, and why.
-    Closed(String),
-    /// The peer's host took some of what we sent.
-    Progress,
-    /// A timer ran out.
-    Timer(Timer),
-    /// BFD says that the peer cannot be reached.
-    BfdDown,
-    /// End for good. The text is for the people on the other side (RFC 9003).
-    Stop {
-        /// Why.
-        text: String,
-        /// Take the routes back step by step, instead of all at once.
-        gracefully: bool,
-    },
-}
-
-/// What is to be done, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Make a connection.
-    Connect,
-    /// Send a message.
-    Send(Control),
-    /// Close the connection, or give up the attempt, once what was sent is gone.
-    Close,
-    /// Start a timer anew.
-    Set(Timer, Duration),
-    /// Stop a timer.
-    Clear(Timer),
-    /// Stop all timers.
-    ClearAll,
-    /// Routes can be sent, all of them.
-    Up(Session),
-    /// All routes of this family are to be sent again.
-    Resend(Family),
-    /// Send all routes again, marked as about to go (RFC 8326).
-    MarkRoutes,
-    /// Withdraw all routes.
-    WithdrawRoutes,
-    /// The attempt or session has ended.
-    Down(Down),
-}
-
-/// Why an attempt or session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Down {
-    /// No connection.
-    Unreachable(String),
-    /// The connection broke.
-    Lost(String),
-    /// The peer ended it.
-    Peer(Notification),
-    /// We ended it, because of what the peer did.
-    Ours(Notification, Option<String>),
-    /// The peer took nothing for too long (RFC 9687).
-    Stuck,
-    /// It was to end.
-    Stopped,
-}
-
-impl fmt::Display for Down {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Down::Unreachable(why) => write!(f, "no connection: {why}"),
-            Down::Lost(why) => write!(f, "connection lost: {why}"),
-            Down::Peer(notification) => write!(f, "peer says: {notification}"),
-            Down::Ours(notification, None) => write!(f, "ended by us: {notification}"),
-            Down::Ours(notification, Some(why)) => {
-                write!(f, "ended by us: {notification} ({why})")
-            }
-            Down::Stuck => f.write_str("the peer accepts nothing any more (send hold time)"),
-            Down::Stopped => f.write_str("stopped"),
-        }
-    }
+/// What a connection is to the machine.
+enum Part {
+    /// That of the state.
+    Main,
+    /// The one beside it.
+    Rival,
+    /// None of them any more.
+    None,
 }
 
 /// One session.
@@ -175,10 +63,22 @@ pub struct Fsm {
     backoff: Backoff,
     /// What was negotiated; from OpenConfirm on.
     session: Option<Session>,
+    /// Who made the connection that the state is about.
+    origin: Origin,
     /// No router is between us and the peer.
     on_link: bool,
+    /// A call beside an attempt of ours.
+    rival: Option<Rival>,
+    /// The one of two connections that is not to stay, if the other one comes to its OPEN.
+    held: Option<Held>,
+    /// Why the peer cannot call.
+    deaf: Option<String>,
+    /// The peer has called: whatever is wrong, it is something else.
+    called: bool,
     /// What the peer is told at the end of a planned stop.
     farewell: String,
+    /// Families for which the last OPEN offered graceful restart.
+    offered: BTreeSet<Family>,
     /// A session was established since the process began: forwarding was not interrupted.
     established_before: bool,
 }
@@ -194,8 +94,14 @@ impl Fsm {
             state: State::Idle,
             backoff,
             session: None,
+            origin: Origin::Ours,
             on_link: false,
+            rival: None,
+            held: None,
+            deaf: None,
+            called: false,
             farewell: String::new(),
+            offered: BTreeSet::new(),
             established_before: false,
         }
     }
@@ -218,13 +124,29 @@ impl Fsm {
             Input::Start => self.start(),
             Input::Connected { on_link } => self.connected(on_link),
             Input::ConnectFailed(why) => self.connect_failed(why),
-            Input::Received(message) => self.received(message),
-            Input::Malformed(error) => self.malformed(&error),
-            Input::Closed(why) => self.closed(why),
+            Input::Called { on_link } => self.called(on_link),
+            Input::Deaf(why) => self.deaf(why),
+            Input::Received(origin, message) => match self.part(origin) {
+                Part::Main => self.received(message),
+                Part::Rival => self.rival_received(message),
+                Part::None => Vec::new(),
+            },
+            Input::Malformed(origin, error) => match self.part(origin) {
+                Part::Main => self.malformed(&error),
+                Part::Rival => self.rival_malformed(&error),
+                Part::None => Vec::new(),
+            },
+            Input::Closed(origin, why) => match self.part(origin) {
+                Part::Main => self.closed(why),
+                Part::Rival => self.lose_rival(None),
+                Part::None => Vec::new(),
+            },
             Input::Progress => self.progress(),
             Input::Timer(timer) => self.timer(timer),
             Input::BfdDown => self.bfd_down(),
             Input::Stop { text, gracefully } => self.stop(text, gracefully),
+            Input::End(cease) => self.end_for(cease),
+            Input::Offer(restart) => self.offer(restart),
         }
     }
 
@@ -232,7 +154,21 @@ impl Fsm {
         if self.state == State::Idle { self.connect() } else { Vec::new() }
     }
 
+    /// Which of the connections one of this origin is.
+    fn part(&self, origin: Origin) -> Part {
+        match origin {
+            _ if origin == self.origin => Part::Main,
+            Origin::Theirs if self.rival.is_some() => Part::Rival,
+            _ => Part::None,
+        }
+    }
+
     fn connect(&mut self) -> Vec<Output> {
+        self.origin = Origin::Ours;
+        if self.config.passive {
+            self.state = State::Waiting;
+            return vec![Output::Set(Timer::Retry, self.config.connect_time)];
+        }
         self.state = State::Connect;
         vec![Output::Connect, Output::Set(Timer::Retry, CONNECT_LIMIT)]
     }
@@ -241,14 +177,25 @@ impl Fsm {
         if self.state != State::Connect {
             return Vec::new();
         }
+        self.opened(Origin::Ours, on_link)
+    }
+
+    /// A connection is there, and is the one that the state is about.
+    fn opened(&mut self, origin: Origin, on_link: bool) -> Vec<Output> {
         self.state = State::OpenSent;
+        self.origin = origin;
         self.on_link = on_link;
-        let open = self.config.open(self.established_before);
+        let open = self.open();
         vec![
             Output::Clear(Timer::Retry),
-            Output::Send(Control::Open(open)),
+            Output::Send(origin, open),
             Output::Set(Timer::Hold, OPEN_HOLD),
         ]
+    }
+
+    fn open(&mut self) -> Control {
+        self.offered = self.config.surviving().collect();
+        Control::Open(self.config.open(self.established_before))
     }
 
     fn connect_failed(&mut self, why: String) -> Vec<Output> {
@@ -278,12 +225,13 @@ impl Fsm {
 
     fn received(&mut self, message: Message) -> Vec<Output> {
         match (self.state, message) {
+            (State::OpenSent, Message::Keepalive) if self.holds(self.origin) => self.keep_held(),
             (State::Idle | State::Waiting | State::Connect, _) => Vec::new(),
             (State::Draining, Message::Notification(_)) => self.finish(None),
             (_, Message::Notification(notification)) => self.end(None, Down::Peer(notification)),
             (State::OpenSent, Message::Open(open)) => {
                 match Session::negotiate(&self.config, &open, self.on_link) {
-                    Ok(session) => self.confirm(session),
+                    Ok(session) => self.opens(session),
                     Err((notification, why)) => {
                         self.end(Some(notification.clone()), Down::Ours(notification, Some(why)))
                     }
@@ -314,7 +262,7 @@ impl Fsm {
 
     fn confirm(&mut self, session: Session) -> Vec<Output> {
         self.state = State::OpenConfirm;
-        let mut outputs = vec![Output::Send(Control::Keepalive)];
+        let mut outputs = vec![Output::Send(self.origin, Control::Keepalive)];
         outputs.extend(session.hold_timer());
         if session.hold.is_zero() {
             outputs.push(Output::Clear(Timer::Hold));
@@ -329,9 +277,10 @@ impl Fsm {
         self.state = State::Established;
         self.established_before = true;
         self.backoff.reset();
-        let mut outputs: Vec<Output> = session.hold_timer().into_iter().collect();
+        let mut outputs = self.drop_rival(Some(Notification::cease(Cease::Collision, "")));
+        outputs.extend(session.hold_timer());
         outputs.extend(session.send_hold_timer());
-        outputs.push(Output::Up(session));
+        outputs.push(Output::Up(self.origin, session));
         outputs
     }
 
@@ -346,6 +295,7 @@ impl Fsm {
 
     fn timer(&mut self, timer: Timer) -> Vec<Output> {
         match (timer, self.state) {
+            (Timer::Retry, State::Waiting) if self.config.passive => self.uncalled(),
             (Timer::Retry, State::Waiting) => self.connect(),
             (Timer::Retry, State::Connect) => {
                 let limit = CONNECT_LIMIT.as_secs();
@@ -366,29 +316,35 @@ impl Fsm {
             (Timer::SendHold, State::Established) => self.end(None, Down::Stuck),
             (Timer::Keepalive, State::OpenConfirm | State::Established | State::Draining) => {
                 let again = self.session.as_ref().and_then(Session::keepalive_timer);
-                std::iter::once(Output::Send(Control::Keepalive)).chain(again).collect()
+                let keepalive = Output::Send(self.origin, Control::Keepalive);
+                std::iter::once(keepalive).chain(again).collect()
             }
             (Timer::Drain, State::Draining) => self.drained(),
+            (Timer::Rival, _) => self.lose_rival(Some(Notification::hold_time_expired())),
+            (Timer::Grace, _) => self.release(),
             _ => Vec::new(),
         }
     }
 
     fn bfd_down(&mut self) -> Vec<Output> {
-        if self.state < State::OpenSent {
-            return Vec::new();
-        }
-        if self.state == State::Draining {
-            return self.finish(None);
-        }
         let notification = Notification::cease(Cease::BfdDown, "");
-        self.end(Some(notification.clone()), Down::Ours(notification, None))
+        let mut outputs = self.drop_rival(Some(notification.clone()));
+        match self.state {
+            State::Idle | State::Waiting | State::Connect => {}
+            State::Draining => outputs.extend(self.finish(None)),
+            State::OpenSent | State::OpenConfirm | State::Established => {
+                outputs
+                    .extend(self.end(Some(notification.clone()), Down::Ours(notification, None)));
+            }
+        }
+        outputs
     }
 
     fn stop(&mut self, text: String, gracefully: bool) -> Vec<Output> {
         self.farewell = text;
         match self.state {
             State::Idle => Vec::new(),
-            State::Waiting | State::Connect => self.finish(None),
+            State::Waiting => self.finish(None),
             State::Established if gracefully => {
                 self.state = State::Draining;
                 let mark = self.config.drain_mark;
@@ -397,6 +353,31 @@ impl Fsm {
             State::Draining if gracefully => Vec::new(),
             _ => self.finish(Some(self.cease())),
         }
+    }
+
+    fn end_for(&mut self, cease: Cease) -> Vec<Output> {
+        match self.state {
+            State::Idle => Vec::new(),
+            State::Waiting => self.finish(None),
+            _ => self.finish(Some(Notification::cease(cease, ""))),
+        }
+    }
+
+    /// RFC 4724 section 4.2: a peer keeps routes over the end of a connection that was not ended by
+    /// a NOTIFICATION, and drops those for which the next OPEN makes no promise.
+    fn offer(&mut self, restart: Option<Restart>) -> Vec<Output> {
+        self.config.graceful_restart = restart;
+        let holds: BTreeSet<Family> = self.config.surviving().collect();
+        let believed = self.session.as_ref().is_none_or(|one| one.graceful_restart.is_some());
+        let connected = (State::OpenSent..=State::Established).contains(&self.state);
+        let connected = connected || self.rival.is_some();
+        if !connected || !believed || self.offered.is_subset(&holds) {
+            return Vec::new();
+        }
+        let mut outputs = self.hang_up(None);
+        outputs.push(Output::Down(Down::Renewed));
+        outputs.extend(self.connect());
+        outputs
     }
 
     /// The next step of a planned stop: after the mark the withdrawal, after that the end.
@@ -425,19 +406,29 @@ impl Fsm {
 
     /// The end of an attempt or session; another follows.
     fn end(&mut self, notification: Option<Notification>, down: Down) -> Vec<Output> {
+        if self.rival.is_some() {
+            return self.promote(notification);
+        }
         let mut outputs = self.hang_up(notification);
         self.state = State::Waiting;
-        outputs.push(Output::Set(Timer::Retry, self.backoff.next()));
+        let wait = match self.config.passive {
+            true => self.config.connect_time,
+            false => self.backoff.next(),
+        };
+        outputs.push(Output::Set(Timer::Retry, wait));
         outputs.push(Output::Down(down));
         outputs
     }
 
     fn hang_up(&mut self, notification: Option<Notification>) -> Vec<Output> {
         self.session = None;
-        let last = notification.map(|last| Output::Send(Control::Notification(last)));
-        let mut outputs: Vec<Output> = last.into_iter().collect();
+        self.held = None;
+        let mut outputs = self.drop_rival(notification.clone());
+        let last = notification.filter(|_| self.state > State::Connect);
+        let last = last.map(|last| Output::Send(self.origin, Control::Notification(last)));
+        outputs.extend(last);
         if self.state > State::Waiting {
-            outputs.push(Output::Close);
+            outputs.push(Output::Close(self.origin));
         }
         outputs.push(Output::ClearAll);
         outputs

@@ -22,6 +22,8 @@ pub struct Target {
     pub source: Option<IpAddr>,
     /// Leave by this interface only.
     pub device: Option<String>,
+    /// The device of the VRF that it is in: connections are made there, both ways.
+    pub vrf: Option<String>,
     /// The key of TCP MD5 (RFC 2385).
     pub password: Option<Vec<u8>>,
     /// Refuse what crossed a router (RFC 5082). The peer must send TTL 255.
@@ -63,6 +65,13 @@ impl Address {
     }
 }
 
+impl Target {
+    /// The device that its sockets are bound to.
+    pub(super) fn bound_to(&self) -> Option<&str> {
+        self.device.as_deref().or(self.vrf.as_deref())
+    }
+}
+
 /// Without the password.
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,6 +79,7 @@ impl std::fmt::Debug for Target {
             .field("address", &self.address)
             .field("source", &self.source)
             .field("device", &self.device)
+            .field("vrf", &self.vrf)
             .field("password", &self.password.as_ref().map(|_| "…"))
             .field("ttl_security", &self.ttl_security)
             .finish()
@@ -89,7 +99,7 @@ pub(super) async fn dial(mut target: Target) -> Result<Dialed, String> {
     let connected = socket.connect(peer).await;
     let stream = connected.map_err(|error| connecting(&error, peer))?;
     let local = stream.local_addr().map_err(|error| error.to_string())?;
-    let surroundings = next_hops::look_around(local.ip(), peer.ip())
+    let surroundings = next_hops::look_around(local.ip(), peer.ip(), target.bound_to())
         .await
         .map_err(|error| format!("the addresses of this node cannot be listed: {error}"))?;
     Ok(Dialed { stream, surroundings })
@@ -98,7 +108,7 @@ pub(super) async fn dial(mut target: Target) -> Result<Dialed, String> {
 fn prepare(target: &Target, peer: SocketAddr) -> Result<TcpSocket, String> {
     let words = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let socket = socket::open(peer).map_err(words("no socket"))?;
-    if let Some(device) = &target.device {
+    if let Some(device) = target.bound_to() {
         let bound = socket.bind_device(Some(device.as_bytes()));
         bound.map_err(|error| format!("cannot use interface {device}: {error}"))?;
     }

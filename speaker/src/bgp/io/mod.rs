@@ -5,22 +5,27 @@
 //!                                             │  Fsm ── timers
 //!                                             │  Rib ── outbox ─┐
 //!                                             │        inbox <─┐│
-//!                                             └── dial ──> TCP socket
+//!                                             ├── dial ──> TCP socket
+//!   Calls ──from the address of the peer──────┴─ accept ─> TCP socket
 //! ```
 //!
 //! The task owns the socket and all state of the session. What always holds:
 //! * it reads a bounded part of what has come before timers and orders have their turn;
 //! * routes are composed only when the peer has taken all that was composed before, so that a
 //!   slow peer costs no memory;
-//! * we dial and never listen: nobody but the configured address is ever read from.
+//! * nobody but the configured address is ever read from. Where peers call there is one listener for
+//!   all of them (`calls`), which closes what comes from elsewhere.
 
+mod calls;
 mod dial;
+mod line;
 mod link;
 mod next_hops;
 mod socket;
 mod status;
 mod task;
 
+pub use calls::Calls;
 pub use dial::{Address, Target};
 pub use status::{Received, Status};
 
@@ -29,12 +34,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-use super::fsm;
+use super::fsm::{self, Restart};
 use super::rib::Routes;
+use super::wire::Cease;
 use crate::bfd::io as bfd;
-use task::{PeerTask, Stop};
+use task::{Order, PeerTask};
 
-/// Orders to stop that wait: the task takes them at once.
+/// Orders that wait: the task takes them at once.
 const ORDERS: usize = 8;
 
 /// Settings of a peer.
@@ -50,6 +56,8 @@ pub struct PeerConfig {
     pub seed: u64,
     /// The BFD session with the peer, if there is one: when it goes down, so does this one.
     pub bfd: Option<watch::Receiver<bfd::Status>>,
+    /// Where the calls of peers come in; `None` takes none.
+    pub calls: Option<Calls>,
 }
 
 /// A peer being spoken with. Dropping it ends the session at once, without notice to the people
@@ -57,7 +65,7 @@ pub struct PeerConfig {
 #[derive(Debug)]
 pub struct Peer {
     routes: watch::Sender<Arc<Routes>>,
-    orders: mpsc::Sender<Stop>,
+    orders: mpsc::Sender<Order>,
     status: watch::Receiver<Status>,
 }
 
@@ -85,9 +93,20 @@ impl Peer {
     /// Ends the session: step by step if `gracefully`, at once if not or if asked a second time.
     /// The text is shown on the other side (RFC 9003). Returns when it has ended.
     pub async fn stop(&self, text: &str, gracefully: bool) {
-        let order = Stop { text: text.to_owned(), gracefully };
-        let _ended = self.orders.send(order).await;
+        let _ended = self.orders.send(Order::Stop { text: text.to_owned(), gracefully }).await;
         self.orders.closed().await;
+    }
+
+    /// Ends the session at once, for a reason that is no planned stop. Returns when it has ended.
+    pub async fn end(&self, cease: Cease) {
+        let _ended = self.orders.send(Order::End(cease)).await;
+        self.orders.closed().await;
+    }
+
+    /// Changes what is offered of graceful restart. Routes are to be set after this: a session that
+    /// promised too much begins anew first.
+    pub async fn offer(&self, restart: Option<Restart>) {
+        let _ended = self.orders.send(Order::Offer(restart)).await;
     }
 
     /// What the session is doing.

@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use crate::bgp::wire::NextHops;
 
@@ -28,8 +29,14 @@ pub(super) struct Own {
 }
 
 /// Looks at the addresses of this node, from the place of a connection between these two.
-pub(super) async fn look_around(local: IpAddr, peer: IpAddr) -> io::Result<Surroundings> {
-    Ok(surroundings(&own_addresses().await?, local, peer))
+/// `device`: the interface or VRF that it is bound to, as others may have the same addresses.
+pub(super) async fn look_around(
+    local: IpAddr,
+    peer: IpAddr,
+    device: Option<&str>,
+) -> io::Result<Surroundings> {
+    let found = look(device).await?;
+    Ok(surroundings(&found, local, peer))
 }
 
 /// The next hop of the connection's own family is its local address. That of the other family is
@@ -67,16 +74,36 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-async fn own_addresses() -> io::Result<Vec<Own>> {
+/// The addresses of this node; those of a device, if one is given.
+async fn look(device: Option<&str>) -> io::Result<Vec<Own>> {
     let (connection, handle, _) = rtnetlink::new_connection()?;
     let dump = async {
         let messages: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
-        Ok::<_, rtnetlink::Error>(messages.iter().filter_map(own).collect())
+        let mut found: Vec<Own> = messages.iter().filter_map(own).collect();
+        if let Some(device) = device {
+            let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
+            let within = within(device, &links);
+            found.retain(|one| within.contains(&one.interface));
+        }
+        Ok::<_, rtnetlink::Error>(found)
     };
     tokio::select! {
         found = dump => found.map_err(io::Error::other),
         () = connection => Err(io::Error::other("the netlink socket was closed")),
     }
+}
+
+/// The indices of a device and of those that it is the master of, as a VRF is.
+fn within(device: &str, links: &[LinkMessage]) -> Vec<u32> {
+    let has = |link: &LinkMessage, wanted: &LinkAttribute| link.attributes.contains(wanted);
+    let name = LinkAttribute::IfName(device.to_owned());
+    let Some(index) = links.iter().find(|link| has(link, &name)).map(|link| link.header.index)
+    else {
+        return Vec::new();
+    };
+    let master = LinkAttribute::Controller(index);
+    let slaves = links.iter().filter(|link| has(link, &master)).map(|link| link.header.index);
+    std::iter::once(index).chain(slaves).collect()
 }
 
 fn own(message: &AddressMessage) -> Option<Own> {

@@ -1,9 +1,11 @@
 //! What a session says of itself.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::bgp::fsm::{Session, State};
-use crate::bgp::rib::Counts;
+use crate::bgp::rib::{Counts, Told};
+use crate::bgp::wire::{Family, TooLong};
 
 /// What a session is doing.
 #[derive(Clone, Debug)]
@@ -16,6 +18,12 @@ pub struct Status {
     pub session: Option<Session>,
     /// Prefixes.
     pub routes: Counts,
+    /// Families of which prefixes can be sent: negotiated, and with a next hop.
+    pub carries: BTreeSet<Family>,
+    /// What the peer was told; something newer may be on its way.
+    pub told: Option<Told>,
+    /// What fits no message, if there is something.
+    pub refused: Option<TooLong>,
     /// How often it was established.
     pub established: u64,
     /// What came from the peer since the start.
@@ -42,6 +50,9 @@ impl Status {
             since: Instant::now(),
             session: None,
             routes: Counts::default(),
+            carries: BTreeSet::new(),
+            told: None,
+            refused: None,
             established: 0,
             received: Received::default(),
             last_error: None,

@@ -43,7 +43,27 @@ struct Open {
     left: bool,
     /// How many of the wanted ones this session cannot carry.
     unsendable: usize,
-    refused: Option<TooLong>,
+    /// Wanted ones whose path fits no message, and the last reason.
+    refused: BTreeSet<IpNet>,
+    why: Option<TooLong>,
+}
+
+/// What a peer was told: all of this, but for what fits no message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    routes: Arc<Routes>,
+    refused: Arc<BTreeSet<IpNet>>,
+    families: BTreeSet<Family>,
+}
+
+impl Told {
+    /// Whether the peer has a prefix.
+    #[must_use]
+    pub fn has(&self, prefix: &IpNet) -> bool {
+        self.families.contains(&Family::of(*prefix))
+            && self.routes.get(prefix).is_some()
+            && !self.refused.contains(prefix)
+    }
 }
 
 /// How many prefixes are where.
@@ -55,6 +75,8 @@ pub struct Counts {
     pub wanted: usize,
     /// Of these, prefixes for which there is no next hop or family in this session, or no room.
     pub unsendable: usize,
+    /// And prefixes whose attributes fit no message.
+    pub refused: usize,
 }
 
 impl Rib {
@@ -78,7 +100,8 @@ impl Rib {
             leaving: false,
             left: false,
             unsendable: 0,
-            refused: None,
+            refused: BTreeSet::new(),
+            why: None,
         };
         open.unsendable = open.count_unsendable(&self.wanted);
         self.session = Some(open);
@@ -132,13 +155,36 @@ impl Rib {
     pub fn counts(&self) -> Counts {
         let wanted = self.wanted.len();
         let Some(open) = &self.session else { return Counts { wanted, ..Counts::default() } };
-        Counts { sent: open.sent.len(), wanted, unsendable: open.unsendable }
+        let (unsendable, refused) = (open.unsendable, open.refused.len());
+        Counts { sent: open.sent.len(), wanted, unsendable, refused }
+    }
+
+    /// What the peer was told, once that is all that there is to tell: every message of it has been composed.
+    #[must_use]
+    pub fn told(&self) -> Option<Told> {
+        let open = self.session.as_ref().filter(|open| open.dirty.is_empty() && !open.left)?;
+        Some(Told {
+            routes: Arc::clone(&self.wanted),
+            refused: Arc::new(open.refused.clone()),
+            families: self.carries(),
+        })
+    }
+
+    /// Families of which prefixes can be sent in this session.
+    #[must_use]
+    pub fn carries(&self) -> BTreeSet<Family> {
+        let session = self.session.iter();
+        session
+            .flat_map(|open| open.families.iter().filter(|one| open.carries(**one)))
+            .copied()
+            .collect()
     }
 
     /// What does not fit into a message.
     #[must_use]
     pub fn refused(&self) -> Option<TooLong> {
-        self.session.as_ref().and_then(|open| open.refused)
+        let refusing = self.session.as_ref().filter(|open| !open.refused.is_empty());
+        refusing.and_then(|open| open.why)
     }
 }
 
@@ -148,6 +194,7 @@ impl Open {
         let mut changed: BTreeMap<(Family, Path), Vec<IpNet>> = BTreeMap::new();
         for prefix in std::mem::take(&mut self.dirty) {
             let family = Family::of(prefix);
+            self.refused.remove(&prefix);
             let path = self.path(wanted, prefix).map(Cow::into_owned);
             match path {
                 Some(path) if self.sent.get(&prefix) == Some(&path) => {}
@@ -166,7 +213,8 @@ impl Open {
                     self.sent.extend(prefixes.into_iter().map(|prefix| (prefix, path.clone())));
                 }
                 Err(too_long) => {
-                    self.refused = Some(too_long);
+                    self.why = Some(too_long);
+                    self.refused.extend(&prefixes);
                     // What the peer had of it no longer holds.
                     let had = prefixes.into_iter().filter(|p| self.sent.remove(p).is_some());
                     gone.entry(family).or_default().extend(had);
@@ -201,7 +249,10 @@ impl Open {
     }
 
     fn can_send(&self, prefix: IpNet) -> bool {
-        let family = Family::of(prefix);
+        self.carries(Family::of(prefix))
+    }
+
+    fn carries(&self, family: Family) -> bool {
         self.families.contains(&family) && self.encoding.next_hop(family).is_some()
     }
 }

@@ -60,7 +60,7 @@ fn a_session_gets_everything_by_path_and_then_the_ends_of_rib() {
     let mut rib = up(routes(&[("192.0.2.1/32", 1), ("192.0.2.2/32", 2), ("192.0.2.3/32", 1)]));
     assert_eq!(seen(&rib.drain()), [&[(2, 0, None), (1, 0, None)][..], &ENDS].concat());
     assert_eq!(rib.drain(), Vec::<Vec<u8>>::new());
-    assert_eq!(rib.counts(), Counts { sent: 3, wanted: 3, unsendable: 0 });
+    assert_eq!(rib.counts(), Counts { sent: 3, wanted: 3, ..Counts::default() });
     // And all of it again, after the loss of the session.
     rib.down();
     rib.set(routes(&[("192.0.2.1/32", 1)]).into());
@@ -124,7 +124,7 @@ fn what_a_session_cannot_carry_is_counted_and_the_rest_goes() {
     rib.set(routes(&[("192.0.2.1/32", 1), ("2001:db8::1/128", 1)]).into());
     rib.up(&BTreeSet::from([Family::Ipv4]), encoding());
     assert_eq!(seen(&rib.drain()), [(1, 0, None), ENDS[0]]);
-    assert_eq!(rib.counts(), Counts { sent: 1, wanted: 2, unsendable: 1 });
+    assert_eq!(rib.counts(), Counts { sent: 1, wanted: 2, unsendable: 1, refused: 0 });
 
     let next_hops = NextHops { ipv6: None, ..encoding().next_hops };
     rib.up(&Family::ALL.into(), Encoding { next_hops, ..encoding() });
@@ -142,7 +142,32 @@ fn a_path_that_fits_no_message_takes_its_prefix_back_and_harms_no_other() {
     rib.set(wanted.into());
     assert_eq!(seen(&rib.drain()), [(1, 0, None), (0, 1, None)]);
     assert_eq!(rib.refused(), Some(TooLong { communities: 1_100 }));
-    assert_eq!(rib.counts().sent, 1);
+    assert_eq!((rib.counts().sent, rib.counts().refused), (1, 1));
+    let told = rib.told().unwrap();
+    assert!(!told.has(&net("192.0.2.1/32")) && told.has(&net("192.0.2.2/32")));
+    // With fewer of them it is told again, or it is wanted no more.
+    rib.set(routes(&[("192.0.2.1/32", 1), ("192.0.2.2/32", 3)]).into());
+    assert_eq!(seen(&rib.drain()), [(1, 0, None)]);
+    assert_eq!((rib.refused(), rib.counts().refused), (None, 0));
+    assert!(rib.told().unwrap().has(&net("192.0.2.1/32")));
+}
+
+#[test]
+fn what_waits_was_not_told() {
+    let mut rib = up(routes(&[("192.0.2.1/32", 1)]));
+    assert_eq!(rib.told(), None);
+    rib.drain();
+    let first = rib.told().unwrap();
+    assert!(first.has(&net("192.0.2.1/32")) && !first.has(&net("192.0.2.2/32")));
+    rib.set(routes(&[("192.0.2.1/32", 1), ("192.0.2.2/32", 1)]).into());
+    assert_eq!(rib.told(), None);
+    rib.drain();
+    assert!(rib.told().unwrap().has(&net("192.0.2.2/32")));
+    rib.withdraw();
+    rib.drain();
+    assert_eq!(rib.told(), None);
+    rib.down();
+    assert_eq!(rib.told(), None);
 }
 
 #[test]

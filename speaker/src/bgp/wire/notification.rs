@@ -49,6 +49,10 @@ pub enum Cease {
     AdministrativeReset,
     /// The peer is not taken as it is.
     ConnectionRejected,
+    /// The session is to begin anew, because its own settings have changed.
+    OtherConfigurationChange,
+    /// There is another connection, which stays (RFC 4271 section 6.8).
+    Collision,
     /// BFD says that the path is down (RFC 9384).
     BfdDown,
 }
@@ -60,6 +64,8 @@ impl Cease {
             Cease::PeerDeconfigured => 3,
             Cease::AdministrativeReset => 4,
             Cease::ConnectionRejected => 5,
+            Cease::OtherConfigurationChange => 6,
+            Cease::Collision => 7,
             Cease::BfdDown => 10,
         }
     }

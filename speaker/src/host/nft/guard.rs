@@ -45,9 +45,13 @@
 //! and connections from this host to a VIP that moved away must not be changed.
 //!
 //! Rewriting needs connection tracking of all that passes this host. It is left out where nobody else
-//! rewrites and no port is redirected; then what does not begin a connection passes on `lo`.
+//! rewrites and no port is redirected; then what does not begin a connection passes on `lo`, and so does
+//! what comes from a port that is served: nobody but we can send from there, and datagrams do not say
+//! what they begin.
 
 use std::net::IpAddr;
+
+use vipgate_api::vipgate::Transport;
 
 use super::expression::Expression::{
     Accept, And, Ct as LoadCt, DestinationNat, Equal, InSet, KindOfDestination, LaterFragment,
@@ -69,9 +73,12 @@ const GUARD_PRIORITY: i32 = 110;
 const NAT_PRIORITY: i32 = -101;
 
 const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
 const TCP_FLAGS: Field = Field { header: Header::Transport, offset: 13, len: 1 };
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+const SOURCE_PORT: Field = Field { header: Header::Transport, offset: 0, len: 2 };
 const DESTINATION_PORT: Field = Field { header: Header::Transport, offset: 2, len: 2 };
 const ICMP_TYPE: Field = Field { header: Header::Transport, offset: 0, len: 1 };
 /// `IP_CT_DIR_REPLY`.
@@ -84,6 +91,7 @@ const LOCAL: u32 = 2;
 /// What differs between the families.
 struct Version {
     family: Family,
+    source: Field,
     destination: Field,
     vip: &'static [Type],
     port: &'static [Type],
@@ -104,6 +112,7 @@ const fn ip_field(offset: u32, len: u32) -> Field {
 
 const V4: Version = Version {
     family: Family::Ip,
+    source: ip_field(12, 4),
     destination: ip_field(16, 4),
     vip: &[Type::Ipv4],
     port: &[Type::Ipv4, Type::Protocol, Type::Port],
@@ -117,6 +126,7 @@ const V4: Version = Version {
 
 const V6: Version = Version {
     family: Family::Ip6,
+    source: ip_field(8, 16),
     destination: ip_field(24, 16),
     vip: &[Type::Ipv6],
     port: &[Type::Ipv6, Type::Protocol, Type::Port],
@@ -138,12 +148,12 @@ impl Version {
         let [mut vips, mut open, mut inner, mut own] = [const { Elements::new() }; 4];
         for (vip, exposure) in exposures {
             let Some(vip) = self.bytes(*vip) else { continue };
-            for (port, served_at) in exposure.tcp_ports() {
+            for (transport, port, served_at) in exposure.ports() {
                 let direct = port == served_at;
                 let (set, through) =
                     if direct { (&mut open, port) } else { (&mut inner, served_at) };
-                set.insert(key(&vip, through), Vec::new());
-                own.insert(key(&vip, port), [&vip[..], &padded(served_at)].concat());
+                set.insert(key(&vip, transport, through), Vec::new());
+                own.insert(key(&vip, transport, port), [&vip[..], &padded(served_at)].concat());
             }
             vips.insert(vip, Vec::new());
         }
@@ -199,6 +209,13 @@ impl Version {
                 NotEqual(vec![SYN]),
                 Accept,
             ]);
+            let mut answer = vec![
+                LoadMeta(Meta::InputInterfaceName, Register::FIRST),
+                Equal(super::interface_name("lo")),
+            ];
+            answer.extend(self.load(self.source, SOURCE_PORT));
+            answer.extend([InSet(OPEN), Accept]);
+            rules.push(answer);
         }
         let protocol =
             |number: u8| vec![LoadMeta(Meta::Protocol, Register::FIRST), Equal(vec![number])];
@@ -243,8 +260,13 @@ impl Version {
     }
 }
 
-fn key(vip: &[u8], port: u16) -> Vec<u8> {
-    [vip, &[TCP, 0, 0, 0], &padded(port)].concat()
+fn key(vip: &[u8], transport: Transport, port: u16) -> Vec<u8> {
+    let protocol = match transport {
+        Transport::Tcp => TCP,
+        Transport::Udp => UDP,
+        Transport::Sctp => SCTP,
+    };
+    [vip, &[protocol, 0, 0, 0], &padded(port)].concat()
 }
 
 /// Parts of a concatenation take whole registers.

@@ -14,7 +14,7 @@ impl Connection {
     /// Starts attempts until one is under way.
     pub(super) fn dial(&mut self, context: &Context<'_>) -> Verdict {
         while let Stage::Dialling(dial) = &mut self.stage {
-            let attempt = connect::start(dial.upstream().address).and_then(|socket| {
+            let attempt = connect::start(dial.endpoint().address).and_then(|socket| {
                 context.watch(&socket, Side::Server)?;
                 Ok(socket)
             });
@@ -61,7 +61,7 @@ impl Connection {
 
     /// The socket that is being connected raised an event.
     pub(super) fn dialled(&mut self, flags: EventFlags, context: &mut Context<'_>) -> Verdict {
-        let (Stage::Dialling(dial), Some(server)) = (&self.stage, &self.server) else {
+        let (Stage::Dialling(_), Some(server)) = (&self.stage, &self.server) else {
             return Verdict::Wait;
         };
         if flags.intersects(DEAD) {
@@ -69,8 +69,7 @@ impl Connection {
                 // The connection was made and then reset: the endpoint accepted it, so the client
                 // gets the reset, and no other endpoint is asked.
                 Ok(()) | Err(Errno::CONNRESET | Errno::PIPE) => {
-                    dial.upstream().stats.connected();
-                    self.stage = Stage::Open;
+                    self.connected(context);
                     return self.broke(Side::Server, context);
                 }
                 Err(error) => return self.attempt_failed(error, context),
@@ -79,8 +78,16 @@ impl Connection {
         if !flags.contains(EventFlags::OUT) {
             return Verdict::Wait;
         }
-        dial.upstream().stats.connected();
-        self.stage = Stage::Open;
+        self.connected(context);
         self.forward(context)
+    }
+
+    fn connected(&mut self, context: &Context<'_>) {
+        let Stage::Dialling(dial) = &self.stage else { return };
+        dial.endpoint().connected();
+        let left = dial.deadline.saturating_duration_since(context.now);
+        let took = context.config.connect_timeout.saturating_sub(left);
+        self.owner.stats.shard(context.worker).connected(took);
+        self.stage = Stage::Open;
     }
 }

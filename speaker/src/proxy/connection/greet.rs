@@ -9,7 +9,7 @@ use vipgate_api::ObjectRef;
 use super::{Connection, Context, Ending, Handshake, Stage, Verdict};
 use crate::proxy::connect::Dial;
 use crate::proxy::farewell::Farewell;
-use crate::proxy::hello::{Heard, Hello};
+use crate::proxy::hello::{self, Heard, Hello};
 use crate::proxy::refusal::Refusal;
 use crate::proxy::relay::Relay;
 use crate::proxy::socket;
@@ -19,11 +19,14 @@ use crate::proxy::tls_pump::TlsPump;
 impl Connection {
     /// Looks at what the client has said so far.
     pub(super) fn greet(&mut self, context: &mut Context<'_>) -> Verdict {
-        let Stage::Greeting(greeting) = &mut self.stage else { return Verdict::Wait };
+        let Stage::Greeting(greeting) = &self.stage else { return Verdict::Wait };
         match greeting.listen(self.client.as_fd(), context.buffer) {
             Heard::NeedMore => Verdict::Wait,
             Heard::Name(name) => Verdict::Choose(name),
             Heard::Gone => Verdict::End(Ending::Reset(ResetReason::ByClient)),
+            Heard::Refused(_) if greeting.curt => {
+                Verdict::End(Ending::Reset(ResetReason::NotUnderstood))
+            }
             Heard::Refused(refusal) => self.refuse(refusal, ResetReason::NotUnderstood, context),
         }
     }
@@ -36,24 +39,29 @@ impl Connection {
         name: Option<String>,
         context: &mut Context<'_>,
     ) -> Verdict {
-        let Stage::Greeting(greeting) = &mut self.stage else { return Verdict::Wait };
-        let deadline = greeting.deadline;
-        let hello = std::mem::replace(&mut greeting.hello, Hello::Http);
-        match (terms, hello) {
-            (Ok(Some(config)), Hello::Heard(accepted)) => match accepted.into_connection(config) {
-                Ok(tls) => {
-                    self.relay = Relay::Tls(Box::new(TlsPump::new(tls)));
-                    self.stage = Stage::Handshake(Box::new(Handshake { name, deadline }));
-                    self.shake(context)
+        let Stage::Greeting(greeting) = &self.stage else { return Verdict::Wait };
+        match terms {
+            Ok(Some(config)) => {
+                let deadline = greeting.deadline;
+                let accepted = hello::accept(self.client.as_fd()).and_then(|accepted| {
+                    accepted.into_connection(config).map_err(|(_, alert)| Refusal::of(alert))
+                });
+                match accepted {
+                    Ok(tls) => {
+                        self.relay = Relay::Tls(Box::new(TlsPump::new(tls)));
+                        self.stage = Stage::Handshake(Box::new(Handshake { name, deadline }));
+                        self.shake(context)
+                    }
+                    Err(refusal) => self.refuse(refusal, ResetReason::Tls, context),
                 }
-                Err((_, alert)) => self.refuse(Refusal::of(alert), ResetReason::Tls, context),
-            },
-            (Ok(_), _) => Verdict::Pick(name),
-            (Err(reason), hello) => {
-                let refusal = match (reason, hello, name) {
+            }
+            Ok(None) => Verdict::Pick(name),
+            Err(reason) if greeting.curt => Verdict::End(Ending::Reset(reason)),
+            Err(reason) => {
+                let refusal = match (reason, greeting.hello, name) {
                     (ResetReason::NoName, Hello::Http, _) => Refusal::NotFound,
-                    (ResetReason::NoName, _, Some(_)) => Refusal::UnrecognizedName,
-                    (ResetReason::NoName, _, None) => Refusal::MissingExtension,
+                    (ResetReason::NoName, Hello::Tls, Some(_)) => Refusal::UnrecognizedName,
+                    (ResetReason::NoName, Hello::Tls, None) => Refusal::MissingExtension,
                     (ResetReason::NoCertificate, _, _) => Refusal::HandshakeFailure,
                     // Where nothing is to be served the answer is a reset, as for any other listener.
                     _ => return Verdict::End(Ending::Reset(reason)),

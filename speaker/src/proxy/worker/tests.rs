@@ -47,7 +47,7 @@ fn connection(worker: &mut Worker, server: SocketAddr) -> (ConnectionId, TcpStre
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let (accepted, _) = listener.accept().unwrap();
     accepted.set_nonblocking(true).unwrap();
-    let forward = Arc::new(Forward::new(&target("r", server), &mut Endpoints::default()));
+    let forward = Arc::new(Forward::new(&target("r", server), &mut Endpoints::new(None)));
     let (route, stats) = (Arc::clone(&forward.route), Arc::new(ListenerStats::new(1)));
     let dial = Dial::new(forward, 0, 0, Instant::now());
     let owner = Owner { place: Place::Listener(0), stats };
@@ -127,7 +127,7 @@ fn apply(control: &mut Control, worker: &Worker, listener: Listener) {
 /// that was about to accept with the old one.
 #[test]
 fn accepting_looks_for_a_newer_table() {
-    let (mut worker, mut control, bind) = (worker(), Control::default(), free_address());
+    let (mut worker, mut control, bind) = (worker(), Control::new(None), free_address());
     apply(&mut control, &worker, listener("old", bind));
     worker.adopt_table();
     apply(&mut control, &worker, listener("new", bind));
@@ -142,7 +142,7 @@ fn accepting_looks_for_a_newer_table() {
 #[test]
 fn a_drain_takes_the_accept_queue_along() {
     for seen in [true, false] {
-        let (mut worker, mut control, bind) = (worker(), Control::default(), free_address());
+        let (mut worker, mut control, bind) = (worker(), Control::new(None), free_address());
         apply(&mut control, &worker, listener("r", bind));
         if seen {
             worker.adopt_table();
@@ -151,7 +151,7 @@ fn a_drain_takes_the_accept_queue_along() {
         // The last acknowledgement of a handshake may take a moment under load.
         std::thread::sleep(Duration::from_millis(100));
         let table = control.drain(Instant::now() + Duration::from_secs(10));
-        worker.shared.publish(table);
+        worker.shared.table.publish(table);
         worker.adopt_table();
         assert_eq!(worker.connections.len(), clients.len());
         assert!(TcpStream::connect(bind).is_err());

@@ -48,3 +48,24 @@ fn a_peer_is_on_the_link_if_an_address_of_the_interface_says_so() {
     assert!(!look(&node, "10.9.0.2", "192.0.2.1").on_link);
     assert!(look(&node, "fe80::2", "fe80::1").on_link);
 }
+
+/// VRFs may have the same addresses.
+#[test]
+fn a_device_has_its_own_addresses_and_a_vrf_those_of_its_members() {
+    let link = |index, name: &str, master: Option<u32>| {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        message.attributes.extend(master.map(LinkAttribute::Controller));
+        message
+    };
+    let links = [
+        link(2, "eth0", None),
+        link(3, "eth1", Some(5)),
+        link(4, "eth2", Some(5)),
+        link(5, "red", None),
+    ];
+    assert_eq!(within("eth0", &links), [2]);
+    assert_eq!(within("red", &links), [5, 3, 4]);
+    assert_eq!(within("blue", &links), [0; 0]);
+}

@@ -180,3 +180,127 @@ fn a_route_refresh_asks_for_a_family() {
     assert_eq!(refresh("0001 00 01 00"), Err(WireError::Refresh));
     assert_eq!(WireError::Refresh.notification().code, 7);
 }
+
+#[test]
+fn a_keepalive_is_a_header_and_nothing_else() {
+    let bytes = Control::Keepalive.encode();
+    assert_eq!(text(&bytes), text(&hex(&format!("{MARKER} 0013 04"))));
+    assert_eq!(read(&bytes), Ok(Message::Keepalive));
+    let refresh = hex(&format!("{MARKER} 0017 05 0002 00 01"));
+    assert_eq!(read(&refresh), Ok(Message::Refresh(Refresh::Request(Family::Ipv6))));
+}
+
+/// RFC 4271 sections 6.1 and 6.2, RFC 7313 section 5.
+#[test]
+fn each_error_is_told_by_its_numbers() {
+    for (error, code, subcode, data) in [
+        (WireError::Marker, 1, 1, ""),
+        (WireError::Length(18), 1, 2, "0012"),
+        (WireError::Type(9), 1, 3, "09"),
+        (WireError::Version(3), 2, 1, "0004"),
+        (WireError::Parameter(1), 2, 4, ""),
+        (WireError::Open("short"), 2, 0, ""),
+        (WireError::Refresh, 7, 1, "05"),
+    ] {
+        assert_eq!(
+            error.notification(),
+            Notification { code, subcode, data: hex(data) },
+            "{error}"
+        );
+    }
+    let expired = Notification::hold_time_expired();
+    assert_eq!(expired, Notification { code: 4, subcode: 0, data: vec![] });
+}
+
+/// RFC 4486 section 3, RFC 9384.
+#[test]
+fn each_cease_has_its_number() {
+    for (cease, subcode, words) in [
+        (Cease::AdministrativeShutdown, 2, "Administrative Shutdown"),
+        (Cease::PeerDeconfigured, 3, "Peer De-configured"),
+        (Cease::AdministrativeReset, 4, "Administrative Reset"),
+        (Cease::ConnectionRejected, 5, "Connection Rejected"),
+        (Cease::OtherConfigurationChange, 6, "Other Configuration Change"),
+        (Cease::Collision, 7, "Connection Collision Resolution"),
+        (Cease::BfdDown, 10, "BFD Down"),
+    ] {
+        let notification = Notification::cease(cease, "");
+        assert_eq!((notification.code, notification.subcode), (6, subcode));
+        assert_eq!(notification.to_string(), format!("Cease / {words}"));
+    }
+}
+
+/// As the registry of IANA has them; routers say these, and people look for them.
+#[test]
+fn numbers_of_a_peer_are_shown_in_the_words_of_the_rfcs() {
+    type Details = &'static [(u8, &'static str)];
+    let errors: [(&str, u8, Details); 6] = [
+        (
+            "Message Header Error",
+            1,
+            &[
+                (1, "Connection Not Synchronized"),
+                (2, "Bad Message Length"),
+                (3, "Bad Message Type"),
+            ],
+        ),
+        (
+            "OPEN Message Error",
+            2,
+            &[
+                (1, "Unsupported Version Number"),
+                (2, "Bad Peer AS"),
+                (3, "Bad BGP Identifier"),
+                (4, "Unsupported Optional Parameter"),
+                (6, "Unacceptable Hold Time"),
+                (7, "Unsupported Capability"),
+                (11, "Role Mismatch"),
+            ],
+        ),
+        (
+            "UPDATE Message Error",
+            3,
+            &[
+                (1, "Malformed Attribute List"),
+                (2, "Unrecognized Well-known Attribute"),
+                (3, "Missing Well-known Attribute"),
+                (4, "Attribute Flags Error"),
+                (5, "Attribute Length Error"),
+                (6, "Invalid ORIGIN Attribute"),
+                (8, "Invalid NEXT_HOP Attribute"),
+                (9, "Optional Attribute Error"),
+                (10, "Invalid Network Field"),
+                (11, "Malformed AS_PATH"),
+            ],
+        ),
+        (
+            "Finite State Machine Error",
+            5,
+            &[
+                (1, "Unexpected Message in OpenSent State"),
+                (2, "Unexpected Message in OpenConfirm State"),
+                (3, "Unexpected Message in Established State"),
+            ],
+        ),
+        (
+            "Cease",
+            6,
+            &[
+                (1, "Maximum Number of Prefixes Reached"),
+                (8, "Out of Resources"),
+                (9, "Hard Reset"),
+            ],
+        ),
+        ("ROUTE-REFRESH Message Error", 7, &[]),
+    ];
+    for (error, code, details) in errors {
+        let shown = |subcode| Notification { code, subcode, data: vec![] }.to_string();
+        assert_eq!(shown(0), error);
+        assert_eq!(shown(99), format!("{error} / subcode 99"));
+        for (subcode, words) in details {
+            assert_eq!(shown(*subcode), format!("{error} / {words}"));
+        }
+    }
+    let send_hold = Notification { code: 8, subcode: 0, data: vec![] };
+    assert_eq!(send_hold.to_string(), "Send Hold Timer Expired");
+}

@@ -42,6 +42,7 @@ fn every_defect_has_its_name() {
         check(&format!("0000 {:04x} {text} 08 0a", attributes.len())).defect
     };
     assert_eq!(route(""), None);
+    assert_eq!(route("40 06 00"), None, "an aggregate");
     let cases = [
         (check("0001").defect, Defect::Lengths),
         (check("0000 0001").defect, Defect::Lengths),
@@ -58,6 +59,11 @@ fn every_defect_has_its_name() {
         (route("c0 20 04 00000000"), Defect::AttributeValue),
         (route("80 0e 02 0001"), Defect::AttributeValue),
         (route("80 0e 05 0002 01 04 00"), Defect::AttributeValue),
+        // A next hop of four bytes for IPv6; no numbers in a segment, or a segment of no type.
+        (route("80 0e 09 0002 01 04 0a000001 00"), Defect::AttributeValue),
+        (check("0000 0005 40 02 02 02 00").defect, Defect::AttributeValue),
+        (check("0000 0009 40 02 06 05 01 0000fde9").defect, Defect::AttributeValue),
+        (route("40 06 01 00"), Defect::AttributeValue),
         (route("80 0f 02 0001"), Defect::AttributeValue),
         (route("80 0f 04 0001 01 21"), Defect::Prefix),
         (route("40 01 01 00"), Defect::Duplicate),

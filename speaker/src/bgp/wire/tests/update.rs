@@ -197,3 +197,9 @@ fn messages_are_bounded_for_every_size_of_the_attributes() {
         }
     }
 }
+
+#[test]
+fn communities_are_shown_as_people_write_them() {
+    assert_eq!(Community(0xfde9_0064).to_string(), "65001:100");
+    assert_eq!(LargeCommunity([64500, 1, 4_294_967_295]).to_string(), "64500:1:4294967295");
+}

@@ -1,0 +1,42 @@
+//! The text format of Prometheus, for what has several metrics with the same labels.
+
+use std::fmt::Write;
+
+use vipgate_planner::ListenerId;
+
+use super::escaped;
+
+/// A metric: name, type, what it says, and its values for a `T`, each with a label more if there are
+/// several.
+pub(super) type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> Vec<Value>);
+pub(super) type Value = (Option<(&'static str, &'static str)>, u64);
+
+/// Some metrics of everything that has them, each with its labels.
+pub(super) fn metrics<T>(out: &mut String, metrics: &[Metric<T>], all: &[(String, &T)]) {
+    for (name, kind, help, values) in metrics {
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for (labels, counted) in all {
+            for (more, value) in values(counted) {
+                let more = more.map(|(label, text)| format!("{label}=\"{text}\""));
+                let _ = match (labels.as_str(), more) {
+                    ("", None) => writeln!(out, "{name} {value}"),
+                    ("", Some(labels)) => writeln!(out, "{name}{{{labels}}} {value}"),
+                    (labels, None) => writeln!(out, "{name}{{{labels}}} {value}"),
+                    (labels, Some(more)) => writeln!(out, "{name}{{{labels},{more}}} {value}"),
+                };
+            }
+        }
+    }
+}
+
+/// The labels of a listener.
+pub(super) fn of_listener(id: &ListenerId) -> String {
+    let of = id.set.as_ref().unwrap_or(&id.gateway);
+    format!(
+        "gateway=\"{}\",parent=\"{}\",listener=\"{}\",vip=\"{}\"",
+        escaped(&id.gateway.to_string()),
+        escaped(&of.to_string()),
+        escaped(&id.name),
+        id.address
+    )
+}

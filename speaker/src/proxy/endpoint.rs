@@ -1,0 +1,124 @@
+//! What is known of an endpoint: how connecting to it went, and whether new connections keep away.
+//!
+//! ```text
+//!   healthy ── EJECT_AFTER failed attempts in a row ──> ejected ── the prober connects ──> healthy
+//! ```
+//!
+//! Nobody asks an endpoint that works whether it does; the connections of clients show it. One that is
+//! ejected gets none of them while another endpoint of its backendRef is left ([`choose`](super::choose)),
+//! and is asked by the [`prober`](super::prober) until it answers. There is one state per address,
+//! whichever routes use it, and all workers share it: it changes once per connection at most.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
+
+use rustix::io::Errno;
+
+use super::prober::Ejected;
+use super::stats::EndpointHealth;
+
+/// One attempt may fail by a lost packet; two in a row, with no success of anybody's between them, are
+/// taken for the truth.
+const EJECT_AFTER: u32 = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct EndpointState {
+    pub(crate) address: SocketAddr,
+    connected: AtomicU64,
+    failed: AtomicU64,
+    consecutive_failures: AtomicU32,
+    /// `errno` of the last failure; 0: none yet.
+    last_error: AtomicI32,
+    ejected: AtomicBool,
+    /// The prober has it.
+    asked: AtomicBool,
+    ejections: AtomicU64,
+    prober: Option<Ejected>,
+}
+
+impl EndpointState {
+    /// One that nothing is known of. Without a prober it is never ejected.
+    pub(crate) fn new(address: SocketAddr, prober: Option<Ejected>) -> Self {
+        Self {
+            address,
+            connected: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            consecutive_failures: AtomicU32::new(0),
+            last_error: AtomicI32::new(0),
+            ejected: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            ejections: AtomicU64::new(0),
+            prober,
+        }
+    }
+
+    /// A client's connection was made.
+    pub(crate) fn connected(&self) {
+        self.connected.fetch_add(1, Relaxed);
+        // Read first: the line stays shared while all is well.
+        if self.consecutive_failures.load(Relaxed) != 0 {
+            self.consecutive_failures.store(0, Relaxed);
+            self.ejected.store(false, Relaxed);
+        }
+    }
+
+    /// It answered the prober.
+    pub(crate) fn answers(&self) {
+        self.consecutive_failures.store(0, Relaxed);
+        if self.ejected.swap(false, Relaxed) {
+            tracing::info!(endpoint = %self.address, "answers again; gets connections again");
+        }
+    }
+
+    /// An attempt to connect failed.
+    pub(crate) fn failed(self: &Arc<Self>, error: Errno) {
+        self.failed.fetch_add(1, Relaxed);
+        self.last_error.store(error.raw_os_error(), Relaxed);
+        let failures = self.consecutive_failures.fetch_add(1, Relaxed) + 1;
+        if let Some(prober) = &self.prober
+            && failures >= EJECT_AFTER
+            && !self.ejected.swap(true, Relaxed)
+        {
+            if self.asked.swap(true, Relaxed) {
+                // Not for the first time lately: the prober has it still, and it was told of.
+                self.ejections.fetch_add(1, Relaxed);
+                return;
+            }
+            if !prober.tell(self) {
+                // Nobody would ask it: the next failure tries again.
+                self.asked.store(false, Relaxed);
+                self.ejected.store(false, Relaxed);
+                return;
+            }
+            self.ejections.fetch_add(1, Relaxed);
+            tracing::warn!(endpoint = %self.address, %error, failures, "cannot be connected to; gets no \
+                connections while there are others, and is asked until it answers");
+        }
+    }
+
+    /// The prober leaves it, unless it was ejected again this very moment.
+    pub(crate) fn is_left(&self) -> bool {
+        self.asked.store(false, SeqCst);
+        !self.ejected.load(SeqCst) || self.asked.swap(true, SeqCst)
+    }
+
+    /// Whether new connections keep away.
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.ejected.load(Relaxed)
+    }
+
+    pub(crate) fn snapshot(&self) -> EndpointHealth {
+        let last_error = self.last_error.load(Relaxed);
+        EndpointHealth {
+            connected: self.connected.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            consecutive_failures: self.consecutive_failures.load(Relaxed),
+            last_error: (last_error != 0).then(|| Errno::from_raw_os_error(last_error).to_string()),
+            ejected: self.is_ejected(),
+            ejections: self.ejections.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! One client's exchange with its endpoint: how it begins, and what it is made of.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+
+use rustix::event::epoll::{self, EventFlags};
+use rustix::io::Errno;
+use vipgate_api::ObjectRef;
+
+use super::listener;
+use super::sessions::{Crowd, Flow};
+use super::stats::{DropReason, EndReason, ListenerStats};
+use super::table::Port;
+use super::token::Token;
+use super::worker::Worker;
+use crate::proxy::endpoint::EndpointState;
+
+/// Endpoints that are tried, all of one share, where the host has no way to the first.
+const TRIES: usize = 3;
+
+/// What a worker keeps of a session. It holds on to no table.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Connected to the endpoint.
+    pub(super) socket: OwnedFd,
+    pub(super) endpoint: SocketAddr,
+    /// Where its client speaks to.
+    pub(super) bind: SocketAddr,
+    /// Whether it is ready for more than a question and an answer.
+    pub(super) equipped: bool,
+    /// What its socket last said that it had to drop.
+    pub(super) overrun: u32,
+    /// Whether the endpoint is one of the route's no more.
+    pub(super) left: bool,
+    pub(super) health: Arc<EndpointState>,
+    pub(super) route: Arc<ObjectRef>,
+    /// The listener's.
+    pub(super) stats: Arc<ListenerStats>,
+}
+
+impl Worker {
+    /// Begins a session for a flow that has none, if there may be one.
+    pub(super) fn begin(&mut self, port: &Port, flow: Flow) -> Result<u32, DropReason> {
+        if self.table.drain_until.is_some() {
+            return Err(DropReason::Draining);
+        }
+        let target = port.target.as_ref().ok_or(DropReason::NoRoute)?;
+        if self.table.binds.contains(&flow.client) {
+            return Err(DropReason::Loop);
+        }
+        let forward = &target.forward;
+        let (share, first) = {
+            let mut rotation = target.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+            rotation.pick(forward)?
+        };
+        let endpoints = &forward.shares[share].endpoints;
+        self.make_room(flow.client);
+        for turn in 0..endpoints.len().min(TRIES) {
+            let upstream = &endpoints[(first + turn) % endpoints.len()];
+            let socket = match self.dial(upstream.address) {
+                Ok(socket) => socket,
+                Err(error) if is_exhaustion(error) => return Err(DropReason::Exhausted),
+                Err(error) => {
+                    upstream.failed(error);
+                    continue;
+                }
+            };
+            let session = Session {
+                socket,
+                endpoint: upstream.address,
+                bind: port.listener.bind,
+                equipped: false,
+                overrun: 0,
+                left: false,
+                health: Arc::clone(upstream),
+                route: Arc::clone(&forward.route),
+                stats: Arc::clone(&port.stats),
+            };
+            return self.watch_session(flow, session);
+        }
+        Err(DropReason::Unreachable)
+    }
+
+    fn watch_session(&mut self, flow: Flow, session: Session) -> Result<u32, DropReason> {
+        let shard = session.stats.shard(self.index);
+        shard.sessions.fetch_add(1, Relaxed);
+        shard.open.fetch_add(1, Relaxed);
+        let slot = self.sessions.begin(flow, session, self.now);
+        let Some((_, session)) = self.sessions.get(slot) else {
+            return Err(DropReason::Exhausted);
+        };
+        let token = Token::Session(slot).data();
+        if let Err(error) = epoll::add(&self.epoll, &session.socket, token, EventFlags::IN) {
+            tracing::debug!(worker = self.index, %error, "cannot watch a session");
+            self.end(slot, EndReason::Crowded);
+            return Err(DropReason::Exhausted);
+        }
+        Ok(slot)
+    }
+
+    /// The session of a flow, unless its endpoint left and does not answer.
+    pub(super) fn session_of(&mut self, flow: &Flow) -> Option<u32> {
+        let slot = self.sessions.find(flow)?;
+        let (_, session) = self.sessions.get(slot)?;
+        if session.left && self.sessions.is_unanswered(slot, self.now, self.shared.config.deserted)
+        {
+            self.end(slot, EndReason::Deserted);
+            return None;
+        }
+        Some(slot)
+    }
+
+    /// Makes a session ready for more, once it has shown that there is more. At once it would be much of
+    /// the work for most of them.
+    pub(super) fn equip(&mut self, slot: u32) {
+        if let Some(session) = self.sessions.get_mut(slot)
+            && !session.equipped
+        {
+            session.equipped = true;
+            listener::equip(&session.socket);
+        }
+    }
+
+    /// Ends the session that is in the way of another of this client, if one is.
+    fn make_room(&mut self, client: SocketAddr) {
+        if let Some((slot, crowd)) = self.sessions.in_the_way(client) {
+            let reason = match crowd {
+                Crowd::All => EndReason::Crowded,
+                Crowd::Source => EndReason::SourceCrowded,
+            };
+            self.end(slot, reason);
+        }
+    }
+
+    /// Where the host has no file or port left, a session gives its own.
+    fn dial(&mut self, endpoint: SocketAddr) -> Result<OwnedFd, Errno> {
+        match listener::dial(endpoint) {
+            Err(error) if is_exhaustion(error) => {
+                let slot = self.sessions.first_to_go().ok_or(error)?;
+                self.end(slot, EndReason::Crowded);
+                listener::dial(endpoint)
+            }
+            result => result,
+        }
+    }
+
+    pub(super) fn end(&mut self, slot: u32, reason: EndReason) {
+        if let Some((_, session)) = self.sessions.end(slot) {
+            session.stats.shard(self.index).ended(reason);
+        }
+    }
+}
+
+/// Whether an error says that this process or host, not the endpoint, has nothing left. (EAGAIN: of
+/// local ports.)
+fn is_exhaustion(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::MFILE
+            | Errno::NFILE
+            | Errno::NOBUFS
+            | Errno::NOMEM
+            | Errno::AGAIN
+            | Errno::ADDRINUSE
+    )
+}

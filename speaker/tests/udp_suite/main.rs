@@ -1,0 +1,16 @@
+//! The forwarding of datagrams over real sockets.
+//!
+//! Everything is on the loopback; each test has an address of its own, so they run side by side. What
+//! counts the process's files runs in a child process of its own.
+#![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
+
+mod amplification;
+mod bulk;
+mod config;
+mod cut;
+mod drain;
+mod forward;
+mod limits;
+mod refusal;
+mod rig;
+mod speed;
