@@ -175,13 +175,16 @@ impl Ground<'_> {
                         // What is inside goes to the backend as it comes, and nothing tells
                         // whether that one speaks HTTP/2.
                         let alpn = vec!["http/1.1".to_owned()];
-                        Service::Https(by_name(), Termination { certificates: usable(), alpn })
+                        Service::Https(
+                            by_name(),
+                            Termination { certificates: usable(), alpn, clients: None },
+                        )
                     }
                     "TLS" if listener.tls == Some(TlsMode::Passthrough) => {
                         Service::Tls(by_name(), Tls::Passthrough)
                     }
                     "TLS" => {
-                        let end = Termination { certificates: usable(), alpn: Vec::new() };
+                        let end = Termination { certificates: usable(), ..Termination::default() };
                         Service::Tls(by_name(), Tls::Terminate(end))
                     }
                     "UDP" => Service::Udp(self.only(attached, address)),
@@ -194,7 +197,8 @@ impl Ground<'_> {
                     address,
                 };
                 let bind = SocketAddr::new(address, listener.port);
-                Listener { id, bind, service, attached: attached.iter().cloned().collect() }
+                let attached = attached.iter().cloned().collect();
+                Listener { id, bind, service, attached, settings: Arc::default() }
             })
             .collect()
     }

@@ -45,8 +45,10 @@ pub use environment::Environment;
 pub use exclusion::{Exclusion, ExclusionReason};
 pub use node::{Link, ListenerState, MacAddr, Neighbour, Neighbours, Node, NodeReport, VipState};
 pub use plan::{
-    Announce, BackendShare, ByName, Certificate, Endpoint, Listener, ListenerId, Plan, Service,
-    Source, Target, Termination, Tls, Vip,
+    AccessLog, Announce, BackendSettings, BackendShare, BackendTls, Balancing, ByName, Certificate,
+    Check, ClientAddress, ClientValidation, Endpoint, Keepalive, Listener, ListenerId,
+    ListenerSettings, Plan, ProxyVersion, Rate, Service, Source, SubjectName, Target, Termination,
+    Tls, TlsRange, TlsVersion, Vip,
 };
 pub use planner::{Outcome, Planner, Role, Runs};
 pub use refusal::Refusal;

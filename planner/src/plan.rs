@@ -1,5 +1,7 @@
 //! The plan: what this node has to make true. Plain data, compared and swapped as a whole.
 
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +12,10 @@ use vipgate_api::k8s::ObjectMeta;
 use vipgate_api::vipgate::Transport;
 use vipgate_api::{ObjectKey, ObjectRef};
 
+pub use self::settings::{
+    AccessLog, BackendSettings, BackendTls, Balancing, Check, ClientAddress, ClientValidation,
+    Keepalive, ListenerSettings, ProxyVersion, Rate, SubjectName, TlsRange, TlsVersion,
+};
 use crate::bgp;
 use crate::exclusion::Exclusion;
 use crate::refusal::Refusal;
@@ -99,6 +105,10 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+fn is_default<T: Default + PartialEq>(value: &Arc<T>) -> bool {
+    **value == T::default()
+}
+
 impl Vip {
     /// One without anything special.
     pub fn new(address: IpAddr, announce: Announce) -> Self {
@@ -165,6 +175,9 @@ pub struct Listener {
     /// Every route that is attached, also those that an older one supersedes: a connection lives
     /// on as long as its route is in here.
     pub attached: BTreeSet<ObjectRef>,
+    /// How it treats its clients.
+    #[serde(skip_serializing_if = "is_default")]
+    pub settings: Arc<ListenerSettings>,
 }
 
 impl Listener {
@@ -259,6 +272,9 @@ pub struct Termination {
     /// What is agreed on of what a client offers (ALPN, RFC 7301); nothing is said when empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
+    /// Which certificates clients have to show, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Arc<ClientValidation>>,
 }
 
 /// A choice by the name that the client asks for.
@@ -315,6 +331,9 @@ pub struct BackendShare {
     /// Why there are no endpoints, when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
+    /// How connections get to it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub settings: Arc<BackendSettings>,
 }
 
 /// Where one connection can go.

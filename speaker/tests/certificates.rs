@@ -44,6 +44,7 @@ fn plan(certificates: Vec<Arc<Certificate>>) -> Arc<Plan> {
             Termination { certificates, ..Termination::default() },
         ),
         attached: [].into(),
+        settings: Arc::default(),
     };
     let vip = Vip::new(ADDRESS, Announce::Loopback);
     let vips = [(ADDRESS, vip)].into();

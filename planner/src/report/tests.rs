@@ -20,6 +20,7 @@ fn plan() -> Plan {
         bind: (VIP, port).into(),
         service: Service::Tcp(None),
         attached: Default::default(),
+        settings: Default::default(),
     };
     let source = ObjectRef { kind: Kind::Gateway, key: gateway("web") };
     Plan {

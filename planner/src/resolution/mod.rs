@@ -133,7 +133,13 @@ impl Ground<'_> {
                     (Vec::new(), Some(refusal.message))
                 }
             };
-            shares.push(BackendShare { backend, weight: reference.weight, endpoints, unusable });
+            shares.push(BackendShare {
+                backend,
+                weight: reference.weight,
+                endpoints,
+                unusable,
+                settings: Arc::default(),
+            });
         }
         let target = Arc::new(Target { route: key.clone(), shares });
         Resolved { target, refusals, starved }

@@ -26,6 +26,7 @@
 mod dial;
 mod forward;
 mod greet;
+mod record;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use super::relay::Relay;
 use super::socket;
 use super::stats::{ListenerStats, ResetReason};
 use super::token::{ConnectionId, Side, Token};
+use record::Record;
 
 /// What both sockets are watched for, once and for all: there is no `epoll_ctl` per wake-up.
 const WATCHED: EventFlags = EventFlags::IN
@@ -129,10 +131,12 @@ pub(super) struct Connection {
     pub(super) owner: Owner,
     /// None until it is being connected.
     pub(super) route: Option<Arc<ObjectRef>>,
+    /// See there.
+    record: Option<Box<Record>>,
 }
 
 /// An idle connection costs this much in user space, plus the slab's room to grow.
-const _: () = assert!(size_of::<Connection>() <= 128);
+const _: () = assert!(size_of::<Connection>() <= 104);
 
 #[derive(Debug)]
 enum Stage {
@@ -169,6 +173,7 @@ impl Connection {
             generation,
             owner,
             route: None,
+            record: None,
         }
     }
 
@@ -189,7 +194,13 @@ impl Connection {
             generation,
             owner,
             route: Some(route),
+            record: None,
         }
+    }
+
+    /// What is kept of it, from now on if it was not so far.
+    fn record(&mut self) -> &mut Record {
+        self.record.get_or_insert_default()
     }
 
     /// Whether it is not known yet what the client wants, or whether it is able to say so.

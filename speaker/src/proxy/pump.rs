@@ -40,9 +40,7 @@ pub(super) enum Progress {
 /// The state of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
-    /// What a short write left over; `written` bytes of it have been written since.
-    leftover: Option<Box<[u8]>>,
-    written: u32,
+    leftover: Option<Box<Leftover>>,
     /// The source has, or may have, something to read.
     readable: bool,
     /// Something is behind the bytes: read until the end, the error or `EAGAIN`.
@@ -53,6 +51,14 @@ pub(super) struct Pump {
     finished: bool,
     /// The source is known to have failed: what looks like an orderly end is none.
     source_failed: bool,
+}
+
+/// What a short write left over. Rare, and boxed twice, so that a pump without one is small.
+#[derive(Debug)]
+struct Leftover {
+    bytes: Box<[u8]>,
+    /// Of these so many have been written since.
+    written: usize,
 }
 
 impl Pump {
@@ -150,23 +156,21 @@ impl Pump {
         if taken == bytes.len() {
             return Ok(true);
         }
-        self.leftover = Some(bytes[taken..].into());
-        self.written = 0;
+        self.leftover = Some(Box::new(Leftover { bytes: bytes[taken..].into(), written: 0 }));
         self.sink_full = true;
         Ok(false)
     }
 
     /// Writes leftovers. `false`: the sink is full again.
     fn flush(&mut self, sink: BorrowedFd<'_>) -> Result<bool, Errno> {
-        let Some(leftover) = &self.leftover else { return Ok(true) };
-        let rest = &leftover[self.written as usize..];
+        let Some(leftover) = &mut self.leftover else { return Ok(true) };
+        let rest = &leftover.bytes[leftover.written..];
         let taken = write_some(sink, rest)?;
         if taken == rest.len() {
             self.leftover = None;
             return Ok(true);
         }
-        self.written +=
-            u32::try_from(taken).expect("a leftover is smaller than the worker's buffer");
+        leftover.written += taken;
         self.sink_full = true;
         Ok(false)
     }

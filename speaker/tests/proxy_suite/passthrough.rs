@@ -126,7 +126,7 @@ fn modes_are_mixed_on_one_port() {
     let bind = at("127.38.5.4:9500");
     let proxy = proxy();
     let certificates = vec![Arc::clone(&here.certificate)];
-    let end = Tls::Terminate(Termination { certificates, alpn: vec![] });
+    let end = Tls::Terminate(Termination { certificates, ..Termination::default() });
     let name = by_name(Some("here.example.com"), &[(None, plain.address)]);
     let there_too = [(None, tls.address)];
     apply(
@@ -163,7 +163,7 @@ fn a_handshake_that_was_begun_here_does_not_outlive_the_mode() {
     let proxy = proxy();
     let a = (Some("a.example.com"), backend.address);
     let certificates = vec![Arc::clone(&issued.certificate)];
-    let end = Tls::Terminate(Termination { certificates, alpn: vec![] });
+    let end = Tls::Terminate(Termination { certificates, ..Termination::default() });
     apply(&proxy, &[with("tls", bind, Service::Tls(by_name(None, &[a]), end))]);
     let mut client = session("a.example.com", &issued.client());
     let mut stream = connect(bind);
@@ -245,7 +245,7 @@ fn a_change_that_leaves_the_route_closes_nothing() {
         talk(&mut stream, round as u64);
     }
     let certificates = vec![Arc::clone(&issued.certificate)];
-    let end = Tls::Terminate(Termination { certificates, alpn: vec![] });
+    let end = Tls::Terminate(Termination { certificates, ..Termination::default() });
     // Even the mode: what is open is forwarded as it was begun.
     apply(&proxy, &[with("tls", bind, Service::Tls(by_name(None, &[a]), end))]);
     talk(&mut stream, 9);

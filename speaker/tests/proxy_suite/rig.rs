@@ -55,6 +55,7 @@ pub(crate) fn share(weight: u32, endpoints: &[SocketAddr]) -> BackendShare {
         weight,
         endpoints: endpoints.iter().copied().map(Endpoint).collect(),
         unusable: None,
+        settings: Arc::default(),
     }
 }
 
@@ -71,6 +72,7 @@ pub(crate) fn listener(name: &str, bind: SocketAddr, shares: Vec<BackendShare>) 
         bind,
         service: Service::Tcp(Some(Arc::new(target))),
         attached: [route("r")].into(),
+        settings: Arc::default(),
     }
 }
 

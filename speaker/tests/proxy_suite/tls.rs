@@ -62,7 +62,7 @@ pub(crate) fn by_name(hostname: Option<&str>, targets: &[(Option<&str>, SocketAd
 
 /// How HTTPS ends TLS.
 pub(crate) fn terminate(certificates: Vec<Arc<Certificate>>) -> Termination {
-    Termination { certificates, alpn: vec!["http/1.1".to_owned()] }
+    Termination { certificates, alpn: vec!["http/1.1".to_owned()], clients: None }
 }
 
 /// A listener with this service.

@@ -53,6 +53,7 @@ pub(crate) fn share(weight: u32, endpoints: &[SocketAddr]) -> BackendShare {
         weight,
         endpoints: endpoints.iter().copied().map(Endpoint).collect(),
         unusable: None,
+        settings: Arc::default(),
     }
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn bare(name: &str, bind: SocketAddr) -> Listener {
         bind,
         service: Service::Udp(None),
         attached: [].into(),
+        settings: Arc::default(),
     }
 }
 

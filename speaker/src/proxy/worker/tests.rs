@@ -36,6 +36,7 @@ fn target(route: &str, server: SocketAddr) -> Target {
         weight: 1,
         endpoints: vec![Endpoint(server)],
         unusable: None,
+        settings: Arc::default(),
     };
     Target { route: route_named(route), shares: vec![share] }
 }
@@ -110,6 +111,7 @@ fn listener(route: &str, bind: SocketAddr) -> Listener {
         // Nobody is there; the worker is not turned, so it never learns that.
         service: Service::Tcp(Some(Arc::new(target(route, "127.39.0.6:9".parse().unwrap())))),
         attached: [route_named(route)].into(),
+        settings: Arc::default(),
     }
 }
 

@@ -1,0 +1,14 @@
+//! What is kept of a connection beyond what forwarding it needs, where some policy asks for it.
+//!
+//! Boxed away, so that connections of listeners and backends without a policy pay eight bytes for it.
+
+use std::sync::Arc;
+
+use crate::proxy::endpoint::EndpointState;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// The endpoint that it is connected to.
+    pub(super) endpoint: Option<Arc<EndpointState>>,
+}
