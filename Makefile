@@ -10,7 +10,7 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prepare lab figures conformance tools fmt lint docs audit clean
+.PHONY: help demo test prepare lab figures bench bench-quick conformance tools fmt lint docs audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,16 @@ lab: tools prepare ## The long sets: those that `make test` leaves out because o
 
 figures: tools ## How long fail-over takes, beside keepalived and with routers, with a release build: an hour and a half
 	cargo test --locked --release --package vipgate-cli --test scenarios $(RUNNER) -- --ignored --nocapture --test-threads=1 figures::
+
+bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds: two hours; the report goes to docs/performance
+	@scripts/install-test-tools.sh bench
+	cargo build --locked --release --package vipgate-cli --package vipgate-bench
+	target/release/vipgate-bench run --write docs/performance
+
+bench-quick: ## The same within a minute (after the build): Envoy and HAProxy, ratios of one round
+	@scripts/install-test-tools.sh bench
+	@cargo build --locked --release --package vipgate-cli --package vipgate-bench
+	@target/release/vipgate-bench run --rounds 1 --seconds 1.5 --peers vipgate,envoy,haproxy,haproxy-splice
 
 conformance: tools prepare ## The official Gateway API conformance tests, profiles GATEWAY-TCP, -TLS and -UDP; the report goes to docs/conformance
 	@mkdir -p docs/conformance

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install-test-tools.sh [demo]: sees to it that the tools the tests use (or only those of the demo)
-# are there. Does nothing when they are; installs what is missing on Debian and Ubuntu, with sudo
+# install-test-tools.sh [demo|bench]: sees to it that the tools the tests use (or those of the demo, or of
+# the benchmark) are there. Does nothing when they are; installs what is missing on Debian and Ubuntu, with sudo
 # where not root, without starting any service; names what is missing elsewhere, and fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,10 +14,14 @@ test_tools=(
     openssl:openssl dnsmasq:dnsmasq-base
     vtysh:frr bird:bird2 birdc:bird2 keepalived:keepalived
 )
+bench_tools=(nft:nftables haproxy:haproxy nginx:nginx python3:python3 pip3:python3-pip
+    /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
+)
 case ${1:-test} in
     demo) tools=("${demo_tools[@]}") components=() with_go='' ;;
     test) tools=("${demo_tools[@]}" "${test_tools[@]}") components=(fmt clippy) with_go=yes ;;
-    *) echo "usage: $0 [demo]" >&2; exit 2 ;;
+    bench) tools=("${demo_tools[@]}" "${bench_tools[@]}") components=() with_go='' ;;
+    *) echo "usage: $0 [demo|bench]" >&2; exit 2 ;;
 esac
 policy=/usr/sbin/policy-rc.d
 
@@ -70,7 +74,7 @@ check_go() {
 missing_tools() {
     local tool
     for tool in "${tools[@]}"; do
-        command -v "${tool%%:*}" >/dev/null || printf '%s\n' "$tool"
+        command -v "${tool%%:*}" >/dev/null || [ -e "${tool%%:*}" ] || printf '%s\n' "$tool"
     done
 }
 

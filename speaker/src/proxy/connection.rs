@@ -40,6 +40,7 @@ use super::config::Config;
 use super::connect::Dial;
 use super::farewell::Farewell;
 use super::hello::Greeting;
+use super::pipe::Pipes;
 use super::relay::Relay;
 use super::socket;
 use super::stats::{ListenerStats, ResetReason};
@@ -60,6 +61,7 @@ pub(super) struct Context<'a> {
     pub(super) id: ConnectionId,
     pub(super) epoll: BorrowedFd<'a>,
     pub(super) buffer: &'a mut [u8],
+    pub(super) pipes: &'a mut Pipes,
     pub(super) now: Instant,
     pub(super) config: &'a Config,
     pub(super) worker: usize,

@@ -17,6 +17,7 @@ use vipgate_planner::{Certificate, Listener, ListenerId, Service, Termination};
 
 use super::endpoint::EndpointState;
 use super::listener::{self, BindError};
+use super::pipe;
 use super::prober::Ejected;
 use super::shared::Shared;
 use super::slots::Slots;
@@ -247,7 +248,8 @@ impl Control {
     fn connection_limit(&self, shared: &Shared) -> usize {
         let Some(files) = getrlimit(Resource::Nofile).current else { return usize::MAX };
         let config = &shared.config;
-        let others = config.reserved_files + self.ports.iter().count() + 2 * config.workers.get();
+        let workers = 2 * config.workers.get() + 2 * pipe::MOST;
+        let others = config.reserved_files + self.ports.iter().count() + workers;
         (usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(others) / 2).max(1)
     }
 }

@@ -41,6 +41,7 @@ mod host;
 pub mod listener;
 mod name;
 pub mod pick;
+mod pipe;
 pub(crate) mod prober;
 mod pump;
 mod refusal;

@@ -4,6 +4,16 @@
 //! once; only what a short write left over is kept, on the heap, in its exact size. While there
 //! are leftovers nothing more is read, so a receiver that stalls stops its sender.
 //!
+//! A direction that moves much is given a pipe (see [`pipe`](super::pipe)) and splices: the bytes are not copied any more.
+//! That costs a system call more per piece, which small pieces are not worth, so it takes a few full buffers in a row
+//! to get there, and as many small pieces to leave it again.
+//!
+//! ```text
+//!   copying ── BULK full reads in a row ──> splicing ── a pause: the pipe goes back ──> splicing, without a pipe
+//!      ^                                       │
+//!      └──────── BULK small pieces ────────────┘          (an urgent byte, or no pipe to be had: copying)
+//! ```
+//!
 //! The sockets are watched edge-triggered, so a pump remembers what an edge said until a system
 //! call shows that it is no longer so. A read that did not fill the buffer means that the socket
 //! is empty, except when the edge announced something behind the bytes (an end, an error, an
@@ -14,9 +24,22 @@ use std::os::fd::BorrowedFd;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::pipe::{SpliceFlags, splice};
+
+use super::pipe::{Pipe, Pipes};
 
 /// Reads per turn; then the other connections of the worker come first.
 const READS_PER_TURN: usize = 8;
+/// The same for fillings and emptyings of a pipe.
+const SPLICES_PER_TURN: usize = 8;
+/// So many reads in a row of at least `FULL` bytes are worth a pipe; so many pieces in a row of less than `SMALL` are
+/// not.
+const BULK: u8 = 3;
+const FULL: usize = 32 * 1024;
+const SMALL: usize = 16 * 1024;
+/// Instead of a count: an urgent byte is there or was, and splice(2) does not get past one.
+const NEVER: u8 = u8::MAX;
+const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 /// Events after which a short read does not mean that the socket is empty.
 const MORE_BEHIND: EventFlags =
@@ -40,7 +63,7 @@ pub(super) enum Progress {
 /// The state of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
-    leftover: Option<Box<Leftover>>,
+    held: Option<Box<Held>>,
     /// The source has, or may have, something to read.
     readable: bool,
     /// Something is behind the bytes: read until the end, the error or `EAGAIN`.
@@ -51,14 +74,19 @@ pub(super) struct Pump {
     finished: bool,
     /// The source is known to have failed: what looks like an orderly end is none.
     source_failed: bool,
+    /// Full reads lately, up to [`BULK`]; or [`NEVER`].
+    bulk: u8,
 }
 
-/// What a short write left over. Rare, and boxed twice, so that a pump without one is small.
+/// What a direction holds while something goes on. Boxed, so that an idle one is small.
 #[derive(Debug)]
-struct Leftover {
-    bytes: Box<[u8]>,
-    /// Of these so many have been written since.
-    written: usize,
+enum Held {
+    /// What a short write left over; of these so many bytes have been written since.
+    Leftover {
+        bytes: Box<[u8]>,
+        written: usize,
+    },
+    Pipe(Pipe),
 }
 
 impl Pump {
@@ -67,6 +95,9 @@ impl Pump {
         if flags.intersects(MORE_BEHIND) {
             self.more_behind = true;
             self.readable = true;
+            if flags.contains(EventFlags::PRI) {
+                self.bulk = NEVER;
+            }
         } else if flags.contains(EventFlags::IN) {
             self.readable = true;
         }
@@ -88,7 +119,11 @@ impl Pump {
 
     /// Whether bytes that were read are still to be written.
     pub(super) fn has_leftover(&self) -> bool {
-        self.leftover.is_some()
+        match self.held.as_deref() {
+            None => false,
+            Some(Held::Leftover { .. }) => true,
+            Some(Held::Pipe(pipe)) => pipe.held > 0,
+        }
     }
 
     /// Moves what can be moved now. Adds the bytes that were read to `moved`.
@@ -97,24 +132,28 @@ impl Pump {
         source: BorrowedFd<'_>,
         sink: BorrowedFd<'_>,
         buffer: &mut [u8],
+        pipes: &mut Pipes,
         moved: &mut u64,
     ) -> Progress {
         if self.finished {
             return Progress::Finished;
         }
-        if self.leftover.is_some() {
-            if self.sink_full {
-                return Progress::Waiting;
-            }
-            match self.flush(sink) {
+        match self.held.as_deref() {
+            Some(Held::Leftover { .. }) if self.sink_full => return Progress::Waiting,
+            Some(Held::Leftover { .. }) => match self.flush(sink) {
                 Ok(true) => {}
                 Ok(false) => return Progress::Waiting,
                 Err(_) => return Progress::SinkFailed,
-            }
+            },
+            Some(Held::Pipe(_)) => return self.splice(source, sink, pipes, moved),
+            None => {}
         }
         for _ in 0..READS_PER_TURN {
             if !self.readable {
                 return Progress::Waiting;
+            }
+            if self.bulk == BULK && self.take_pipe(pipes) {
+                return self.splice(source, sink, pipes, moved);
             }
             match recv(source, &mut *buffer, RecvFlags::empty()) {
                 Ok((_, 0)) if self.source_failed => return Progress::SourceFailed,
@@ -122,6 +161,7 @@ impl Pump {
                 Ok((_, read)) => {
                     *moved += read as u64;
                     self.readable = read == buffer.len() || self.more_behind;
+                    self.note_copied(read);
                     match self.write(sink, &buffer[..read]) {
                         Ok(true) => {}
                         Ok(false) => return Progress::Waiting,
@@ -140,6 +180,112 @@ impl Pump {
         if self.readable { Progress::More } else { Progress::Waiting }
     }
 
+    /// Counts full reads; a single one that is not full shows that there is not much.
+    fn note_copied(&mut self, read: usize) {
+        if self.bulk != NEVER {
+            self.bulk = if read >= FULL { BULK.min(self.bulk + 1) } else { 0 };
+        }
+    }
+
+    /// Counts down by small pieces; a single one that is not small shows that there is still much.
+    fn note_spliced(&mut self, read: usize) {
+        if self.bulk != NEVER {
+            self.bulk = if read >= SMALL { BULK } else { self.bulk.saturating_sub(1) };
+        }
+    }
+
+    fn is_splicing(&self) -> bool {
+        (1..=BULK).contains(&self.bulk)
+    }
+
+    /// Whether there is a pipe to be had; without one it is asked for again after as many full reads.
+    fn take_pipe(&mut self, pipes: &mut Pipes) -> bool {
+        self.held = pipes.take().map(|pipe| Box::new(Held::Pipe(pipe)));
+        if self.held.is_none() {
+            self.bulk = 0;
+        }
+        self.held.is_some()
+    }
+
+    /// Splices until there is nothing to do, or the turn is over.
+    fn splice(
+        &mut self,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        pipes: &mut Pipes,
+        moved: &mut u64,
+    ) -> Progress {
+        let mut steps = 0..SPLICES_PER_TURN;
+        let progress = loop {
+            if steps.next().is_none() {
+                break Progress::More;
+            }
+            if let Some(progress) = self.splice_once(source, sink, moved) {
+                break progress;
+            }
+        };
+        if progress != Progress::More || !self.is_splicing() {
+            // One with something in it stays here, and goes with the connection if that is over.
+            let empty =
+                |held: &mut Box<Held>| matches!(&**held, Held::Pipe(pipe) if pipe.held == 0);
+            if let Some(Held::Pipe(pipe)) = self.held.take_if(empty).map(|held| *held) {
+                pipes.give_back(pipe);
+            }
+        }
+        match progress {
+            Progress::Finished => self.pass_end(sink),
+            progress => progress,
+        }
+    }
+
+    /// Fills the pipe if it is empty, or else empties it: of one that is neither `EAGAIN` would not tell
+    /// which of the two it is about. `None`: there may be more to do.
+    fn splice_once(
+        &mut self,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        moved: &mut u64,
+    ) -> Option<Progress> {
+        let is_splicing = self.is_splicing();
+        let Some(Held::Pipe(pipe)) = self.held.as_deref_mut() else { return Some(Progress::More) };
+        if pipe.held > 0 {
+            if self.sink_full {
+                return Some(Progress::Waiting);
+            }
+            match splice(&pipe.read, None, sink, None, pipe.held, SPLICE) {
+                Ok(written) => pipe.held -= written,
+                // The kernel notes the need for an edge before it says so.
+                Err(Errno::AGAIN) => self.sink_full = true,
+                Err(Errno::INTR) => {}
+                Err(_) => return Some(Progress::SinkFailed),
+            }
+            return None;
+        }
+        if !is_splicing {
+            return Some(Progress::More);
+        }
+        if !self.readable {
+            return Some(Progress::Waiting);
+        }
+        match splice(source, None, &pipe.write, None, pipe.room, SPLICE) {
+            Ok(0) if self.source_failed => Some(Progress::SourceFailed),
+            Ok(0) => Some(Progress::Finished),
+            Ok(read) => {
+                pipe.held = read;
+                *moved += read as u64;
+                self.note_spliced(read);
+                None
+            }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                self.more_behind = false;
+                Some(Progress::Waiting)
+            }
+            Err(Errno::INTR) => None,
+            Err(_) => Some(Progress::SourceFailed),
+        }
+    }
+
     /// Passes the end of the source on (half-close).
     fn pass_end(&mut self, sink: BorrowedFd<'_>) -> Progress {
         self.finished = true;
@@ -156,21 +302,23 @@ impl Pump {
         if taken == bytes.len() {
             return Ok(true);
         }
-        self.leftover = Some(Box::new(Leftover { bytes: bytes[taken..].into(), written: 0 }));
+        self.held = Some(Box::new(Held::Leftover { bytes: bytes[taken..].into(), written: 0 }));
         self.sink_full = true;
         Ok(false)
     }
 
     /// Writes leftovers. `false`: the sink is full again.
     fn flush(&mut self, sink: BorrowedFd<'_>) -> Result<bool, Errno> {
-        let Some(leftover) = &mut self.leftover else { return Ok(true) };
-        let rest = &leftover.bytes[leftover.written..];
+        let Some(Held::Leftover { bytes, written }) = self.held.as_deref_mut() else {
+            return Ok(true);
+        };
+        let rest = &bytes[*written..];
         let taken = write_some(sink, rest)?;
         if taken == rest.len() {
-            self.leftover = None;
+            self.held = None;
             return Ok(true);
         }
-        leftover.written += taken;
+        *written += taken;
         self.sink_full = true;
         Ok(false)
     }

@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::event::epoll::EventFlags;
 
+use super::pipe::Pipes;
 use super::pump::{Progress, Pump};
 use super::tls_pump::TlsPump;
 use super::token::Side;
@@ -20,11 +21,12 @@ pub(super) enum Relay {
     Tls(Box<TlsPump>),
 }
 
-/// The sockets, and the worker's buffer.
+/// The sockets, and what the worker lends.
 pub(super) struct Ends<'a> {
     pub(super) client: BorrowedFd<'a>,
     pub(super) server: BorrowedFd<'a>,
     pub(super) buffer: &'a mut [u8],
+    pub(super) pipes: &'a mut Pipes,
 }
 
 /// Plain bytes that were moved.
@@ -112,10 +114,10 @@ impl Relay {
             Self::Plain { up, down } => (up, down),
             Self::Tls(tls) => return tls.run(ends, moved),
         };
-        let up = up.run(ends.client, ends.server, ends.buffer, &mut moved.up);
+        let up = up.run(ends.client, ends.server, ends.buffer, ends.pipes, &mut moved.up);
         let down = match up {
             Progress::SourceFailed | Progress::SinkFailed => Progress::Waiting,
-            _ => down.run(ends.server, ends.client, ends.buffer, &mut moved.down),
+            _ => down.run(ends.server, ends.client, ends.buffer, ends.pipes, &mut moved.down),
         };
         match (up, down) {
             (Progress::SourceFailed, _) | (_, Progress::SinkFailed) => Turn::Failed(Side::Client),
@@ -133,14 +135,14 @@ impl Relay {
         ends: &mut Ends<'_>,
         moved: &mut Moved,
     ) -> Rescue {
-        let (client, server) = (ends.client, ends.server);
+        let Ends { client, server, .. } = *ends;
         let (pump, progress) = match (self, failed) {
             (Self::Plain { up, .. }, Side::Client) => {
-                let progress = up.run(client, server, ends.buffer, &mut moved.up);
+                let progress = up.run(client, server, ends.buffer, ends.pipes, &mut moved.up);
                 (up, progress)
             }
             (Self::Plain { down, .. }, Side::Server) => {
-                let progress = down.run(server, client, ends.buffer, &mut moved.down);
+                let progress = down.run(server, client, ends.buffer, ends.pipes, &mut moved.down);
                 (down, progress)
             }
             (Self::Tls(tls), failed) => return tls.rescue(failed, ends, moved),

@@ -1,6 +1,7 @@
 //! What the handle and all workers share: the table, and the engine's own counters.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::config::Config;
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     pub(super) open: AtomicUsize,
     /// How many there may be.
     pub(super) limit: AtomicUsize,
+    /// Pipes of all workers.
+    pub(super) pipes: Arc<AtomicUsize>,
     pub(super) stats: EngineStats,
 }
 
@@ -28,6 +31,7 @@ impl Shared {
             config,
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
+            pipes: Arc::default(),
             stats: EngineStats::default(),
         })
     }

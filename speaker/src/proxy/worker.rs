@@ -22,6 +22,7 @@ use slab::Slab;
 
 use super::choose::Accepting;
 use super::connection::{Connection, Context, Ending, Place, Verdict};
+use super::pipe::Pipes;
 use super::shared::Shared;
 use super::stats::ResetReason;
 use super::table::{Port, Table};
@@ -58,6 +59,7 @@ pub(super) struct Worker {
     again: VecDeque<ConnectionId>,
     timers: Timers,
     buffer: Box<[u8]>,
+    pipes: Pipes,
 }
 
 impl Worker {
@@ -71,6 +73,7 @@ impl Worker {
             Token::Wake.data(),
             EventFlags::IN | EventFlags::ET,
         )?;
+        let pipes = Pipes::new(Arc::clone(&shared.pipes));
         Ok(Self {
             index,
             epoll,
@@ -89,6 +92,7 @@ impl Worker {
             again: VecDeque::new(),
             timers: Timers::default(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
+            pipes,
         })
     }
 
@@ -225,6 +229,7 @@ impl Worker {
             id,
             epoll: self.epoll.as_fd(),
             buffer: &mut self.buffer,
+            pipes: &mut self.pipes,
             now: self.now,
             config: &self.shared.config,
             worker: self.index,

@@ -1,0 +1,69 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::peers::Peer;
+use crate::workload::Workload;
+
+/// Measures vipgate beside other proxies.
+#[derive(Debug, Parser)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the comparison and prints it.
+    Run(RunArgs),
+    /// The servers behind the proxies; started by `run`.
+    #[command(hide = true)]
+    Serve(ServeArgs),
+    /// One measurement; started by `run`. Prints one line of JSON.
+    #[command(hide = true)]
+    Load(LoadArgs),
+}
+
+/// What to compare.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Rounds: each is every workload with every peer.
+    #[arg(long, default_value_t = 15)]
+    pub(crate) rounds: usize,
+    /// Seconds that one measurement takes.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+    /// Only these workloads.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) workloads: Vec<Workload>,
+    /// Only these peers; ratios are of vipgate to the others.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) peers: Vec<Peer>,
+    /// Worker threads of every proxy.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) threads: usize,
+    /// The binary that is measured.
+    #[arg(long, default_value = "target/release/vipgate")]
+    pub(crate) vipgate: PathBuf,
+    /// Writes tables and plots into this directory, and adds every figure to its `history.csv`.
+    #[arg(long)]
+    pub(crate) write: Option<PathBuf>,
+}
+
+/// Where to serve.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    pub(crate) address: IpAddr,
+}
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoadArgs {
+    #[arg(value_enum)]
+    pub(crate) workload: Workload,
+    pub(crate) target: SocketAddr,
+    pub(crate) seconds: f64,
+}

@@ -1,0 +1,108 @@
+//! The comparison: rounds of workloads, each with every peer.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use vipgate_lab::{Program, enter};
+
+use crate::args::RunArgs;
+use crate::cpu;
+use crate::load::Outcome;
+use crate::peers::{Peer, Running};
+use crate::report::{Figure, Report};
+use crate::site::{Site, this};
+use crate::workload::Workload;
+
+/// Runs all of it and prints what came out.
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    enter::in_namespaces()?;
+    ensure!(
+        args.vipgate.is_file(),
+        "{} is not there: make it with `cargo build --release -p vipgate-cli`",
+        args.vipgate.display()
+    );
+    let vipgate = args.vipgate.canonicalize()?;
+    let site = Site::new()?;
+    let or_all =
+        |chosen: &[Peer]| if chosen.is_empty() { Peer::ALL.to_vec() } else { chosen.to_vec() };
+    let peers = or_all(&args.peers)
+        .into_iter()
+        .map(|peer| Running::start(peer, &site, args.threads, &vipgate))
+        .collect::<Result<Vec<_>>>()?;
+    let workloads = match args.workloads.as_slice() {
+        [] => <Workload as clap::ValueEnum>::value_variants().to_vec(),
+        chosen => chosen.to_vec(),
+    };
+    let mut report = Report::new(args.threads, peers.iter().map(|p| (p.peer, p.version.clone())));
+    for round in 0..args.rounds {
+        for workload in &workloads {
+            for step in 0..peers.len() {
+                // Another one begins each round.
+                let running = &peers[(step + round) % peers.len()];
+                match measure(&site, running, *workload, args.seconds) {
+                    Ok(Some(figure)) => report.add(round, *workload, running.peer, figure),
+                    Ok(None) => {}
+                    Err(error) => {
+                        eprintln!(
+                            "round {round}, {workload:?}, {}: {error:#}",
+                            running.peer.name()
+                        );
+                        report.failed(*workload, running.peer);
+                    }
+                }
+            }
+        }
+        eprintln!("round {} of {} is done", round + 1, args.rounds);
+    }
+    print!("{}", report.tables());
+    if let Some(directory) = &args.write {
+        report.write(directory)?;
+    }
+    Ok(())
+}
+
+/// One measurement; `None` where there is nothing to see.
+fn measure(
+    site: &Site,
+    running: &Running,
+    workload: Workload,
+    seconds: f64,
+) -> Result<Option<Figure>> {
+    let target = running.peer.front(workload.port());
+    let pids = running.pids();
+    let name = clap::ValueEnum::to_possible_value(&workload).expect("none is hidden");
+    let load = Program::new(this()?).args(["load", name.get_name(), &target, &seconds.to_string()]);
+    if workload == Workload::Idle {
+        return if pids.is_empty() {
+            Ok(None)
+        } else {
+            idle(site, load, &pids, workload).map(Some)
+        };
+    }
+    let before = cpu::seconds(&pids)?;
+    let text = site.client.run_within(Duration::from_secs_f64(seconds + 30.0), load)?;
+    let used = cpu::seconds(&pids)? - before;
+    let outcome: Outcome = serde_json::from_str(text.trim()).context("the load's output")?;
+    ensure!(outcome.failed == 0, "{} of {} failed", outcome.failed, outcome.done);
+    ensure!(outcome.done > 0, "nothing was done");
+    let done = outcome.done as f64;
+    let (value, cpu) = match workload {
+        Workload::Bulk1 | Workload::Bulk8 | Workload::Copy1 | Workload::Copy8 => {
+            (done * 8.0 / 1e9 / outcome.seconds, used / (done / 1e9))
+        }
+        Workload::Pings1 => (outcome.p50, used * 1e6 / done),
+        _ => (done / outcome.seconds, used * 1e6 / done),
+    };
+    let cpu = running.peer.is_program().then_some(cpu);
+    Ok(Some(Figure { value, cpu, p99: (outcome.p99 > 0.0).then_some(outcome.p99) }))
+}
+
+/// What connections cost that do nothing.
+fn idle(site: &Site, load: Program, pids: &[u32], workload: Workload) -> Result<Figure> {
+    let before = cpu::resident(pids)?;
+    let process = site.client.spawn(load)?;
+    process.wait_for_line("holding", Duration::from_secs(30))?;
+    let after = cpu::resident(pids)?;
+    let each = after.saturating_sub(before) as f64 / workload.connections() as f64;
+    Ok(Figure { value: each, cpu: None, p99: None })
+}
