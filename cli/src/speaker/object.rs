@@ -14,13 +14,13 @@ mod claim;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use vipgate_api::vipgate::SpeakerStatus;
+use vipgate_api::vipgate::{Speaker, SpeakerStatus};
 use vipgate_api::{Kind, ObjectRef};
 use vipgate_controller::backoff::Backoff;
 use vipgate_controller::words::with_causes;
@@ -31,6 +31,8 @@ const BETWEEN_WRITES: Duration = Duration::from_secs(1);
 /// The object's limit, less what the API server adds.
 const MOST_BYTES: usize = 250 * 1024;
 const MANAGER: &str = "vipgate-speaker";
+/// How often a claim is tried while others write the object at the same time.
+const CLAIMS: usize = 4;
 /// A farewell does not hold up the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -62,7 +64,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn of(speaker: &vipgate_api::vipgate::Speaker) -> Self {
+    pub(super) fn of(speaker: &Speaker) -> Self {
         let metadata = &speaker.metadata;
         let version = metadata.resource_version.as_ref();
         let instance = metadata.annotations.as_ref().and_then(|all| all.get(INSTANCE));
@@ -130,12 +132,7 @@ impl SpeakerObject {
             if news.is_err() {
                 return;
             }
-            rivals.send_if_modified(|told| {
-                let rival = claim.rival().map(str::to_owned);
-                let is_news = *told != rival;
-                *told = rival;
-                is_news
-            });
+            tell(&rivals, &claim);
             if !claim.is_made() {
                 written = None;
             }
@@ -149,7 +146,10 @@ impl SpeakerObject {
                 let its_owner = owner.borrow().clone();
                 let outcome = self.write(&wanted, &mut claim, &its_owner).await;
                 tokio::time::sleep(BETWEEN_WRITES).await;
+                tell(&rivals, &claim);
                 match outcome {
+                    // Another process has claimed it meanwhile.
+                    Ok(_) if !claim.is_made() => break,
                     Ok(version) => {
                         if !said.is_empty() {
                             tracing::info!("the Speaker object could be written again");
@@ -171,28 +171,59 @@ impl SpeakerObject {
         }
     }
 
-    /// Returns the version that it has now.
+    /// Returns the version that it has now. Without a claim afterwards it is another process's, and was
+    /// not written.
     async fn write(
         &self,
         status: &SpeakerStatus,
         claim: &mut Claim,
         owner: &Owner,
     ) -> kube::Result<Option<u64>> {
-        if !claim.is_made() {
-            claim.made(self.claim(owner).await?, Instant::now());
+        if !claim.is_made() && !self.claim(claim, owner).await? {
+            return Ok(None);
         }
         match self.write_status(status).await {
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
-                claim.made(self.claim(owner).await?, Instant::now());
-                self.write_status(status).await
+                match self.claim(claim, owner).await? {
+                    true => self.write_status(status).await,
+                    false => Ok(None),
+                }
             }
             outcome => outcome,
         }
     }
 
-    /// Makes the object, or takes it over.
-    async fn claim(&self, owner: &Owner) -> kube::Result<Option<u64>> {
+    /// Makes the object, or takes it over, unless another process did so since our last claim: what the
+    /// watch brings of that may be too late. Whether it is ours now.
+    async fn claim(&self, claim: &mut Claim, owner: &Owner) -> kube::Result<bool> {
+        let this_one = ListParams::default().fields(&format!("metadata.name={}", self.node));
+        for _ in 0..CLAIMS {
+            // A list of one: whoever follows a kind may do that, too.
+            let seen = self.api.list(&this_one).await?.items.pop();
+            if let Some(speaker) = seen.as_ref().and_then(read) {
+                claim.learn(&Found::of(&speaker), Instant::now());
+            }
+            if !claim.may_write(Instant::now()) {
+                return Ok(false);
+            }
+            let seen = seen.and_then(|object| object.metadata.resource_version);
+            match self.apply_claim(owner, seen).await {
+                Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
+                outcome => {
+                    claim.made(outcome?, Instant::now());
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Refused with a conflict if the object is not of this version any more.
+    async fn apply_claim(&self, owner: &Owner, seen: Option<String>) -> kube::Result<Option<u64>> {
         let mut body = self.body();
+        if let Some(version) = seen {
+            body["metadata"]["resourceVersion"] = version.into();
+        }
         body["metadata"]["annotations"] = json!({ INSTANCE: self.instance });
         // An owner that is left out here is taken out there: it is ours.
         if let Some(uid) = owner {
@@ -231,6 +262,20 @@ impl SpeakerObject {
             Err(_) => tracing::warn!("the Speaker object is left behind: no answer in time"),
         }
     }
+}
+
+fn tell(rivals: &watch::Sender<Option<String>>, claim: &Claim) {
+    rivals.send_if_modified(|told| {
+        let rival = claim.rival().map(str::to_owned);
+        let is_news = *told != rival;
+        *told = rival;
+        is_news
+    });
+}
+
+/// One that was changed by hand into something else counts as left from before.
+fn read(object: &DynamicObject) -> Option<Speaker> {
+    serde_json::from_value(serde_json::to_value(object).ok()?).ok()
 }
 
 fn version(object: &DynamicObject) -> Option<u64> {
