@@ -1,8 +1,10 @@
 //! What the handle and all workers share: the table, and the engine's own counters.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::access_log::Counts;
 use super::config::Config;
 use super::stats::EngineStats;
 use super::table::Table;
@@ -19,6 +21,7 @@ pub(super) struct Shared {
     /// How many there may be.
     pub(super) limit: AtomicUsize,
     pub(super) stats: EngineStats,
+    pub(super) log: Arc<Counts>,
 }
 
 impl Shared {
@@ -29,6 +32,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             stats: EngineStats::default(),
+            log: Arc::default(),
         })
     }
 
