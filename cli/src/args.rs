@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
+use vipgate_speaker::proxy::access_log::{AccessLog, Destination, Format};
 
 use crate::metrics::Place;
 use crate::run::group::PORT;
@@ -62,6 +63,8 @@ pub(crate) struct RunArgs {
     pub(crate) admin: AdminArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) access_log: AccessLogArgs,
     #[command(flatten)]
     pub(crate) group: GroupArgs,
     /// Name of this host in status and logs [default: the host name].
@@ -208,6 +211,8 @@ pub(crate) struct SpeakerArgs {
     pub(crate) admin: AdminArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) access_log: AccessLogArgs,
     /// Forwarding threads [default: one per CPU].
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -234,6 +239,51 @@ pub(crate) struct MetricsArgs {
     /// Where `/metrics` answers, in the text format of Prometheus; `off` for nowhere.
     #[arg(long = "metrics", value_name = "IP:PORT", env = "VIPGATE_METRICS", default_value_t = Place::DEFAULT)]
     pub(crate) place: Place,
+}
+
+/// Where ended connections are logged, for the listeners whose policy asks for it.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct AccessLogArgs {
+    /// File to which the access logs of listeners are added; `-` for standard output.
+    #[arg(
+        long = "access-log",
+        value_name = "FILE",
+        env = "VIPGATE_ACCESS_LOG",
+        default_value = "-"
+    )]
+    pub(crate) to: PathBuf,
+    /// How a line of it looks.
+    #[arg(
+        long = "access-log-format",
+        value_enum,
+        env = "VIPGATE_ACCESS_LOG_FORMAT",
+        default_value_t = LogFormat::Json
+    )]
+    pub(crate) format: LogFormat,
+}
+
+/// `--access-log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// An object of JSON.
+    Json,
+    /// `key=value`, quoted where it has to be.
+    Text,
+}
+
+impl From<&AccessLogArgs> for AccessLog {
+    fn from(args: &AccessLogArgs) -> Self {
+        Self {
+            to: match args.to.as_os_str() == "-" {
+                true => Destination::Stdout,
+                false => Destination::File(args.to.clone()),
+            },
+            format: match args.format {
+                LogFormat::Json => Format::Json,
+                LogFormat::Text => Format::Text,
+            },
+        }
+    }
 }
 
 /// `vipgate status`.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
+use vipgate_speaker::proxy::access_log::{AccessLog, Destination, Format};
+
 use super::{Args, Command, Output, RunArgs};
 
 fn run(arguments: &[&str]) -> Result<RunArgs, String> {
@@ -26,6 +28,17 @@ fn run_needs_nothing_but_a_directory() {
     assert_eq!(run.announce_interval, Duration::from_secs(30));
     assert_eq!(run.drain_timeout, Duration::from_secs(30));
     assert_eq!(run.labels, []);
+}
+
+#[test]
+fn an_access_log_goes_to_standard_output_or_to_a_file() {
+    let log = |arguments: &[&str]| AccessLog::from(&run(arguments).unwrap().access_log);
+    assert_eq!(log(&[]), AccessLog::default());
+    assert_eq!(log(&["--access-log", "-"]).to, Destination::Stdout);
+    let file = log(&["--access-log", "/var/log/vipgate.log", "--access-log-format", "text"]);
+    assert_eq!(file.to, Destination::File("/var/log/vipgate.log".into()));
+    assert_eq!(file.format, Format::Text);
+    assert!(run(&["--access-log-format", "xml"]).is_err());
 }
 
 #[test]

@@ -85,7 +85,7 @@ const OF_ENDPOINTS: [Metric<EndpointHealth>; 4] = [
     ),
 ];
 
-const OF_ENGINE: [Metric<Snapshot>; 4] = [
+const OF_ENGINE: [Metric<Snapshot>; 6] = [
     (
         "vipgate_tcp_connections_open",
         "gauge",
@@ -107,6 +107,18 @@ const OF_ENGINE: [Metric<Snapshot>; 4] = [
     ("vipgate_panics_total", "counter", "Panics that ended one connection each.", |all| {
         vec![(None, all.panics)]
     }),
+    (
+        "vipgate_access_log_lines_total",
+        "counter",
+        "Lines of the access log that were written.",
+        |all| vec![(None, all.logged)],
+    ),
+    (
+        "vipgate_access_log_dropped_total",
+        "counter",
+        "Lines of the access log that were not written, as nobody took them in time.",
+        |all| vec![(None, all.log_dropped)],
+    ),
 ];
 
 /// All of them.

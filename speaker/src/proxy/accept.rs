@@ -14,10 +14,9 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 
 use super::connection::{Connection, Owner, Place};
-use super::hello::{Greeting, Hello};
 use super::slots::number;
 use super::socket;
-use super::table::{Port, Protocol};
+use super::table::Port;
 use super::token::Token;
 use super::worker::Worker;
 
@@ -97,13 +96,12 @@ impl Worker {
         let Some(port) = self.ports.get(slot as usize).and_then(Option::as_ref) else {
             return socket::reset(client);
         };
+        if port.door.guarded {
+            let port = Arc::clone(port);
+            return self.receive(slot, &port, client);
+        }
         if port.asks {
-            let hello = match port.protocol {
-                Protocol::Tls => Hello::Tls,
-                Protocol::Http | Protocol::Tcp => Hello::Http,
-            };
-            let deadline = self.now + self.shared.config.hello_timeout;
-            let greeting = Greeting::new(hello, port.curt, deadline);
+            let greeting = port.greeting(self.now);
             port.stats.shard(self.index).accepted.fetch_add(1, Relaxed);
             let owner = Owner { place: Place::Port(slot), stats: Arc::clone(&port.stats) };
             return self
@@ -123,9 +121,9 @@ impl Worker {
             }
             Ok((dial, route)) => {
                 let owner = Owner { place: Place::Listener(listener), stats };
-                self.begin(|generation| {
-                    Connection::dialling(client, generation, owner, dial, route)
-                });
+                let new = |generation| Connection::dialling(client, generation, owner, dial, route);
+                let id = self.begin(new);
+                self.watch_idle(id);
             }
         }
     }

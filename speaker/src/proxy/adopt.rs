@@ -39,12 +39,19 @@ impl Worker {
 
     /// Takes over the listeners that changed. Whether some connection may have lost its place.
     fn adopt_entries(&mut self, table: &Table) -> bool {
-        let mut narrower = false;
+        let (mut narrower, mut other_timeout) = (false, false);
         for (slot, new) in changes(&mut self.listeners, &table.entries, |old| &old.entry) {
             let old = self.listeners[slot].take();
             narrower |=
                 old.as_ref().is_some_and(|old| new.is_none_or(|new| is_narrower(&old.entry, new)));
+            let timeout = |entry: &Entry| entry.listener.settings.idle_timeout;
+            other_timeout |= old
+                .as_ref()
+                .is_some_and(|old| new.is_some_and(|new| timeout(new) != timeout(&old.entry)));
             self.listeners[slot] = new.map(|new| Accepting::new(Arc::clone(new), old, self.index));
+        }
+        if other_timeout {
+            self.rewatch_idle();
         }
         narrower
     }

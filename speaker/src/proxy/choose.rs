@@ -6,7 +6,7 @@ use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
 
 use super::connect::Dial;
-use super::connection::{Owner, Place};
+use super::connection::Owner;
 use super::name;
 use super::pick::Picker;
 use super::stats::ResetReason;
@@ -111,8 +111,7 @@ impl Worker {
         let Some((slot, entry)) = name::best(listeners, name) else {
             return (None, Err(ResetReason::NoName));
         };
-        let owner = Owner { place: Place::Listener(slot), stats: Arc::clone(&entry.stats) };
-        (Some(owner), entry.terms(name))
+        (Some(entry.owner(slot)), entry.terms(name))
     }
 
     /// Picks for a connection to a listener that asks for a name.

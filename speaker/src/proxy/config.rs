@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
+use super::access_log::AccessLog;
+
 /// Settings of the forwarding engine; fixed while it runs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -21,12 +23,11 @@ pub struct Config {
     /// After one side was reset: how long what it had sent before may take to reach the other
     /// side, until that one is reset, too.
     pub reset_patience: Duration,
-    /// How long a client may take to say what it wants, where that has to be known: from accept to
-    /// the end of a request's header, or of the TLS handshake.
-    pub hello_timeout: Duration,
-    /// Clients per worker that may take that time at once (fewer where files are few); when there are
-    /// more, those that are at it for longest are reset.
+    /// Clients per worker that may take their time at once to say what they want (fewer where files are
+    /// few); when there are more, those that are at it for longest are reset.
     pub undecided: usize,
+    /// Where listeners' access logs go.
+    pub access_log: AccessLog,
 }
 
 impl Default for Config {
@@ -38,8 +39,8 @@ impl Default for Config {
             backlog: 4096,
             reserved_files: 128,
             reset_patience: Duration::from_secs(2),
-            hello_timeout: Duration::from_secs(5),
             undecided: 4096,
+            access_log: AccessLog::default(),
         }
     }
 }

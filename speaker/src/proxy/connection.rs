@@ -8,7 +8,9 @@
 //!        └──────────────> reset             or patience is over
 //! ```
 //!
-//! Where the first bytes decide which listener is meant (HTTP, HTTPS, TLS), stages go before:
+//! Where the listener's settings say something of new connections, they go through `Arriving` first, which
+//! waits for a PROXY header if there is to be one. Where the first bytes decide which listener is meant
+//! (HTTP, HTTPS, TLS), stages go before:
 //!
 //! ```text
 //!   ── Greeting ── Host heard, or a ClientHello to be passed on ──> Dialling
@@ -20,9 +22,10 @@
 //! While dialling nothing is read: what the client sends waits in the kernel. A client that only
 //! ended its direction is not gone; it may be waiting for the answer.
 //!
-//! The stages are in files of their own: [`greet`] (until it is known what the client wants),
+//! The stages are in files of their own: [`arrive`], [`greet`] (until it is known what the client wants),
 //! [`dial`] and [`forward`] (until the end).
 
+mod arrive;
 mod dial;
 mod forward;
 mod greet;
@@ -41,11 +44,14 @@ use super::connect::Dial;
 use super::farewell::Farewell;
 use super::hello::Greeting;
 use super::pipe::Pipes;
+use super::idle::Tick;
 use super::relay::Relay;
 use super::socket;
 use super::stats::{ListenerStats, ResetReason};
 use super::token::{ConnectionId, Side, Token};
-use record::Record;
+
+pub(super) use self::arrive::{Arrival, peer};
+pub(super) use self::record::Record;
 
 /// What both sockets are watched for, once and for all: there is no `epoll_ctl` per wake-up.
 const WATCHED: EventFlags = EventFlags::IN
@@ -63,6 +69,8 @@ pub(super) struct Context<'a> {
     pub(super) buffer: &'a mut [u8],
     pub(super) pipes: &'a mut Pipes,
     pub(super) now: Instant,
+    /// The same, coarse.
+    pub(super) tick: Tick,
     pub(super) config: &'a Config,
     pub(super) worker: usize,
 }
@@ -82,6 +90,9 @@ pub(super) enum Verdict {
     Again,
     /// Wake it at this time, unless [`Connection::deadline`] says another by then.
     Arm(Instant),
+    /// Its client is known, and what it says next is its own: [`Connection::begin_greeting`] or
+    /// [`Connection::picked`] has to follow.
+    Arrived,
     /// The client has said which name it means, or none: [`Connection::chosen`] has to follow.
     Choose(Option<String>),
     /// It is to be connected to what its listener has for this name: [`Connection::picked`] has to
@@ -130,6 +141,8 @@ pub(super) struct Connection {
     /// In the worker's queue for another turn.
     pub(super) queued: bool,
     pub(super) generation: u32,
+    /// When something was last forwarded.
+    pub(super) active: Tick,
     pub(super) owner: Owner,
     /// None until it is being connected.
     pub(super) route: Option<Arc<ObjectRef>>,
@@ -138,10 +151,11 @@ pub(super) struct Connection {
 }
 
 /// An idle connection costs this much in user space, plus the slab's room to grow.
-const _: () = assert!(size_of::<Connection>() <= 104);
+const _: () = assert!(size_of::<Connection>() <= 112);
 
 #[derive(Debug)]
 enum Stage {
+    Arriving(Box<Arrival>),
     Greeting(Box<Greeting>),
     Handshake(Box<Handshake>),
     Dialling(Box<Dial>),
@@ -159,6 +173,28 @@ struct Handshake {
 }
 
 impl Connection {
+    /// An accepted connection of a port where settings matter.
+    pub(super) fn arriving(
+        client: OwnedFd,
+        generation: u32,
+        owner: Owner,
+        arrival: Arrival,
+        record: Record,
+    ) -> Self {
+        Self {
+            client,
+            server: None,
+            stage: Stage::Arriving(Box::new(arrival)),
+            relay: Relay::plain(),
+            queued: false,
+            generation,
+            active: 0,
+            owner,
+            route: None,
+            record: Some(Box::new(record)),
+        }
+    }
+
     /// An accepted connection that has to say first what it wants.
     pub(super) fn greeting(
         client: OwnedFd,
@@ -173,6 +209,7 @@ impl Connection {
             relay: Relay::plain(),
             queued: false,
             generation,
+            active: 0,
             owner,
             route: None,
             record: None,
@@ -194,6 +231,7 @@ impl Connection {
             relay: Relay::plain(),
             queued: false,
             generation,
+            active: 0,
             owner,
             route: Some(route),
             record: None,
@@ -207,12 +245,22 @@ impl Connection {
 
     /// Whether it is not known yet what the client wants, or whether it is able to say so.
     pub(super) fn is_undecided(&self) -> bool {
-        matches!(self.stage, Stage::Greeting(_) | Stage::Handshake(_))
+        matches!(self.stage, Stage::Arriving(_) | Stage::Greeting(_) | Stage::Handshake(_))
+    }
+
+    /// When something was last forwarded, of one that forwards or is about to.
+    pub(super) fn active_at(&self, now: Tick) -> Option<Tick> {
+        match self.stage {
+            Stage::Open => Some(self.active),
+            Stage::Dialling(_) => Some(now),
+            _ => None,
+        }
     }
 
     /// When it wants to be woken.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stage {
+            Stage::Arriving(arrival) => Some(arrival.deadline),
             Stage::Greeting(greeting) => Some(greeting.deadline),
             Stage::Handshake(handshake) => Some(handshake.deadline),
             Stage::Dialling(dial) => Some(dial.deadline),
@@ -227,6 +275,7 @@ impl Connection {
         match context.watch(&self.client, Side::Client) {
             // The first edge comes at once if something is there.
             Ok(()) => match &self.stage {
+                Stage::Arriving(_) => self.begin_arrival(),
                 Stage::Greeting(greeting) => Verdict::Arm(greeting.deadline),
                 _ => self.dial(context),
             },
@@ -243,6 +292,10 @@ impl Connection {
     ) -> Verdict {
         self.relay.event(side, flags);
         match (&mut self.stage, side) {
+            (Stage::Arriving(arrival), _) => {
+                arrival.event(flags);
+                self.arrive(context)
+            }
             (Stage::Greeting(greeting), _) => {
                 greeting.event(flags);
                 self.greet(context)
@@ -263,6 +316,7 @@ impl Connection {
     /// Another turn, after [`Verdict::Again`].
     pub(super) fn turn(&mut self, context: &mut Context<'_>) -> Verdict {
         match self.stage {
+            Stage::Arriving(_) => self.arrive(context),
             Stage::Greeting(_) => self.greet(context),
             Stage::Handshake(_) => self.shake(context),
             Stage::Dialling(_) => Verdict::Wait,
@@ -275,7 +329,7 @@ impl Connection {
     /// Its deadline has come.
     pub(super) fn timer(&mut self, context: &mut Context<'_>) -> Verdict {
         match &self.stage {
-            Stage::Greeting(_) | Stage::Handshake(_) => {
+            Stage::Arriving(_) | Stage::Greeting(_) | Stage::Handshake(_) => {
                 Verdict::End(Ending::Reset(ResetReason::Silent))
             }
             Stage::Dialling(_) => self.dialling_too_long(context),

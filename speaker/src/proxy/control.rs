@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -15,7 +16,10 @@ use rustls::ServerConfig;
 use vipgate_api::vipgate::Transport;
 use vipgate_planner::{Certificate, Listener, ListenerId, Service, Termination};
 
+use super::access_log::Place;
+use super::door::{self, Door};
 use super::endpoint::EndpointState;
+use super::keepalive;
 use super::listener::{self, BindError};
 use super::pipe;
 use super::prober::Ejected;
@@ -114,6 +118,7 @@ impl Control {
             protocol: port.protocol,
             asks: port.asks,
             curt: port.curt,
+            door: Arc::clone(&port.door),
             listeners: Vec::new(),
             stats: Arc::clone(&port.stats),
         });
@@ -122,6 +127,9 @@ impl Control {
             forwards: Vec::new(),
             certificates: Vec::new(),
             stats: Arc::clone(&entry.stats),
+            gate: Arc::clone(&entry.gate),
+            guarded: entry.guarded,
+            log: entry.log.clone(),
         });
     }
 
@@ -130,9 +138,11 @@ impl Control {
         self.entries.iter().map(|(id, entry)| (id, &*entry.stats))
     }
 
-    /// The counters of each port, and whether clients have to say there what they mean.
+    /// The counters of each port, and whether something has to be said there before a listener is known.
     pub(super) fn ports(&self) -> impl Iterator<Item = (&SocketAddr, bool, &ListenerStats)> {
-        self.ports.iter().map(|(bind, port)| (bind, port.asks, &*port.stats))
+        self.ports
+            .iter()
+            .map(|(bind, port)| (bind, port.asks || port.door.takes_headers(), &*port.stats))
     }
 
     /// The endpoints that are in use.
@@ -184,9 +194,11 @@ impl Control {
         let curt = listeners.iter().any(|l| matches!(l.service, Service::Tls(..)));
         let numbers: Vec<u32> = listeners.iter().map(|l| self.entries.number(&l.id)).collect();
         let old = self.ports.get(&bind);
+        let door = Door::of(bind, listeners, old.map(|old| &old.door));
         if let Some(old) = old
             && (old.protocol, old.asks, old.curt, &old.listeners)
                 == (protocol, asks, curt, &numbers)
+            && Arc::ptr_eq(&old.door, &door)
         {
             return Ok(SocketAddr::new(bind.ip(), old.served_at));
         }
@@ -199,13 +211,19 @@ impl Control {
                 (Arc::new(socket), port)
             }
         };
+        // It stays when settings change; what it accepted already keeps what it has.
+        if door.keepalive != old.and_then(|old| old.door.keepalive)
+            && let Err(error) = keepalive::set(socket.as_fd(), door.keepalive)
+        {
+            tracing::warn!(%bind, %error, "clients are asked for life signs as before");
+        }
         let stats = match old {
             Some(old) if old.protocol == protocol => Arc::clone(&old.stats),
             _ => Arc::new(ListenerStats::new(shared.config.workers.get())),
         };
         let socket = Some(socket);
         let listeners = numbers;
-        let port = Port { socket, served_at, protocol, asks, curt, listeners, stats };
+        let port = Port { socket, served_at, protocol, asks, curt, door, listeners, stats };
         self.ports.set(&bind, port);
         *changed = true;
         Ok(SocketAddr::new(bind.ip(), served_at))
@@ -236,10 +254,23 @@ impl Control {
             }
             None => Vec::new(),
         };
+        let settings = &listener.settings;
+        let gate = old.as_ref().map_or_else(Arc::default, |old| Arc::clone(&old.gate));
+        if old.as_ref().is_some_and(|old| old.listener.settings.rate != settings.rate) {
+            gate.rate_changed();
+        }
+        let log = settings.access_log.map(|log| {
+            let place = Place::new(Some(listener.id.clone()), listener.bind, log.one_of);
+            let known = old.as_ref().and_then(|old| old.log.clone());
+            known.filter(|known| **known == place).unwrap_or_else(|| Arc::new(place))
+        });
+        let guarded = door::guards(settings);
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
-        let entry = Entry { listener: listener.clone(), forwards, certificates, stats };
-        self.entries.set(&listener.id, entry);
+        let listener = listener.clone();
+        let entry = Entry { listener, forwards, certificates, stats, gate, guarded, log };
+        let id = entry.listener.id.clone();
+        self.entries.set(&id, entry);
         true
     }
 

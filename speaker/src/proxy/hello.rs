@@ -4,7 +4,7 @@
 
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -32,6 +32,10 @@ pub(super) struct Greeting {
     pub(super) curt: bool,
     /// By then the client has to be understood: request header or whole handshake.
     pub(super) deadline: Instant,
+    /// When it began.
+    began: Instant,
+    /// The timer is set to another deadline.
+    pub(super) shortened: bool,
     /// The client will send no more.
     ended: bool,
 }
@@ -50,9 +54,22 @@ pub(super) enum Heard {
 }
 
 impl Greeting {
-    /// Waits until then.
-    pub(super) fn new(hello: Hello, curt: bool, deadline: Instant) -> Self {
-        Self { hello, curt, deadline, ended: false }
+    /// Begins now and waits until then.
+    pub(super) fn new(hello: Hello, curt: bool, began: Instant, deadline: Instant) -> Self {
+        Self { hello, curt, deadline, began, shortened: false, ended: false }
+    }
+
+    /// It began earlier, with what came before the client's own words.
+    pub(super) fn goes_on_from(&mut self, began: Instant, deadline: Instant, ended: bool) {
+        (self.began, self.deadline, self.ended) = (began, deadline, ended);
+    }
+
+    /// It may take no longer than this in all.
+    pub(super) fn at_most(&mut self, timeout: Duration) {
+        if self.began + timeout < self.deadline {
+            self.deadline = self.began + timeout;
+            self.shortened = true;
+        }
     }
 
     /// Notes an event of the client's socket.

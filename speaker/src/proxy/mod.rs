@@ -15,6 +15,10 @@
 //! Where several listeners share a port, or clients speak TLS, the client has to say first what it wants
 //! (`hello`, `host`, `client_hello`); elsewhere nothing is looked at.
 //!
+//! What a listener's settings say (`settings` of the plan's listener) costs where it is set: a connection of
+//! such a port is received (`admission`) instead of forwarded at once, a PROXY header is read
+//! (`proxy_protocol`), and limits are kept by all workers together (`limits`).
+//!
 //! Guarantees:
 //! * Weights are exact ([`pick`]); a picked share without endpoints resets; another endpoint is
 //!   tried only inside the picked share. One that cannot be connected to is passed over
@@ -26,6 +30,8 @@
 //! * Without traffic nothing runs. Without files, accepting pauses, and what is open goes on.
 
 mod accept;
+pub mod access_log;
+mod admission;
 mod adopt;
 mod choose;
 mod client_hello;
@@ -33,16 +39,21 @@ pub mod config;
 mod connect;
 mod connection;
 mod control;
+mod door;
 pub(crate) mod endpoint;
 mod farewell;
 mod hello;
 pub mod holder;
 mod host;
+mod idle;
+mod keepalive;
+mod limits;
 pub mod listener;
 mod name;
 pub mod pick;
 mod pipe;
 pub(crate) mod prober;
+mod proxy_protocol;
 mod pump;
 mod refusal;
 mod relay;
@@ -87,6 +98,7 @@ pub struct Proxy {
     shared: Arc<Shared>,
     control: Mutex<Control>,
     workers: Mutex<Vec<JoinHandle<()>>>,
+    log: Mutex<access_log::Ending>,
 }
 
 impl Proxy {
@@ -98,13 +110,15 @@ impl Proxy {
         config.connect_tries = config.connect_tries.clamp(1, 8);
         let prober = prober::start(config.connect_timeout)?;
         let shared = Arc::new(Shared::new(config)?);
+        let (logger, log) = access_log::start(&shared.config.access_log, Arc::clone(&shared.log))?;
         let proxy = Self {
             shared: Arc::clone(&shared),
             control: Mutex::new(Control::new(Some(prober))),
             workers: Mutex::default(),
+            log: Mutex::new(log),
         };
         for index in 0..shared.config.workers.get() {
-            let worker = Worker::new(index, Arc::clone(&shared))?;
+            let worker = Worker::new(index, Arc::clone(&shared), logger.clone())?;
             let thread = thread::Builder::new()
                 .name(format!("proxy-{index}"))
                 .stack_size(256 * 1024)
@@ -154,6 +168,7 @@ impl Proxy {
                 tracing::error!("a worker had panicked");
             }
         }
+        lock(&self.log).wait();
         self.shared.table.publish(Table { drain_until: Some(until), ..Table::default() });
         let mut control = lock(&self.control);
         control.release();
@@ -190,6 +205,8 @@ impl Proxy {
             limit: self.shared.limit.load(Relaxed),
             accept_pauses: self.shared.stats.accept_pauses.load(Relaxed),
             panics: self.shared.stats.panics.load(Relaxed),
+            logged: self.shared.log.written.load(Relaxed),
+            log_dropped: self.shared.log.dropped.load(Relaxed),
         }
     }
 }

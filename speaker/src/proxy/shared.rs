@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::access_log::Counts;
 use super::config::Config;
 use super::stats::EngineStats;
 use super::table::Table;
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     /// Pipes of all workers.
     pub(super) pipes: Arc<AtomicUsize>,
     pub(super) stats: EngineStats,
+    pub(super) log: Arc<Counts>,
 }
 
 impl Shared {
@@ -33,6 +35,7 @@ impl Shared {
             limit: AtomicUsize::new(usize::MAX),
             pipes: Arc::default(),
             stats: EngineStats::default(),
+            log: Arc::default(),
         })
     }
 

@@ -46,11 +46,23 @@ pub enum ResetReason {
     NotUnderstood,
     /// The TLS handshake failed, or the client broke the protocol later.
     Tls,
+    /// The PROXY header that the connection has to begin with is missing or wrong.
+    ProxyHeader,
+    /// The client's address may not connect.
+    NotAllowed,
+    /// The listener has as many connections as it may have.
+    TooMany,
+    /// The client's address, or its IPv6 network, has as many as it may have.
+    TooManyFromSource,
+    /// New connections come faster than the listener takes them.
+    TooFast,
+    /// Nothing moved in either direction for too long.
+    Idle,
 }
 
 impl ResetReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::ConnectFailed,
@@ -67,9 +79,15 @@ impl ResetReason {
         Self::Crowded,
         Self::NotUnderstood,
         Self::Tls,
+        Self::ProxyHeader,
+        Self::NotAllowed,
+        Self::TooMany,
+        Self::TooManyFromSource,
+        Self::TooFast,
+        Self::Idle,
     ];
 
-    /// Its name in metrics.
+    /// Its name in metrics and in the access log.
     pub fn name(self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
@@ -88,6 +106,12 @@ impl ResetReason {
             Self::Crowded => "crowded",
             Self::NotUnderstood => "not_understood",
             Self::Tls => "tls",
+            Self::ProxyHeader => "proxy_header",
+            Self::NotAllowed => "not_allowed",
+            Self::TooMany => "too_many",
+            Self::TooManyFromSource => "too_many_from_source",
+            Self::TooFast => "too_fast",
+            Self::Idle => "idle",
         }
     }
 }
@@ -202,6 +226,10 @@ pub struct Snapshot {
     pub accept_pauses: u64,
     /// Panics that were contained; each one closed the connection that it met.
     pub panics: u64,
+    /// Lines of the access log that were written.
+    pub logged: u64,
+    /// Lines that were not: nobody took them as fast as connections ended, or writing failed.
+    pub log_dropped: u64,
 }
 
 /// What was counted on one listener.

@@ -13,7 +13,10 @@ use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
 use vipgate_planner::{Certificate, Listener, Service, Target};
 
+use super::access_log::Place;
+use super::door::Door;
 use super::endpoint::EndpointState;
+use super::limits::Gate;
 use super::prober::Ejected;
 use super::stats::ListenerStats;
 
@@ -44,6 +47,8 @@ pub(super) struct Port {
     /// Whether a client whose name nobody has is reset instead of told so: what it speaks inside TLS
     /// may be anything, and so may be what ends TLS.
     pub(super) curt: bool,
+    /// What the settings of its listeners say before one of them is chosen.
+    pub(super) door: Arc<Door>,
     /// Numbers of its listeners.
     pub(super) listeners: Vec<u32>,
     /// Of connections that have not said yet which listener they mean, and of those that ended
@@ -82,6 +87,12 @@ pub(super) struct Entry {
     /// Certificates, with what a handshake needs.
     pub(super) certificates: Vec<(Arc<Certificate>, Arc<ServerConfig>)>,
     pub(super) stats: Arc<ListenerStats>,
+    /// Who is in, for as long as its id is in the plan.
+    pub(super) gate: Arc<Gate>,
+    /// Whether the settings say anything of new connections.
+    pub(super) guarded: bool,
+    /// Where its connections are logged, if they are.
+    pub(super) log: Option<Arc<Place>>,
 }
 
 impl Entry {

@@ -20,9 +20,11 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
 use slab::Slab;
 
+use super::access_log::Logger;
 use super::choose::Accepting;
 use super::connection::{Connection, Context, Ending, Place, Verdict};
 use super::pipe::Pipes;
+use super::idle::{Idle, Tick};
 use super::shared::Shared;
 use super::stats::ResetReason;
 use super::table::{Port, Table};
@@ -53,18 +55,22 @@ pub(super) struct Worker {
     /// Until then no port accepts.
     pub(super) starved: bool,
     pub(super) now: Instant,
-    connections: Slab<Connection>,
+    /// The same, coarse.
+    pub(super) tick: Tick,
+    pub(super) connections: Slab<Connection>,
     started: u32,
     undecided: Undecided,
     again: VecDeque<ConnectionId>,
     timers: Timers,
+    pub(super) idle: Idle,
+    logger: Logger,
     buffer: Box<[u8]>,
     pipes: Pipes,
 }
 
 impl Worker {
     /// A worker that is ready to run.
-    pub(super) fn new(index: usize, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(super) fn new(index: usize, shared: Arc<Shared>, logger: Logger) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         // Edge-triggered: every write to the eventfd wakes, and nobody has to read it.
         epoll::add(
@@ -74,6 +80,7 @@ impl Worker {
             EventFlags::IN | EventFlags::ET,
         )?;
         let pipes = Pipes::new(Arc::clone(&shared.pipes));
+        let now = Instant::now();
         Ok(Self {
             index,
             epoll,
@@ -85,12 +92,15 @@ impl Worker {
             paused: Vec::new(),
             resume_at: None,
             starved: false,
-            now: Instant::now(),
+            now,
+            tick: 0,
             connections: Slab::new(),
             started: 0,
             undecided: Undecided::default(),
             again: VecDeque::new(),
             timers: Timers::default(),
+            idle: Idle::new(now),
+            logger,
             buffer: vec![0; BUFFER].into_boxed_slice(),
             pipes,
         })
@@ -114,6 +124,7 @@ impl Worker {
                 return;
             }
             self.now = Instant::now();
+            self.tick = self.idle.tick(self.now);
             self.adopt_table();
             for event in &events {
                 match Token::from_data(event.data) {
@@ -146,7 +157,12 @@ impl Worker {
             let connection = connections.get(id.slot as usize)?;
             (connection.generation == id.generation).then(|| connection.deadline())?
         });
-        let at = [timer, self.resume_at, self.table.drain_until].into_iter().flatten().min()?;
+        let idle = self.idle.next(|id| {
+            let connection = connections.get(id.slot as usize);
+            connection.is_some_and(|connection| connection.generation == id.generation)
+        });
+        let others = [idle, self.resume_at, self.table.drain_until];
+        let at = others.into_iter().chain([timer]).flatten().min()?;
         let left = at.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));
         Some(Timespec::try_from(left).expect("an hour is a valid time-out"))
     }
@@ -161,6 +177,7 @@ impl Worker {
                 }
             });
         }
+        self.fire_idle();
         if self.resume_at.is_some_and(|at| at <= self.now) {
             self.resume_accepting();
         }
@@ -213,7 +230,7 @@ impl Worker {
     /// Lets a connection do something and obeys what it says. Events of connections that ended
     /// meanwhile match none. A panic ends the connection, not the worker: what it borrowed is only
     /// that connection's own and a buffer without meaning.
-    fn handle(
+    pub(super) fn handle(
         &mut self,
         id: ConnectionId,
         action: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict,
@@ -231,6 +248,7 @@ impl Worker {
             buffer: &mut self.buffer,
             pipes: &mut self.pipes,
             now: self.now,
+            tick: self.tick,
             config: &self.shared.config,
             worker: self.index,
         };
@@ -247,8 +265,9 @@ impl Worker {
         match verdict {
             Verdict::Wait => {}
             Verdict::Arm(at) => self.timers.arm(at, id),
+            Verdict::Arrived => self.arrived(id),
             Verdict::Choose(name) => self.choose_for(id, name),
-            Verdict::Pick(name) => self.pick_for(id, name.as_deref()),
+            Verdict::Pick(name) => self.pick_by(id, name.as_deref()),
             Verdict::Again if connection.queued => {}
             Verdict::Again => {
                 connection.queued = true;
@@ -258,27 +277,41 @@ impl Worker {
         }
     }
 
+    /// A connection, if it has not ended.
+    pub(super) fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        let connection = self.connections.get(id.slot as usize)?;
+        (connection.generation == id.generation).then_some(connection)
+    }
+
     /// A client said which name it means: finds the listener, and the connection counts there.
     fn choose_for(&mut self, id: ConnectionId, name: Option<String>) {
         let place = self.connections.get(id.slot as usize).map(|c| c.owner.place);
         let Some(Place::Port(port)) = place else { return };
         let (owner, terms) = self.choose(port, name.as_deref());
-        if let (Some(owner), Some(connection)) = (owner, self.connections.get_mut(id.slot as usize))
+        if let Some(connection) = self.connections.get_mut(id.slot as usize) {
+            connection.note_name(name.as_deref());
+        }
+        if let Some(owner) = owner
+            && let Err(reason) = self.settle(id, owner)
         {
-            connection.owner.stats.shard(self.index).open.fetch_sub(1, Relaxed);
-            let shard = owner.stats.shard(self.index);
-            shard.accepted.fetch_add(1, Relaxed);
-            shard.open.fetch_add(1, Relaxed);
-            connection.owner = owner;
+            return self.end(id.slot as usize, Ending::Reset(reason));
         }
         self.handle(id, |connection, context| connection.chosen(terms, name, context));
     }
 
     /// A client is ready to be connected to what its listener has for a name.
-    fn pick_for(&mut self, id: ConnectionId, name: Option<&str>) {
+    fn pick_by(&mut self, id: ConnectionId, name: Option<&str>) {
         let place = self.connections.get(id.slot as usize).map(|c| c.owner.place);
         let Some(Place::Listener(listener)) = place else { return };
+        self.pick_for(id, listener, name);
+    }
+
+    /// Connects a client to what a listener has for a name.
+    pub(super) fn pick_for(&mut self, id: ConnectionId, listener: u32, name: Option<&str>) {
         let pick = self.pick(listener, name);
+        if pick.is_ok() {
+            self.watch_idle(id);
+        }
         self.handle(id, |connection, context| connection.picked(pick, context));
     }
 
@@ -294,8 +327,8 @@ impl Worker {
         }
     }
 
-    fn end(&mut self, slot: usize, ending: Ending) {
-        let connection = self.connections.remove(slot);
+    pub(super) fn end(&mut self, slot: usize, ending: Ending) {
+        let mut connection = self.connections.remove(slot);
         self.shared.open.fetch_sub(1, Relaxed);
         let shard = connection.owner.stats.shard(self.index);
         shard.open.fetch_sub(1, Relaxed);
@@ -305,6 +338,9 @@ impl Worker {
         }
         if ending == Ending::Reset(ResetReason::OutOfFiles) {
             self.starve();
+        }
+        if let Some(line) = connection.last_line(ending, self.now) {
+            self.logger.log(line);
         }
         connection.close(ending);
     }

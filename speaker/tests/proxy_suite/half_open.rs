@@ -4,10 +4,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use vipgate_planner::ListenerSettings;
 use vipgate_speaker::proxy::{PortCounters, ResetReason};
 
 use crate::child::{self, resident_anonymous};
-use crate::rig::{Backend, apply, at, connect, counters, eventually, proxy, proxy_with, read_all};
+use crate::rig::{
+    Backend, apply, at, connect, counters, eventually, proxy, proxy_with, read_all, set,
+};
 use crate::tls::{Issued, get, hello, http, https, session, shake};
 
 const NAME: &str = "a.example.com";
@@ -17,10 +20,19 @@ const NAME: &str = "a.example.com";
 fn clients_that_have_not_spoken_count_at_the_port() {
     let echo = Backend::echo(at("127.39.0.1:9501"));
     let bind = at("127.39.1.1:9500");
-    let proxy = proxy_with(|config| config.hello_timeout = Duration::from_millis(500));
+    let proxy = proxy();
+    // The more patient listener of a port counts, as long as nobody knows which one is meant.
+    let timeout = |ms| {
+        move |settings: &mut ListenerSettings| {
+            settings.handshake_timeout = Duration::from_millis(ms)
+        }
+    };
     apply(
         &proxy,
-        &[http("a", bind, NAME, echo.address), http("b", bind, "b.example.com", echo.address)],
+        &[
+            set(http("a", bind, NAME, echo.address), timeout(1)),
+            set(http("b", bind, "b.example.com", echo.address), timeout(500)),
+        ],
     );
     let port = || proxy.snapshot().ports.remove(&bind).unwrap();
     let mut silent: Vec<_> = (0..3).map(|_| connect(bind)).collect();

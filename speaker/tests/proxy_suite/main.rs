@@ -4,6 +4,8 @@
 //! What counts the process's files, memory or wake-ups runs in a child process of its own.
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
 
+mod access_log;
+mod admission;
 mod child;
 mod config;
 mod drain;
@@ -12,8 +14,10 @@ mod forward;
 mod half_open;
 mod http;
 mod https;
+mod idle;
 mod limits;
 mod passthrough;
+mod proxy_header;
 mod reset;
 mod rig;
 mod route;

@@ -12,8 +12,7 @@ use vipgate_planner::{Service, Termination, Tls};
 use vipgate_speaker::proxy::{Proxy, ResetReason};
 
 use crate::rig::{
-    Backend, SOON, apply, assert_reset, at, connect, eventually, pattern, proxy, proxy_with,
-    read_all,
+    Backend, SOON, apply, assert_reset, at, connect, eventually, pattern, proxy, read_all, set,
 };
 use crate::tls::{
     Issued, TlsStream, by_name, counters_of, hello, passthrough, secure, session, shake,
@@ -59,11 +58,15 @@ fn what_nobody_has_is_accepted_and_reset() {
     let issued = Issued::new(&["a.example.com"]);
     let backend = tls_backend(at("127.38.4.3:9502"), &issued);
     let bind = at("127.38.5.2:9500");
-    let proxy = proxy_with(|config| config.hello_timeout = Duration::from_millis(300));
+    let proxy = proxy();
+    let impatient = |listener| {
+        set(listener, |settings| settings.handshake_timeout = Duration::from_millis(300))
+    };
     let gone =
         with("gone", bind, Service::Tls(by_name(Some("gone.example.com"), &[]), Tls::Passthrough));
     let targets = [(Some("a.example.com"), backend.address)];
-    apply(&proxy, &[passthrough("tls", bind, Some("*.example.com"), &targets), gone]);
+    let tls = passthrough("tls", bind, Some("*.example.com"), &targets);
+    apply(&proxy, &[impatient(tls), impatient(gone)]);
     let mut config = issued.client();
     let hello_for = |name: &str, config: &Arc<_>| hello(&mut session(name, config));
     // No listener, no route, a listener without any route, no name at all, no TLS.

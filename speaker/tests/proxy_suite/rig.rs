@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
-use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Service, Target};
+use vipgate_planner::{
+    BackendShare, Endpoint, Listener, ListenerId, ListenerSettings, Service, Target,
+};
 use vipgate_speaker::proxy::{Config, ListenerCounters, Proxy};
 
 /// Longest wait for something that is to happen at once.
@@ -74,6 +76,24 @@ pub(crate) fn listener(name: &str, bind: SocketAddr, shares: Vec<BackendShare>) 
         attached: [route("r")].into(),
         settings: Arc::default(),
     }
+}
+
+/// The listener with other settings.
+pub(crate) fn set(listener: Listener, change: impl FnOnce(&mut ListenerSettings)) -> Listener {
+    let mut settings = (*listener.settings).clone();
+    change(&mut settings);
+    Listener { settings: Arc::new(settings), ..listener }
+}
+
+/// Connects from an address of the loopback.
+pub(crate) fn connect_from(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect(&to.into())?;
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(SOON))?;
+    stream.set_write_timeout(Some(SOON))?;
+    Ok(stream)
 }
 
 /// Applies listeners that are all to be bound.

@@ -1,5 +1,8 @@
 //! Connecting to the picked target.
 
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::getpeername;
@@ -7,6 +10,7 @@ use rustix::net::sockopt::socket_error;
 
 use super::{Connection, Context, DEAD, Ending, Stage, Verdict};
 use crate::proxy::connect;
+use crate::proxy::keepalive;
 use crate::proxy::stats::ResetReason;
 use crate::proxy::token::Side;
 
@@ -20,6 +24,10 @@ impl Connection {
             });
             match attempt {
                 Ok(socket) => {
+                    if let Some(keepalive) = self.record.as_ref().and_then(|r| r.keepalive) {
+                        // Fails only on something that is no socket.
+                        let _ = keepalive::set(socket.as_fd(), Some(keepalive));
+                    }
                     self.server = Some(socket);
                     dial.deadline = context.now + context.config.connect_timeout;
                     return Verdict::Arm(dial.deadline);
@@ -88,6 +96,12 @@ impl Connection {
         let left = dial.deadline.saturating_duration_since(context.now);
         let took = context.config.connect_timeout.saturating_sub(left);
         self.owner.stats.shard(context.worker).connected(took);
+        if let Some(record) = &mut self.record {
+            record.endpoint = Some(Arc::clone(dial.endpoint()));
+            if let Some(tally) = &mut record.tally {
+                tally.connect = Some(took);
+            }
+        }
         self.stage = Stage::Open;
     }
 }

@@ -35,6 +35,7 @@ impl Connection {
         let Some(server) = &self.server else { return Verdict::Wait };
         let (client, server) = (self.client.as_fd(), server.as_fd());
         let mut ends = Ends { client, server, buffer: context.buffer, pipes: context.pipes };
+        self.active = context.tick;
         let mut moved = Moved::default();
         let turn = self.relay.run(&mut ends, &mut moved);
         self.count(context, &moved);
@@ -94,13 +95,17 @@ impl Connection {
         }
     }
 
-    fn count(&self, context: &Context<'_>, moved: &Moved) {
+    fn count(&mut self, context: &Context<'_>, moved: &Moved) {
         let shard = self.owner.stats.shard(context.worker);
         if moved.up > 0 {
             shard.bytes_in.fetch_add(moved.up, Relaxed);
         }
         if moved.down > 0 {
             shard.bytes_out.fetch_add(moved.down, Relaxed);
+        }
+        if let Some(tally) = self.record.as_mut().and_then(|record| record.tally.as_mut()) {
+            tally.bytes_up += moved.up;
+            tally.bytes_down += moved.down;
         }
     }
 }

@@ -42,7 +42,7 @@ impl Connection {
         let Stage::Greeting(greeting) = &self.stage else { return Verdict::Wait };
         match terms {
             Ok(Some(config)) => {
-                let deadline = greeting.deadline;
+                let (deadline, shortened) = (greeting.deadline, greeting.shortened);
                 let accepted = hello::accept(self.client.as_fd()).and_then(|accepted| {
                     accepted.into_connection(config).map_err(|(_, alert)| Refusal::of(alert))
                 });
@@ -50,7 +50,10 @@ impl Connection {
                     Ok(tls) => {
                         self.relay = Relay::Tls(Box::new(TlsPump::new(tls)));
                         self.stage = Stage::Handshake(Box::new(Handshake { name, deadline }));
-                        self.shake(context)
+                        match self.shake(context) {
+                            Verdict::Wait if shortened => Verdict::Arm(deadline),
+                            verdict => verdict,
+                        }
                     }
                     Err(refusal) => self.refuse(refusal, ResetReason::Tls, context),
                 }
