@@ -119,6 +119,7 @@ impl Control {
         self.entries.map(|entry| Entry {
             listener: entry.listener.clone(),
             forwards: Vec::new(),
+            routes: Vec::new(),
             certificates: Vec::new(),
             stats: Arc::clone(&entry.stats),
         });
@@ -237,7 +238,8 @@ impl Control {
         };
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
-        let entry = Entry { listener: listener.clone(), forwards, certificates, stats };
+        let routes = listener.targets().map(|(_, target)| stats.route(&target.route)).collect();
+        let entry = Entry { listener: listener.clone(), forwards, routes, certificates, stats };
         self.entries.set(&listener.id, entry);
         true
     }

@@ -15,7 +15,7 @@ use vipgate_planner::{Certificate, Listener, Service, Target};
 
 use super::endpoint::EndpointState;
 use super::prober::Ejected;
-use super::stats::ListenerStats;
+use super::stats::{ListenerStats, RouteStats};
 
 /// What all workers do.
 #[derive(Debug, Default)]
@@ -79,6 +79,8 @@ pub(super) struct Entry {
     pub(super) listener: Listener,
     /// Where connections go, by the name that they ask for.
     pub(super) forwards: Vec<(Option<String>, Arc<Forward>)>,
+    /// Where connections of each of the `forwards` count.
+    pub(super) routes: Vec<Arc<RouteStats>>,
     /// Certificates, with what a handshake needs.
     pub(super) certificates: Vec<(Arc<Certificate>, Arc<ServerConfig>)>,
     pub(super) stats: Arc<ListenerStats>,

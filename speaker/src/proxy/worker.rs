@@ -21,7 +21,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
 use slab::Slab;
 
 use super::choose::Accepting;
-use super::connection::{Connection, Context, Ending, Place, Verdict};
+use super::connection::{Connection, Context, Ending, Owner, Place, Verdict};
 use super::shared::Shared;
 use super::stats::ResetReason;
 use super::table::{Port, Table};
@@ -201,7 +201,7 @@ impl Worker {
         self.started = self.started.wrapping_add(1);
         let connection = entry.insert(new(id.generation));
         self.shared.open.fetch_add(1, Relaxed);
-        connection.owner.stats.shard(self.index).open.fetch_add(1, Relaxed);
+        connection.shard(self.index).open.fetch_add(1, Relaxed);
         self.handle(id, Connection::start);
         id
     }
@@ -234,7 +234,7 @@ impl Worker {
                 self.shared.stats.panics.fetch_add(1, Relaxed);
                 tracing::error!(
                     worker = self.index,
-                    route = connection.route.as_ref().map(ToString::to_string),
+                    route = connection.route.as_ref().map(|stats| stats.route.to_string()),
                     "a panic ended one connection; please report it with the backtrace above"
                 );
                 Verdict::End(Ending::Reset(ResetReason::Panic))
@@ -258,6 +258,13 @@ impl Worker {
         let place = self.connections.get(id.slot as usize).map(|c| c.owner.place);
         let Some(Place::Port(port)) = place else { return };
         let (owner, terms) = self.choose(port, name.as_deref());
+        let refusing = match (&owner, &terms) {
+            (
+                Some(Owner { place: Place::Listener(listener), .. }),
+                Err(ResetReason::NoEndpoint),
+            ) => self.route(*listener, name.as_deref()),
+            _ => None,
+        };
         if let (Some(owner), Some(connection)) = (owner, self.connections.get_mut(id.slot as usize))
         {
             connection.owner.stats.shard(self.index).open.fetch_sub(1, Relaxed);
@@ -265,6 +272,9 @@ impl Worker {
             shard.accepted.fetch_add(1, Relaxed);
             shard.open.fetch_add(1, Relaxed);
             connection.owner = owner;
+            if let Some(route) = refusing {
+                connection.set_route(route, self.index);
+            }
         }
         self.handle(id, |connection, context| connection.chosen(terms, name, context));
     }
@@ -273,7 +283,11 @@ impl Worker {
     fn pick_for(&mut self, id: ConnectionId, name: Option<&str>) {
         let place = self.connections.get(id.slot as usize).map(|c| c.owner.place);
         let Some(Place::Listener(listener)) = place else { return };
-        let pick = self.pick(listener, name);
+        let (route, pick) = self.pick(listener, name);
+        if let (Some(route), Some(connection)) = (route, self.connections.get_mut(id.slot as usize))
+        {
+            connection.set_route(route, self.index);
+        }
         self.handle(id, |connection, context| connection.picked(pick, context));
     }
 
@@ -292,7 +306,7 @@ impl Worker {
     fn end(&mut self, slot: usize, ending: Ending) {
         let connection = self.connections.remove(slot);
         self.shared.open.fetch_sub(1, Relaxed);
-        let shard = connection.owner.stats.shard(self.index);
+        let shard = connection.shard(self.index);
         shard.open.fetch_sub(1, Relaxed);
         match ending {
             Ending::Orderly => {}

@@ -4,6 +4,7 @@
 //! What counts the process's files, memory or wake-ups runs in a child process of its own.
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
 
+mod by_route;
 mod child;
 mod config;
 mod drain;

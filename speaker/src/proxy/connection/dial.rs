@@ -87,7 +87,7 @@ impl Connection {
         dial.endpoint().connected();
         let left = dial.deadline.saturating_duration_since(context.now);
         let took = context.config.connect_timeout.saturating_sub(left);
-        self.owner.stats.shard(context.worker).connected(took);
+        self.shard(context.worker).connected(took);
         self.stage = Stage::Open;
     }
 }
