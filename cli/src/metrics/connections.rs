@@ -1,4 +1,7 @@
-//! The counters of forwarded connections: by listener, by port, by endpoint.
+//! The counters of forwarded connections: by listener, by its routes, by port, by endpoint.
+//!
+//! Those of routes have names of their own: what a listener counted is more than the sum of its routes,
+//! and goes on when a route goes.
 
 use std::fmt::{Display, Write};
 
@@ -6,7 +9,7 @@ use vipgate_speaker::proxy::{
     ConnectTimes, EndpointHealth, ListenerCounters, PortCounters, ResetReason, Snapshot,
 };
 
-use super::text::{Metric, metrics, of_listener};
+use super::text::{Metric, metrics, of_listener, of_route};
 
 const OF_LISTENERS: [Metric<ListenerCounters>; 4] = [
     ("vipgate_tcp_connections", "gauge", "Connections that are open.", |counted| {
@@ -26,6 +29,39 @@ const OF_LISTENERS: [Metric<ListenerCounters>; 4] = [
     ),
     (
         "vipgate_tcp_bytes_total",
+        "counter",
+        "Bytes from clients (in) and to clients (out), without TLS where that ends here.",
+        |counted| {
+            vec![
+                (Some(("direction", "in")), counted.bytes_in),
+                (Some(("direction", "out")), counted.bytes_out),
+            ]
+        },
+    ),
+];
+
+const OF_ROUTES: [Metric<ListenerCounters>; 4] = [
+    ("vipgate_tcp_route_connections", "gauge", "Connections that are open.", |counted| {
+        vec![(None, counted.open)]
+    }),
+    (
+        "vipgate_tcp_route_connections_total",
+        "counter",
+        "Connections that were for the route.",
+        |counted| vec![(None, counted.accepted)],
+    ),
+    (
+        "vipgate_tcp_route_resets_total",
+        "counter",
+        "Connections that were reset or refused once the route was known, by reason.",
+        |counted| {
+            let count = |reason| counted.resets.get(&reason).copied().unwrap_or_default();
+            let reasons = ResetReason::ALL.iter().filter(|reason| reason.has_route());
+            reasons.map(|reason| (Some(("reason", reason.name())), count(*reason))).collect()
+        },
+    ),
+    (
+        "vipgate_tcp_route_bytes_total",
         "counter",
         "Bytes from clients (in) and to clients (out), without TLS where that ends here.",
         |counted| {
@@ -128,7 +164,12 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     let listeners: Vec<_> =
         snapshot.listeners.iter().map(|(id, counted)| (of_listener(id), counted)).collect();
     metrics(&mut out, &OF_LISTENERS, &listeners);
-    connect_times(&mut out, &listeners);
+    connect_times(&mut out, "vipgate_tcp_connect_seconds", &listeners);
+    let routes = snapshot.routes.iter();
+    let routes: Vec<_> =
+        routes.map(|((id, route), counted)| (of_route(id, route), counted)).collect();
+    metrics(&mut out, &OF_ROUTES, &routes);
+    connect_times(&mut out, "vipgate_tcp_route_connect_seconds", &routes);
     let label = |name: &str, value: &dyn Display| format!("{name}=\"{value}\"");
     let ports: Vec<_> =
         snapshot.ports.iter().map(|(at, counted)| (label("port", at), counted)).collect();
@@ -139,11 +180,10 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     out
 }
 
-fn connect_times(out: &mut String, listeners: &[(String, &ListenerCounters)]) {
-    let name = "vipgate_tcp_connect_seconds";
+fn connect_times(out: &mut String, name: &str, all: &[(String, &ListenerCounters)]) {
     let help = "How long connecting to endpoints took, where it succeeded.";
     let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} histogram\n");
-    for (labels, ListenerCounters { connects, .. }) in listeners {
+    for (labels, ListenerCounters { connects, .. }) in all {
         let mut upto = 0;
         let bounds = ConnectTimes::BOUNDS.map(|micros| (micros as f64 / 1e6).to_string());
         let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
@@ -161,7 +201,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
 
-    use vipgate_api::ObjectKey;
+    use vipgate_api::{Kind, ObjectKey, ObjectRef};
     use vipgate_planner::{Endpoint, ListenerId};
 
     use super::*;
@@ -189,7 +229,14 @@ mod tests {
         let undecided = PortCounters { undecided: 7, ..PortCounters::default() };
         let endpoint = Endpoint("[2001:db8::1]:80".parse().unwrap());
         let health = EndpointHealth { ejected: true, failed: 3, ..EndpointHealth::default() };
+        let route = ObjectRef::new(Kind::TlsRoute, ObjectKey::new("apps", "shop"));
+        let of_route = ListenerCounters {
+            accepted: 5,
+            resets: [(ResetReason::ByBackend, 3)].into(),
+            ..counted.clone()
+        };
         let snapshot = Snapshot {
+            routes: [((id.clone(), route), of_route)].into(),
             listeners: [(id, counted)].into(),
             ports: [(port, undecided)].into(),
             endpoints: [(endpoint, health)].into(),
@@ -199,6 +246,7 @@ mod tests {
         let text = render(&snapshot);
         let labels =
             "gateway=\"default/web\",parent=\"default/web\",listener=\"tls\",vip=\"192.0.2.1\"";
+        let routed = format!("{labels},route=\"TLSRoute/apps/shop\"");
         let failures = "vipgate_endpoint_connect_failures_total";
         for line in [
             "vipgate_tcp_connections_open 9\n".to_owned(),
@@ -207,6 +255,12 @@ mod tests {
             format!("vipgate_tcp_bytes_total{{{labels},direction=\"in\"}} 100\n"),
             format!("vipgate_tcp_resets_total{{{labels},reason=\"no_name\"}} 4\n"),
             format!("vipgate_tcp_resets_total{{{labels},reason=\"tls\"}} 0\n"),
+            format!("vipgate_tcp_route_connections{{{routed}}} 2\n"),
+            format!("vipgate_tcp_route_connections_total{{{routed}}} 5\n"),
+            format!("vipgate_tcp_route_bytes_total{{{routed},direction=\"in\"}} 100\n"),
+            format!("vipgate_tcp_route_resets_total{{{routed},reason=\"by_backend\"}} 3\n"),
+            format!("vipgate_tcp_route_resets_total{{{routed},reason=\"route_detached\"}} 0\n"),
+            format!("vipgate_tcp_route_connect_seconds_count{{{routed}}} 3\n"),
             "vipgate_tcp_undecided{port=\"192.0.2.1:443\"} 7\n".to_owned(),
             "vipgate_endpoint_up{endpoint=\"[2001:db8::1]:80\"} 0\n".to_owned(),
             format!("{failures}{{endpoint=\"[2001:db8::1]:80\"}} 3\n"),
@@ -218,6 +272,7 @@ mod tests {
         ] {
             assert!(text.contains(&line), "{line}: {text}");
         }
+        assert!(!text.contains(&format!("{routed},reason=\"no_name\"")), "without a route: {text}");
     }
 
     /// What is told to people is all that there is.

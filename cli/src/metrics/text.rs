@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use vipgate_api::ObjectRef;
 use vipgate_planner::ListenerId;
 
 use super::escaped;
@@ -39,4 +40,10 @@ pub(super) fn of_listener(id: &ListenerId) -> String {
         escaped(&id.name),
         id.address
     )
+}
+
+/// The labels of a listener and one of its routes.
+pub(super) fn of_route(id: &ListenerId, route: &ObjectRef) -> String {
+    let ObjectRef { kind, key } = route;
+    format!("{},route=\"{}\"", of_listener(id), escaped(&format!("{kind}/{key}")))
 }

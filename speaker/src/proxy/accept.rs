@@ -113,13 +113,18 @@ impl Worker {
             return socket::reset(client);
         };
         let stats = Arc::clone(&accepting.entry.stats);
-        stats.shard(self.index).accepted.fetch_add(1, Relaxed);
-        match self.pick(listener, None) {
+        let (route, pick) = self.pick(listener, None);
+        let shard = match &route {
+            Some(route) => route.shard(self.index),
+            None => stats.shard(self.index),
+        };
+        shard.accepted.fetch_add(1, Relaxed);
+        match pick {
             Err(reason) => {
-                stats.shard(self.index).reset(reason);
+                shard.reset(reason);
                 socket::reset(client);
             }
-            Ok((dial, route)) => {
+            Ok(dial) => {
                 let owner = Owner { place: Place::Listener(listener), stats };
                 let new = |generation| Connection::dialling(client, generation, owner, dial, route);
                 let id = self.begin(new);

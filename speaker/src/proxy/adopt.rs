@@ -119,7 +119,11 @@ impl Table {
                     Some(entry) if connection.route.is_none() && !entry.ends_tls() => {
                         Some(ResetReason::ListenerGone)
                     }
-                    Some(entry) if connection.route.as_ref().is_none_or(|r| entry.keeps(r)) => None,
+                    Some(entry)
+                        if connection.route.as_ref().is_none_or(|r| entry.keeps(&r.route)) =>
+                    {
+                        None
+                    }
                     Some(_) => Some(ResetReason::RouteDetached),
                 }
             }

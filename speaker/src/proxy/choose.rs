@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use vipgate_api::ObjectRef;
 
 use super::connect::Dial;
 use super::connection::Owner;
 use super::name;
 use super::pick::Picker;
-use super::stats::ResetReason;
+use super::stats::{ResetReason, RouteStats};
 use super::table::{Entry, Forward};
 use super::worker::Worker;
 
@@ -114,18 +113,29 @@ impl Worker {
         (Some(entry.owner(slot)), entry.terms(name))
     }
 
-    /// Picks for a connection to a listener that asks for a name.
+    /// Picks for a connection to a listener that asks for a name. The route, if there is one, and what
+    /// came of picking.
     pub(super) fn pick(
         &mut self,
         listener: u32,
         name: Option<&str>,
-    ) -> Result<(Dial, Arc<ObjectRef>), ResetReason> {
+    ) -> (Option<Arc<RouteStats>>, Result<Dial, ResetReason>) {
         let accepting = self.listeners.get_mut(listener as usize).and_then(Option::as_mut);
-        let accepting = accepting.ok_or(ResetReason::ListenerGone)?;
-        let target = accepting.entry.target(name)?;
-        let (forward, share, first) = accepting.pick(target)?;
-        let route = Arc::clone(&forward.route);
-        Ok((Dial::new(forward, share, first, self.now), route))
+        let Some(accepting) = accepting else { return (None, Err(ResetReason::ListenerGone)) };
+        let target = match accepting.entry.target(name) {
+            Ok(target) => target,
+            Err(reason) => return (None, Err(reason)),
+        };
+        let route = accepting.entry.routes.get(target).cloned();
+        let picked = accepting.pick(target);
+        let dial = |(forward, share, first)| Dial::new(forward, share, first, self.now);
+        (route, picked.map(dial))
+    }
+
+    /// The route that a listener has for a name.
+    pub(super) fn route(&self, listener: u32, name: Option<&str>) -> Option<Arc<RouteStats>> {
+        let entry = &self.listeners.get(listener as usize)?.as_ref()?.entry;
+        entry.routes.get(entry.target(name).ok()?).cloned()
     }
 }
 

@@ -33,21 +33,21 @@ mod record;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use vipgate_api::ObjectRef;
 
 use super::config::Config;
 use super::connect::Dial;
 use super::farewell::Farewell;
 use super::hello::Greeting;
-use super::pipe::Pipes;
 use super::idle::Tick;
+use super::pipe::Pipes;
 use super::relay::Relay;
 use super::socket;
-use super::stats::{ListenerStats, ResetReason};
+use super::stats::{ListenerStats, ResetReason, RouteStats, Shard};
 use super::token::{ConnectionId, Side, Token};
 
 pub(super) use self::arrive::{Arrival, peer};
@@ -113,7 +113,7 @@ pub(super) enum Ending {
     Refused(ResetReason),
 }
 
-/// To what a connection belongs and where it counts.
+/// To what a connection belongs, and where it counts until it has a route.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     pub(super) place: Place,
@@ -144,8 +144,9 @@ pub(super) struct Connection {
     /// When something was last forwarded.
     pub(super) active: Tick,
     pub(super) owner: Owner,
-    /// None until it is being connected.
-    pub(super) route: Option<Arc<ObjectRef>>,
+    /// None until it is being connected, or not served for what its route says. From then on it counts
+    /// there.
+    pub(super) route: Option<Arc<RouteStats>>,
     /// See there.
     record: Option<Box<Record>>,
 }
@@ -222,7 +223,7 @@ impl Connection {
         generation: u32,
         owner: Owner,
         dial: Dial,
-        route: Arc<ObjectRef>,
+        route: Option<Arc<RouteStats>>,
     ) -> Self {
         Self {
             client,
@@ -233,9 +234,26 @@ impl Connection {
             generation,
             active: 0,
             owner,
-            route: Some(route),
+            route,
             record: None,
         }
+    }
+
+    /// Where a worker counts what becomes of it.
+    pub(super) fn shard(&self, worker: usize) -> &Shard {
+        match &self.route {
+            Some(route) => route.shard(worker),
+            None => self.owner.stats.shard(worker),
+        }
+    }
+
+    /// Counts on its route from now on.
+    pub(super) fn set_route(&mut self, route: Arc<RouteStats>, worker: usize) {
+        self.shard(worker).open.fetch_sub(1, Relaxed);
+        let shard = route.shard(worker);
+        shard.joined.fetch_add(1, Relaxed);
+        shard.open.fetch_add(1, Relaxed);
+        self.route = Some(route);
     }
 
     /// What is kept of it, from now on if it was not so far.

@@ -125,6 +125,7 @@ impl Control {
         self.entries.map(|entry| Entry {
             listener: entry.listener.clone(),
             forwards: Vec::new(),
+            routes: Vec::new(),
             certificates: Vec::new(),
             stats: Arc::clone(&entry.stats),
             gate: Arc::clone(&entry.gate),
@@ -267,8 +268,9 @@ impl Control {
         let guarded = door::guards(settings);
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
+        let routes = listener.targets().map(|(_, target)| stats.route(&target.route)).collect();
         let listener = listener.clone();
-        let entry = Entry { listener, forwards, certificates, stats, gate, guarded, log };
+        let entry = Entry { listener, forwards, routes, certificates, stats, gate, guarded, log };
         let id = entry.listener.id.clone();
         self.entries.set(&id, entry);
         true

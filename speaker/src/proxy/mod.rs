@@ -175,7 +175,7 @@ impl Proxy {
         let listeners = control.listeners().map(|(_, stats)| stats);
         listeners
             .chain(control.ports().map(|(_, _, stats)| stats))
-            .filter_map(|stats| stats.snapshot().resets.get(&ResetReason::DrainDeadline).copied())
+            .filter_map(|stats| stats.total().resets.get(&ResetReason::DrainDeadline).copied())
             .sum()
     }
 
@@ -187,15 +187,19 @@ impl Proxy {
     /// What was counted so far.
     pub fn snapshot(&self) -> Snapshot {
         let control = lock(&self.control);
+        let (mut listeners, mut routes) = (BTreeMap::new(), BTreeMap::new());
+        for (id, stats) in control.listeners() {
+            let (by_route, all) = stats.snapshot();
+            listeners.insert(id.clone(), all);
+            routes.extend(by_route.into_iter().map(|(route, one)| ((id.clone(), route), one)));
+        }
         Snapshot {
-            listeners: control
-                .listeners()
-                .map(|(id, stats)| (id.clone(), stats.snapshot()))
-                .collect(),
+            listeners,
+            routes,
             ports: control
                 .ports()
                 .filter(|(_, asks, _)| *asks)
-                .map(|(bind, _, stats)| (*bind, stats.snapshot().into()))
+                .map(|(bind, _, stats)| (*bind, stats.total().into()))
                 .collect(),
             endpoints: control
                 .endpoints()

@@ -1,14 +1,21 @@
-//! Counters of listeners, endpoints and the engine, and their snapshot.
+//! Counters of listeners, their routes, endpoints and the engine, and their snapshot.
 //!
-//! A listener's counters have one shard per worker, so that workers never write to the same cache
-//! line while they forward. Those of an endpoint are in `endpoint`.
+//! Those of a listener and of its routes have one shard per worker, so that workers never write to the
+//! same cache line while they forward. Those of an endpoint are in `endpoint`.
+
+mod by_route;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use vipgate_api::ObjectRef;
 use vipgate_planner::{Endpoint, ListenerId};
+
+pub(super) use by_route::RouteStats;
+use by_route::Routes;
 
 /// Why a connection was reset, or refused with an answer in its protocol. A connection that is in
 /// none of these ended in an orderly way.
@@ -87,6 +94,34 @@ impl ResetReason {
         Self::Idle,
     ];
 
+    /// Whether a connection may have a route when this happens to it.
+    pub fn has_route(self) -> bool {
+        match self {
+            Self::NoEndpoint
+            | Self::ConnectFailed
+            | Self::ByClient
+            | Self::ByBackend
+            | Self::RouteDetached
+            | Self::ListenerGone
+            | Self::DrainDeadline
+            | Self::OutOfFiles
+            | Self::Panic
+            | Self::Idle
+            | Self::Tls => true,
+            Self::NoRoute
+            | Self::NoName
+            | Self::NoCertificate
+            | Self::Silent
+            | Self::Crowded
+            | Self::NotUnderstood
+            | Self::ProxyHeader
+            | Self::NotAllowed
+            | Self::TooMany
+            | Self::TooManyFromSource
+            | Self::TooFast => false,
+        }
+    }
+
     /// Its name in metrics and in the access log.
     pub fn name(self) -> &'static str {
         match self {
@@ -131,11 +166,13 @@ impl ConnectTimes {
     pub const BOUNDS: [u64; 8] = [250, 1_000, 2_500, 10_000, 50_000, 100_000, 250_000, 1_000_000];
 }
 
-/// What one worker counted on one listener. On cache lines of its own.
+/// What one worker counted on one listener or route. On cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(super) struct Shard {
     pub(super) accepted: AtomicU64,
+    /// Of a route: connections that its listener had counted as accepted before the route was known.
+    pub(super) joined: AtomicU64,
     /// Connections that are forwarded or being connected.
     pub(super) open: AtomicU64,
     pub(super) bytes_in: AtomicU64,
@@ -161,25 +198,22 @@ impl Shard {
     }
 }
 
-/// The counters of a listener, for as long as its id is in the plan, or of a port. Their identity
-/// also tells a listener from a later one of the same id.
+/// One shard for each worker.
 #[derive(Debug)]
-pub(super) struct ListenerStats {
-    shards: Box<[Shard]>,
-}
+struct Shards(Box<[Shard]>);
 
-impl ListenerStats {
-    pub(super) fn new(workers: usize) -> Self {
-        Self { shards: (0..workers).map(|_| Shard::default()).collect() }
+impl Shards {
+    fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Shard::default()).collect())
     }
 
-    pub(super) fn shard(&self, worker: usize) -> &Shard {
-        &self.shards[worker]
+    fn shard(&self, worker: usize) -> &Shard {
+        &self.0[worker]
     }
 
-    pub(super) fn snapshot(&self) -> ListenerCounters {
+    fn sum(&self) -> ListenerCounters {
         let mut sum = ListenerCounters::default();
-        for shard in &self.shards {
+        for shard in &self.0 {
             sum.accepted += shard.accepted.load(Relaxed);
             sum.open += shard.open.load(Relaxed);
             sum.bytes_in += shard.bytes_in.load(Relaxed);
@@ -199,6 +233,45 @@ impl ListenerStats {
     }
 }
 
+/// The counters of a listener, for as long as its id is in the plan, or of a port. Their identity
+/// also tells a listener from a later one of the same id.
+#[derive(Debug)]
+pub(super) struct ListenerStats {
+    /// Of connections that have no route.
+    own: Shards,
+    /// None of a port.
+    routes: Routes,
+}
+
+impl ListenerStats {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { own: Shards::new(workers), routes: Routes::default() }
+    }
+
+    /// For connections that have no route.
+    pub(super) fn shard(&self, worker: usize) -> &Shard {
+        self.own.shard(worker)
+    }
+
+    /// The counters of one of its routes.
+    pub(super) fn route(&self, route: &ObjectRef) -> Arc<RouteStats> {
+        self.routes.stats(route, self.own.0.len())
+    }
+
+    /// What was counted on each route that it has or that connections have, and on all together with
+    /// what has no route.
+    pub(super) fn snapshot(&self) -> (BTreeMap<ObjectRef, ListenerCounters>, ListenerCounters) {
+        let (routes, mut all) = self.routes.snapshot();
+        all.add(&self.own.sum());
+        (routes, all)
+    }
+
+    /// What was counted on all together.
+    pub(super) fn total(&self) -> ListenerCounters {
+        self.snapshot().1
+    }
+}
+
 /// Counters of the whole engine.
 #[derive(Debug, Default)]
 pub(super) struct EngineStats {
@@ -212,6 +285,9 @@ pub struct Snapshot {
     /// Per listener of the last [`apply`](super::Proxy::apply). A connection counts where the client
     /// said that it belongs, not before.
     pub listeners: BTreeMap<ListenerId, ListenerCounters>,
+    /// Of these, per route that the listener forwards by, or did when a connection began that is still
+    /// open. A connection counts on its route as soon as that is known.
+    pub routes: BTreeMap<(ListenerId, ObjectRef), ListenerCounters>,
     /// Per port where clients have to say first which listener they mean.
     pub ports: BTreeMap<SocketAddr, PortCounters>,
     /// Per endpoint that a listener can forward to now.
@@ -232,7 +308,7 @@ pub struct Snapshot {
     pub log_dropped: u64,
 }
 
-/// What was counted on one listener.
+/// What was counted on one listener, or there for one route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerCounters {
     /// Connections accepted for it.
@@ -247,6 +323,22 @@ pub struct ListenerCounters {
     pub resets: BTreeMap<ResetReason, u64>,
     /// How long connecting to endpoints took.
     pub connects: ConnectTimes,
+}
+
+impl ListenerCounters {
+    fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.open += other.open;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        for (reason, count) in &other.resets {
+            *self.resets.entry(*reason).or_default() += count;
+        }
+        for (sum, count) in self.connects.counts.iter_mut().zip(other.connects.counts) {
+            *sum += count;
+        }
+        self.connects.sum += other.connects.sum;
+    }
 }
 
 /// What was counted on a port before it was known which listener was meant.

@@ -18,7 +18,7 @@ use super::door::Door;
 use super::endpoint::EndpointState;
 use super::limits::Gate;
 use super::prober::Ejected;
-use super::stats::ListenerStats;
+use super::stats::{ListenerStats, RouteStats};
 
 /// What all workers do.
 #[derive(Debug, Default)]
@@ -84,6 +84,8 @@ pub(super) struct Entry {
     pub(super) listener: Listener,
     /// Where connections go, by the name that they ask for.
     pub(super) forwards: Vec<(Option<String>, Arc<Forward>)>,
+    /// Where connections of each of the `forwards` count.
+    pub(super) routes: Vec<Arc<RouteStats>>,
     /// Certificates, with what a handshake needs.
     pub(super) certificates: Vec<(Arc<Certificate>, Arc<ServerConfig>)>,
     pub(super) stats: Arc<ListenerStats>,

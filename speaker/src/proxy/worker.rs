@@ -22,9 +22,9 @@ use slab::Slab;
 
 use super::access_log::Logger;
 use super::choose::Accepting;
-use super::connection::{Connection, Context, Ending, Place, Verdict};
-use super::pipe::Pipes;
+use super::connection::{Connection, Context, Ending, Owner, Place, Verdict};
 use super::idle::{Idle, Tick};
+use super::pipe::Pipes;
 use super::shared::Shared;
 use super::stats::ResetReason;
 use super::table::{Port, Table};
@@ -222,7 +222,7 @@ impl Worker {
         self.started = self.started.wrapping_add(1);
         let connection = entry.insert(new(id.generation));
         self.shared.open.fetch_add(1, Relaxed);
-        connection.owner.stats.shard(self.index).open.fetch_add(1, Relaxed);
+        connection.shard(self.index).open.fetch_add(1, Relaxed);
         self.handle(id, Connection::start);
         id
     }
@@ -257,7 +257,7 @@ impl Worker {
                 self.shared.stats.panics.fetch_add(1, Relaxed);
                 tracing::error!(
                     worker = self.index,
-                    route = connection.route.as_ref().map(ToString::to_string),
+                    route = connection.route.as_ref().map(|stats| stats.route.to_string()),
                     "a panic ended one connection; please report it with the backtrace above"
                 );
                 Verdict::End(Ending::Reset(ResetReason::Panic))
@@ -288,6 +288,13 @@ impl Worker {
         let place = self.connections.get(id.slot as usize).map(|c| c.owner.place);
         let Some(Place::Port(port)) = place else { return };
         let (owner, terms) = self.choose(port, name.as_deref());
+        let refusing = match (&owner, &terms) {
+            (
+                Some(Owner { place: Place::Listener(listener), .. }),
+                Err(ResetReason::NoEndpoint),
+            ) => self.route(*listener, name.as_deref()),
+            _ => None,
+        };
         if let Some(connection) = self.connections.get_mut(id.slot as usize) {
             connection.note_name(name.as_deref());
         }
@@ -295,6 +302,11 @@ impl Worker {
             && let Err(reason) = self.settle(id, owner)
         {
             return self.end(id.slot as usize, Ending::Reset(reason));
+        }
+        if let (Some(route), Some(connection)) =
+            (refusing, self.connections.get_mut(id.slot as usize))
+        {
+            connection.set_route(route, self.index);
         }
         self.handle(id, |connection, context| connection.chosen(terms, name, context));
     }
@@ -308,7 +320,11 @@ impl Worker {
 
     /// Connects a client to what a listener has for a name.
     pub(super) fn pick_for(&mut self, id: ConnectionId, listener: u32, name: Option<&str>) {
-        let pick = self.pick(listener, name);
+        let (route, pick) = self.pick(listener, name);
+        if let (Some(route), Some(connection)) = (route, self.connections.get_mut(id.slot as usize))
+        {
+            connection.set_route(route, self.index);
+        }
         if pick.is_ok() {
             self.watch_idle(id);
         }
@@ -330,7 +346,7 @@ impl Worker {
     pub(super) fn end(&mut self, slot: usize, ending: Ending) {
         let mut connection = self.connections.remove(slot);
         self.shared.open.fetch_sub(1, Relaxed);
-        let shard = connection.owner.stats.shard(self.index);
+        let shard = connection.shard(self.index);
         shard.open.fetch_sub(1, Relaxed);
         match ending {
             Ending::Orderly => {}

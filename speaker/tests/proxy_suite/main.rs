@@ -6,6 +6,7 @@
 
 mod access_log;
 mod admission;
+mod by_route;
 mod child;
 mod config;
 mod drain;

@@ -95,7 +95,7 @@ impl Connection {
         dial.endpoint().connected();
         let left = dial.deadline.saturating_duration_since(context.now);
         let took = context.config.connect_timeout.saturating_sub(left);
-        self.owner.stats.shard(context.worker).connected(took);
+        self.shard(context.worker).connected(took);
         if let Some(record) = &mut self.record {
             record.endpoint = Some(Arc::clone(dial.endpoint()));
             if let Some(tally) = &mut record.tally {

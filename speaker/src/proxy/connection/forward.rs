@@ -96,7 +96,7 @@ impl Connection {
     }
 
     fn count(&mut self, context: &Context<'_>, moved: &Moved) {
-        let shard = self.owner.stats.shard(context.worker);
+        let shard = self.shard(context.worker);
         if moved.up > 0 {
             shard.bytes_in.fetch_add(moved.up, Relaxed);
         }

@@ -4,7 +4,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use vipgate_api::ObjectRef;
 
 use super::{Connection, Context, Ending, Handshake, Stage, Verdict};
 use crate::proxy::connect::Dial;
@@ -91,12 +90,11 @@ impl Connection {
     /// A target was picked: connects.
     pub(in crate::proxy) fn picked(
         &mut self,
-        pick: Result<(Dial, Arc<ObjectRef>), ResetReason>,
+        pick: Result<Dial, ResetReason>,
         context: &mut Context<'_>,
     ) -> Verdict {
         match pick {
-            Ok((dial, route)) => {
-                self.route = Some(route);
+            Ok(dial) => {
                 self.stage = Stage::Dialling(Box::new(dial));
                 self.dial(context)
             }

@@ -67,7 +67,7 @@ impl Connection {
             tally: *tally,
             client: record.client(),
             via: record.header.and(record.peer),
-            route: self.route.as_ref().map(ToString::to_string),
+            route: self.route.as_ref().map(|stats| stats.route.to_string()),
             endpoint: record.endpoint.as_ref().map(|endpoint| endpoint.address),
             reason: match ending {
                 Ending::Orderly => "orderly",

@@ -51,7 +51,8 @@ fn connection(worker: &mut Worker, server: SocketAddr) -> (ConnectionId, TcpStre
     let (accepted, _) = listener.accept().unwrap();
     accepted.set_nonblocking(true).unwrap();
     let forward = Arc::new(Forward::new(&target("r", server), &mut Endpoints::new(None)));
-    let (route, stats) = (Arc::clone(&forward.route), Arc::new(ListenerStats::new(1)));
+    let stats = Arc::new(ListenerStats::new(1));
+    let route = Some(stats.route(&forward.route));
     let dial = Dial::new(forward, 0, 0, Instant::now());
     let owner = Owner { place: Place::Listener(0), stats };
     let id = worker
@@ -71,7 +72,7 @@ fn a_panic_closes_its_connection_and_not_the_worker() {
         let stats = Arc::clone(&worker.connections[id.slot as usize].owner.stats);
         worker.handle(id, |_, _| panic!("injected"));
         assert_eq!(worker.connections.len(), 1, "round {round}");
-        assert_eq!(stats.snapshot().resets[&ResetReason::Panic], 1);
+        assert_eq!(stats.total().resets[&ResetReason::Panic], 1);
         let error = client.read(&mut [0; 1]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
@@ -138,7 +139,7 @@ fn accepting_looks_for_a_newer_table() {
     let _client = TcpStream::connect(bind).unwrap();
     worker.accept(0);
     let (_, connection) = worker.connections.iter().next().unwrap();
-    assert_eq!(connection.route.as_ref().unwrap().key.name, "new");
+    assert_eq!(connection.route.as_ref().unwrap().route.key.name, "new");
 }
 
 /// Clients that are queued when the drain begins are served, also by a worker that has not seen
