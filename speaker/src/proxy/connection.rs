@@ -40,6 +40,7 @@ use super::config::Config;
 use super::connect::Dial;
 use super::farewell::Farewell;
 use super::hello::Greeting;
+use super::preserve::Preserving;
 use super::relay::Relay;
 use super::socket;
 use super::stats::{ListenerStats, ResetReason};
@@ -62,6 +63,7 @@ pub(super) struct Context<'a> {
     pub(super) buffer: &'a mut [u8],
     pub(super) now: Instant,
     pub(super) config: &'a Config,
+    pub(super) preserving: &'a Preserving,
     pub(super) worker: usize,
 }
 

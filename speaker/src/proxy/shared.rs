@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::config::Config;
+use super::preserve::Preserving;
 use super::stats::EngineStats;
 use super::table::Table;
 use crate::published::Published;
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     /// How many there may be.
     pub(super) limit: AtomicUsize,
     pub(super) stats: EngineStats,
+    pub(super) preserving: Preserving,
 }
 
 impl Shared {
@@ -29,6 +31,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             stats: EngineStats::default(),
+            preserving: Preserving::default(),
         })
     }
 

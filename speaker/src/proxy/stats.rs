@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use vipgate_planner::{Endpoint, ListenerId};
+
+use super::preserve::NotPreserved;
 
 /// Why a connection was reset, or refused with an answer in its protocol. A connection that is in
 /// none of these ended in an orderly way.
@@ -117,6 +119,7 @@ pub(super) struct Shard {
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
     resets: [AtomicU64; ResetReason::ALL.len()],
+    not_preserved: [AtomicU64; NotPreserved::ALL.len()],
     connect_times: [AtomicU64; ConnectTimes::BOUNDS.len() + 1],
     /// Microseconds.
     connect_time_sum: AtomicU64,
@@ -131,6 +134,11 @@ impl Shard {
         self.connect_time_sum.fetch_add(micros, Relaxed);
     }
 
+    /// Counts a connection that came from the node's address though the client's was wanted.
+    pub(super) fn not_preserved(&self, why: NotPreserved) {
+        self.not_preserved[why as usize].fetch_add(1, Relaxed);
+    }
+
     /// Counts a reset.
     pub(super) fn reset(&self, reason: ResetReason) {
         self.resets[reason as usize].fetch_add(1, Relaxed);
@@ -142,15 +150,23 @@ impl Shard {
 #[derive(Debug)]
 pub(super) struct ListenerStats {
     shards: Box<[Shard]>,
+    /// Of what was said once and need not be said again.
+    told: [AtomicBool; NotPreserved::ALL.len()],
 }
 
 impl ListenerStats {
     pub(super) fn new(workers: usize) -> Self {
-        Self { shards: (0..workers).map(|_| Shard::default()).collect() }
+        let shards = (0..workers).map(|_| Shard::default()).collect();
+        Self { shards, told: Default::default() }
     }
 
     pub(super) fn shard(&self, worker: usize) -> &Shard {
         &self.shards[worker]
+    }
+
+    /// Whether this is the first time that a client's address is lost for this reason.
+    pub(super) fn is_news(&self, why: NotPreserved) -> bool {
+        !self.told[why as usize].swap(true, Relaxed)
     }
 
     pub(super) fn snapshot(&self) -> ListenerCounters {
@@ -164,6 +180,12 @@ impl ListenerStats {
                 *sum += count.load(Relaxed);
             }
             sum.connects.sum += Duration::from_micros(shard.connect_time_sum.load(Relaxed));
+            for (why, count) in NotPreserved::ALL.iter().zip(&shard.not_preserved) {
+                let count = count.load(Relaxed);
+                if count > 0 {
+                    *sum.not_preserved.entry(*why).or_default() += count;
+                }
+            }
             for (reason, count) in ResetReason::ALL.iter().zip(&shard.resets) {
                 let count = count.load(Relaxed);
                 if count > 0 {
@@ -194,6 +216,8 @@ pub struct Snapshot {
     pub endpoints: BTreeMap<Endpoint, EndpointHealth>,
     /// Connections that are open now.
     pub open: usize,
+    /// Connections that are open from their clients' addresses.
+    pub preserved: usize,
     /// How many connections may be open (`RLIMIT_NOFILE`, less what the rest needs), give or take
     /// one for each worker.
     pub limit: usize,
@@ -217,6 +241,9 @@ pub struct ListenerCounters {
     pub bytes_out: u64,
     /// Connections that were reset, by reason; reasons that never occurred are absent.
     pub resets: BTreeMap<ResetReason, u64>,
+    /// Connections that came from the node's address though the client's was wanted, by reason; reasons that
+    /// never occurred are absent.
+    pub not_preserved: BTreeMap<NotPreserved, u64>,
     /// How long connecting to endpoints took.
     pub connects: ConnectTimes,
 }

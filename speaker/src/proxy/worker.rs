@@ -227,6 +227,7 @@ impl Worker {
             buffer: &mut self.buffer,
             now: self.now,
             config: &self.shared.config,
+            preserving: &self.shared.preserving,
             worker: self.index,
         };
         let verdict = catch_unwind(AssertUnwindSafe(|| action(connection, &mut context)))

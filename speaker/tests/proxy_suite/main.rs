@@ -6,10 +6,13 @@
 
 mod child;
 mod config;
+mod crowd;
 mod drain;
 mod ejection;
+mod flood;
 mod forward;
 mod half_open;
+mod helper;
 mod http;
 mod https;
 mod limits;
