@@ -47,8 +47,8 @@ pub use node::{Link, ListenerState, MacAddr, Neighbour, Neighbours, Node, NodeRe
 pub use plan::{
     AccessLog, Announce, BackendSettings, BackendShare, BackendTls, Balancing, ByName, Certificate,
     Check, ClientAddress, ClientValidation, Endpoint, Keepalive, Listener, ListenerId,
-    ListenerSettings, Plan, ProxyVersion, Rate, Service, Source, SubjectName, Target, Termination,
-    Tls, TlsRange, TlsVersion, Vip,
+    ListenerSettings, Plan, Preserved, ProxyVersion, Rate, Service, Source, SubjectName, Target,
+    Termination, Tls, TlsRange, TlsVersion, Vip,
 };
 pub use planner::{Outcome, Planner, Role, Runs};
 pub use refusal::Refusal;

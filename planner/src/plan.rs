@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 use vipgate_api::k8s::ObjectMeta;
 use vipgate_api::vipgate::Transport;
@@ -334,6 +335,30 @@ pub struct BackendShare {
     /// How connections get to it.
     #[serde(skip_serializing_if = "is_default")]
     pub settings: Arc<BackendSettings>,
+    /// Where the settings want it ([`ClientAddress::Preserve`]): those of the endpoints to which connections come
+    /// from the client's own address.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub preserved: Preserved,
+}
+
+/// Endpoints on this node, each with the network in which hosts reach it without this node, if there is one:
+/// what it answers to a client from there would not come by.
+pub type Preserved = BTreeMap<Endpoint, Option<IpNet>>;
+
+impl BackendShare {
+    /// What is to be said where the settings want clients' addresses preserved and that is not so for all
+    /// endpoints; `None` where all is as it was wished.
+    pub fn not_preserved(&self) -> Option<String> {
+        let elsewhere = self.endpoints.len() - self.preserved.len();
+        let wanted = self.settings.client_address == ClientAddress::Preserve;
+        (wanted && elsewhere > 0).then(|| {
+            format!(
+                "client addresses are preserved for endpoints on the client's entry node only: \
+                 {elsewhere} of {} endpoints are elsewhere",
+                self.endpoints.len()
+            )
+        })
+    }
 }
 
 /// Where one connection can go.

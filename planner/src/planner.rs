@@ -23,7 +23,8 @@
 //! ```
 //!
 //! `(x)`: in the role of a speaker, for what they say of where they may be announced. Routing looks at the
-//! node, too: its name and labels; so does resolution, for which endpoints are near. Behind each `x` the layers that use the result run too, but only if it is
+//! node, too: its name and labels; so does resolution, for which endpoints are near, and at its links, for which
+//! are on it. Behind each `x` the layers that use the result run too, but only if it is
 //! another than before. So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
 //!
 //! What always holds: the outcome depends on the inputs as they are, never on the way they came
@@ -229,6 +230,9 @@ impl Planner {
         }
         if (&node.name, &node.labels) != (&self.node.name, &self.node.labels) {
             self.routing.touch();
+            self.resolution.touch();
+        }
+        if node.links != self.node.links {
             self.resolution.touch();
         }
         self.assembly.touch();
@@ -496,7 +500,8 @@ impl Planner {
     fn run_resolution(&mut self) {
         let (attachment, allocation) = (self.attachment.value(), self.allocation.value());
         let is_node = self.role != Role::Controller;
-        let place = is_node.then(|| Place::new(&self.node.name, &self.node.labels));
+        let cluster = self.role == Role::Speaker;
+        let place = is_node.then(|| Place::new(&self.node, cluster));
         let resolve = || resolution::resolve(&self.world, attachment, allocation, place);
         if self.resolution.refresh(resolve) {
             self.assembly.touch();

@@ -6,12 +6,13 @@
 use std::fmt::{Display, Write};
 
 use vipgate_speaker::proxy::{
-    ConnectTimes, EndpointHealth, ListenerCounters, PortCounters, ResetReason, Snapshot,
+    ConnectTimes, EndpointHealth, ListenerCounters, NotPreserved, PortCounters, ResetReason,
+    Snapshot,
 };
 
 use super::text::{Metric, metrics, of_listener, of_route};
 
-const OF_LISTENERS: [Metric<ListenerCounters>; 4] = [
+const OF_LISTENERS: [Metric<ListenerCounters>; 5] = [
     ("vipgate_tcp_connections", "gauge", "Connections that are open.", |counted| {
         vec![(None, counted.open)]
     }),
@@ -36,6 +37,15 @@ const OF_LISTENERS: [Metric<ListenerCounters>; 4] = [
                 (Some(("direction", "in")), counted.bytes_in),
                 (Some(("direction", "out")), counted.bytes_out),
             ]
+        },
+    ),
+    (
+        "vipgate_tcp_addresses_not_preserved_total",
+        "counter",
+        "Connections to endpoints on this node from the node's address though the client's is wanted, by reason.",
+        |counted| {
+            let count = |why| counted.not_preserved.get(&why).copied().unwrap_or_default();
+            NotPreserved::ALL.map(|why| (Some(("reason", why.name())), count(why))).into()
         },
     ),
 ];
@@ -121,12 +131,18 @@ const OF_ENDPOINTS: [Metric<EndpointHealth>; 4] = [
     ),
 ];
 
-const OF_ENGINE: [Metric<Snapshot>; 6] = [
+const OF_ENGINE: [Metric<Snapshot>; 7] = [
     (
         "vipgate_tcp_connections_open",
         "gauge",
         "Connections that are open, of all listeners and ports.",
         |all| vec![(None, all.open as u64)],
+    ),
+    (
+        "vipgate_tcp_connections_preserved",
+        "gauge",
+        "Connections that are open to endpoints that see their clients' addresses.",
+        |all| vec![(None, all.preserved as u64)],
     ),
     (
         "vipgate_tcp_connections_limit",
@@ -284,6 +300,9 @@ mod tests {
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         for name in names {
             assert!(docs.contains(&format!("`{name}`")), "docs/metrics.md does not have {name}");
+        }
+        for why in NotPreserved::ALL {
+            assert!(docs.contains(&format!("`{}`", why.name())), "{why:?}");
         }
         for reason in ResetReason::ALL {
             assert!(docs.contains(&format!("`{}`", reason.name())), "{reason:?}");

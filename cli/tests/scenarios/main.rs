@@ -11,6 +11,7 @@ mod bgp_figures;
 mod controls;
 mod examples;
 mod figures;
+mod files;
 mod flaps;
 mod group;
 mod guard;

@@ -9,6 +9,7 @@ use vipgate_api::k8s::{
 use vipgate_api::vipgate::Backend;
 use vipgate_api::{ObjectKey, Reason};
 
+use super::here::Whereabouts;
 use super::nearness::{Nearness, Place};
 use crate::refusal::Refusal;
 use crate::world::Shelf;
@@ -19,6 +20,7 @@ pub(super) struct Candidate {
     pub(super) address: SocketAddr,
     pub(super) readiness: Readiness,
     pub(super) nearness: Nearness,
+    pub(super) whereabouts: Whereabouts,
 }
 
 /// Whether an endpoint takes new connections.
@@ -165,11 +167,13 @@ fn of_slice(
     for endpoint in &slice.endpoints {
         let Some(readiness) = readiness(endpoint.conditions.as_ref()) else { continue };
         let nearness = Nearness::of(endpoint.hints.as_ref(), place);
+        let whereabouts = Whereabouts::of(endpoint.node_name.as_deref(), place);
         for address in endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok()) {
             found.extend(numbers.iter().map(|number| Candidate {
                 address: SocketAddr::new(address.to_canonical(), *number),
                 readiness,
                 nearness,
+                whereabouts,
             }));
         }
     }
@@ -210,8 +214,9 @@ pub(super) fn of_backend(
             )));
         };
         let address = SocketAddr::new(address.to_canonical(), endpoint.port);
-        let nearness = Nearness::default();
-        found.push(Candidate { address, readiness: Readiness::Ready, nearness });
+        let (readiness, nearness) = (Readiness::Ready, Nearness::default());
+        let whereabouts = Whereabouts::default();
+        found.push(Candidate { address, readiness, nearness, whereabouts });
     }
     match (port, found.is_empty() && !endpoints.is_empty()) {
         (Some(port), true) => {

@@ -10,6 +10,7 @@
 
 mod candidates;
 mod grants;
+mod here;
 mod nearness;
 mod refused;
 
@@ -23,6 +24,7 @@ use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
 use self::candidates::{Candidate, Readiness, SliceIndex};
 pub(crate) use self::candidates::{ready_nodes, with_endpoints};
+use self::here::Whereabouts;
 pub use self::nearness::Place;
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
@@ -71,6 +73,9 @@ pub struct Resolved {
     /// backendRefs that are right, have a weight, and have nothing that is ready.
     pub starved: Vec<String>,
 }
+
+/// Sorted, each once, with what is known of where it runs.
+type Endpoints = BTreeMap<Endpoint, Whereabouts>;
 
 /// The objects that backendRefs lead to.
 struct Ground<'a> {
@@ -130,15 +135,17 @@ impl Ground<'_> {
                 Err(refusal) => {
                     let message = format!("backendRefs[{index}]: {}", refusal.message);
                     refusals.push(Refusal::new(refusal.reason, message));
-                    (Vec::new(), Some(refusal.message))
+                    (Endpoints::new(), Some(refusal.message))
                 }
             };
+            let settings = Arc::default();
             shares.push(BackendShare {
                 backend,
                 weight: reference.weight,
-                endpoints,
+                preserved: self.preserved(&settings, &endpoints),
+                endpoints: endpoints.into_keys().collect(),
                 unusable,
-                settings: Arc::default(),
+                settings,
             });
         }
         let target = Arc::new(Target { route: key.clone(), shares });
@@ -151,7 +158,7 @@ impl Ground<'_> {
         reference: &BackendRef,
         target: &ObjectKey,
         side: VipSide,
-    ) -> Result<Vec<Endpoint>, Refusal> {
+    ) -> Result<Endpoints, Refusal> {
         let kind = (reference.group.as_str(), reference.kind.as_str());
         if !matches!(kind, ("", "Service") | (VIPGATE_GROUP, "Backend")) {
             let group = &reference.group;
@@ -186,22 +193,22 @@ impl Ground<'_> {
         candidates: Vec<Candidate>,
         side: VipSide,
         backend: &str,
-    ) -> Result<Vec<Endpoint>, Refusal> {
-        let (mut ready, mut leaving) = (Vec::new(), BTreeSet::new());
+    ) -> Result<Endpoints, Refusal> {
+        let (mut ready, mut leaving) = (Vec::new(), Endpoints::new());
         let mut refused = BTreeMap::new();
-        for Candidate { address, readiness, nearness } in candidates {
+        for Candidate { address, readiness, nearness, whereabouts } in candidates {
             let loopback_allowed = side == VipSide::Loopback;
             if let Some(why) = refused::refused(address.ip(), loopback_allowed, self.vips) {
                 refused.insert(address.ip(), why);
                 continue;
             }
             match readiness {
-                Readiness::Ready => ready.push((nearness, Endpoint(address))),
-                Readiness::Leaving => drop(leaving.insert(Endpoint(address))),
+                Readiness::Ready => ready.push((nearness, (Endpoint(address), whereabouts))),
+                Readiness::Leaving => drop(leaving.insert(Endpoint(address), whereabouts)),
             }
         }
         nearness::keep_near(&mut ready);
-        let ready: BTreeSet<Endpoint> = ready.into_iter().map(|(_, endpoint)| endpoint).collect();
+        let ready: Endpoints = ready.into_iter().map(|(_, endpoint)| endpoint).collect();
         let usable = if ready.is_empty() { leaving } else { ready };
         match refused.first_key_value() {
             Some((address, why)) if usable.is_empty() => {
@@ -213,7 +220,7 @@ impl Ground<'_> {
                     format!("{backend}: {address} {why}{more}: give it endpoints elsewhere");
                 Err(Refusal::new(Reason::AddressRefused, message))
             }
-            _ => Ok(usable.into_iter().collect()),
+            _ => Ok(usable),
         }
     }
 }

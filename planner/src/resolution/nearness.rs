@@ -6,7 +6,8 @@
 //! them is for this node or its zone. So nobody is left without an endpoint by a slice that is half written.
 
 use vipgate_api::k8s::EndpointHints;
-use vipgate_api::selector::Labels;
+
+use crate::node::{Link, Node};
 
 /// Label of a node that names its zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -14,14 +15,17 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// Where the connections come from that are forwarded.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    node: &'a str,
+    pub(super) node: &'a str,
     zone: Option<&'a str>,
+    pub(super) links: &'a [Link],
+    pub(super) cluster: bool,
 }
 
 impl<'a> Place<'a> {
-    /// A node with this name and these labels.
-    pub(crate) fn new(node: &'a str, labels: &'a Labels) -> Self {
-        Self { node, zone: labels.get(ZONE_LABEL).map(String::as_str) }
+    /// A node of a cluster, or one that is none.
+    pub(crate) fn new(node: &'a Node, cluster: bool) -> Self {
+        let Node { name, labels, links, .. } = node;
+        Self { node: name, zone: labels.get(ZONE_LABEL).map(String::as_str), links, cluster }
     }
 }
 
@@ -59,12 +63,18 @@ pub(super) fn keep_near<T>(ready: &mut Vec<(Nearness, T)>) {
 
 #[cfg(test)]
 mod tests {
+    use vipgate_api::selector::Labels;
+
     use super::*;
+
+    fn node(labels: Labels) -> Node {
+        Node { name: "n1".to_owned(), labels, ..Node::default() }
+    }
 
     /// Endpoints by their hints for nodes and zones; which of them are kept on node `n1` in zone `a`.
     #[track_caller]
     fn kept(endpoints: &[(&[&str], &[&str])], expected: &[usize]) {
-        let labels = Labels::from([(ZONE_LABEL.to_owned(), "a".to_owned())]);
+        let node = node(Labels::from([(ZONE_LABEL.to_owned(), "a".to_owned())]));
         let near = |(nodes, zones): &(&[&str], &[&str])| {
             let named = |names: &[&str]| {
                 serde_json::json!(
@@ -73,7 +83,7 @@ mod tests {
             };
             let hints = serde_json::json!({"forNodes": named(nodes), "forZones": named(zones)});
             let hints: EndpointHints = serde_json::from_value(hints).unwrap();
-            Nearness::of(Some(&hints), Some(Place::new("n1", &labels)))
+            Nearness::of(Some(&hints), Some(Place::new(&node, true)))
         };
         let mut ready: Vec<_> =
             endpoints.iter().enumerate().map(|(place, hints)| (near(hints), place)).collect();
@@ -97,8 +107,8 @@ mod tests {
     fn without_a_node_or_its_zone_all_are_near() {
         let hints: EndpointHints =
             serde_json::from_value(serde_json::json!({"forZones": [{"name": "b"}]})).unwrap();
-        let none = Labels::new();
-        for place in [None, Some(Place::new("n1", &none))] {
+        let none = node(Labels::new());
+        for place in [None, Some(Place::new(&none, true))] {
             let mut ready = vec![(Nearness::of(Some(&hints), place), ())];
             keep_near(&mut ready);
             assert_eq!(ready.len(), 1);

@@ -9,14 +9,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use netlink_packet_route::RouteNetlinkMessage;
+use rustix::io::Errno;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::address::{self, Addresses, RENEWAL};
 use super::links::LinkTable;
-use super::nft::Tables;
+use super::nft::{Family, Tables};
 use super::rtnetlink::{self as netlink, Event};
-use super::{HostError, NftError};
+use super::{HostError, NftError, detour};
 
 /// A living process renews its VIPs well within this time.
 const SILENCE: Duration = RENEWAL.saturating_add(Duration::from_secs(1));
@@ -28,6 +29,8 @@ pub struct Cleaned {
     pub vips: Vec<IpAddr>,
     /// nftables tables, each as `nft` names it.
     pub tables: Vec<String>,
+    /// Rules and routes for connections from clients' addresses, as `ip` has them: `ip rule` of a family.
+    pub rules: Vec<String>,
 }
 
 /// Why nothing, or not all, was taken away.
@@ -48,6 +51,11 @@ pub enum CleanupError {
     /// The tables.
     #[error(transparent)]
     Nft(#[from] NftError),
+    /// The rules and routes.
+    #[error(
+        "cannot remove the rules of `ip rule` with protocol 118 and their routes: {0}; look with `ip rule`"
+    )]
+    Rules(Errno),
 }
 
 /// Takes away the VIPs and tables that a crashed process left. While there are VIPs, waits for as long as
@@ -69,7 +77,7 @@ pub async fn cleanup() -> Result<Cleaned, CleanupError> {
         if let Ok(ip) = timeout(SILENCE, renewed(&mut events, &links)).await {
             return Err(CleanupError::Running { ip });
         }
-        let mut addresses = Addresses::new(requests);
+        let mut addresses = Addresses::new(requests.clone());
         let (lo, _) = links.loopback().ok_or(HostError::LoopbackDown)?;
         for ip in links.ours() {
             addresses.remove(lo, ip).await?;
@@ -77,6 +85,15 @@ pub async fn cleanup() -> Result<Cleaned, CleanupError> {
         }
     }
     cleaned.tables = Tables::clean_up()?;
+    if let Some((lo, _)) = links.loopback() {
+        for family in [Family::Ip, Family::Ip6] {
+            match detour::remove(&requests, family, lo).await {
+                Ok(true) => cleaned.rules.push(format!("ip {}", detour::flag(family))),
+                Ok(false) => {}
+                Err(errno) => return Err(CleanupError::Rules(errno)),
+            }
+        }
+    }
     Ok(cleaned)
 }
 

@@ -13,6 +13,7 @@ pub type Exposures = BTreeMap<IpAddr, Exposure>;
 pub struct Exposure {
     tcp: BTreeMap<u16, u16>,
     udp: BTreeMap<u16, u16>,
+    preserving: bool,
 }
 
 impl Exposure {
@@ -32,6 +33,23 @@ impl Exposure {
         let tcp = self.tcp.iter().map(|(port, served_at)| (Transport::Tcp, *port, *served_at));
         let udp = self.udp.iter().map(|(port, served_at)| (Transport::Udp, *port, *served_at));
         tcp.chain(udp)
+    }
+
+    /// Has what answers clients of this VIP led back to the sockets that speak for them: connections to
+    /// endpoints come from the clients' own addresses.
+    pub fn preserve(&mut self) {
+        self.preserving = true;
+    }
+
+    /// Ends that.
+    pub fn end_preserving(&mut self) {
+        self.preserving = false;
+    }
+
+    /// Whether that is wanted.
+    #[must_use]
+    pub fn preserves(&self) -> bool {
+        self.preserving
     }
 
     /// Whether some port is served at another one.

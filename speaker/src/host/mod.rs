@@ -34,6 +34,7 @@
 
 mod address;
 mod cleanup;
+mod detour;
 mod exposure;
 mod limits;
 mod links;
@@ -131,6 +132,7 @@ pub struct Host {
     links: watch::Receiver<Vec<Link>>,
     vips: watch::Receiver<VipOutcomes>,
     redirects: watch::Receiver<bool>,
+    preserving: watch::Receiver<bool>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -144,15 +146,20 @@ impl Host {
         let (links_sender, links) = watch::channel(Vec::new());
         let (vips_sender, vips) = watch::channel(VipOutcomes::new());
         let (redirects_sender, redirects) = watch::channel(true);
-        let published =
-            Published { links: links_sender, vips: vips_sender, redirects: redirects_sender };
+        let (preserving_sender, preserving) = watch::channel(false);
+        let published = Published {
+            links: links_sender,
+            vips: vips_sender,
+            redirects: redirects_sender,
+            preserving: preserving_sender,
+        };
         let (started, start) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("vipgate-host".to_owned())
             .spawn(move || host_thread(inbox, published, started))
             .map_err(HostError::unreadable)?;
         start.await.unwrap_or(Err(HostError::Ended))?;
-        Ok(Self { commands, links, vips, redirects, thread })
+        Ok(Self { commands, links, vips, redirects, preserving, thread })
     }
 
     /// The links of this host, without our VIPs in their addresses. Changes when they do.
@@ -172,6 +179,13 @@ impl Host {
     #[must_use]
     pub fn redirects(&self) -> watch::Receiver<bool> {
         self.redirects.clone()
+    }
+
+    /// Whether what endpoints answer to clients' addresses is led back to this host's sockets; true while some
+    /// VIP [preserves](Exposure::preserve) them and all that it takes is in place.
+    #[must_use]
+    pub fn preserving(&self) -> watch::Receiver<bool> {
+        self.preserving.clone()
     }
 
     /// Makes this host have exactly these VIPs, each with these ports, and says what became of each.

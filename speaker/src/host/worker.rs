@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use vipgate_planner::Link;
 
 use super::address::{self, Addresses, LIFETIME, RENEWAL};
+use super::detour::Detours;
 use super::links::LinkTable;
 use super::nft::{Disturbance, NftError, Tables};
 use super::repairs::{Repair, Repairs};
@@ -42,6 +43,7 @@ pub(super) struct Published {
     pub(super) links: watch::Sender<Vec<Link>>,
     pub(super) vips: watch::Sender<VipOutcomes>,
     pub(super) redirects: watch::Sender<bool>,
+    pub(super) preserving: watch::Sender<bool>,
 }
 
 pub(super) struct Worker {
@@ -56,6 +58,8 @@ pub(super) struct Worker {
     tables: Option<Tables>,
     /// What became of the last try to bring them up to date.
     guarded: Result<(), NftError>,
+    /// Leads answers to clients' addresses back.
+    detours: Detours,
     /// Whether what an earlier run left was looked for; done before the first address is put, or
     /// after a lifetime without one.
     leftovers_removed: bool,
@@ -95,6 +99,7 @@ impl Worker {
             links: LinkTable::from_dump(&dump),
             tables: None,
             guarded: Ok(()),
+            detours: Detours::default(),
             leftovers_removed: false,
             started: Instant::now(),
             wanted: Exposures::new(),
@@ -162,7 +167,7 @@ impl Worker {
 
     async fn renew(&mut self) {
         if self.wanted.is_empty() && self.addresses.held().next().is_none() {
-            self.remove_leftover_tables();
+            self.remove_leftover_tables().await;
             return;
         }
         let mut outcomes = self.reconcile().await;
@@ -190,6 +195,7 @@ impl Worker {
             );
         }
         self.guarded = guarded;
+        self.lead_back().await;
         let (mut outcomes, mut due) = (VipOutcomes::new(), Vec::new());
         for ip in self.wanted.keys().copied() {
             match self.may_hold(ip) {
@@ -201,6 +207,18 @@ impl Worker {
             outcomes.extend(self.addresses.put_all(lo, due).await);
         }
         outcomes
+    }
+
+    /// Has rules and routes for marked packets where packets are marked.
+    async fn lead_back(&mut self) {
+        let Some((lo, _)) = self.links.loopback() else { return };
+        let marking = self.tables.as_ref().filter(|tables| tables.preserves());
+        let families = marking.map(|tables| tables.families().to_vec()).unwrap_or_default();
+        let complete = self.detours.follow(&self.requests, &families, lo).await;
+        let preserving = complete && !families.is_empty();
+        self.published
+            .preserving
+            .send_if_modified(|known| std::mem::replace(known, preserving) != preserving);
     }
 
     async fn release(&mut self, ip: IpAddr) -> Result<(), HostError> {
@@ -250,6 +268,7 @@ impl Worker {
     async fn remove_leftovers(&mut self, keep: &Exposures) {
         self.leftovers_removed = true;
         let Some((lo, _)) = self.links.loopback() else { return };
+        self.detours.remove_leftover(&self.requests, lo).await;
         for ip in self.links.ours() {
             if keep.contains_key(&ip) || self.addresses.holds(ip) {
                 continue;
@@ -264,7 +283,7 @@ impl Worker {
     /// A run that has no VIP to put leaves the addresses of an earlier one to their lifetime. The
     /// tables go after them: while one is still there, another process renews it and needs the
     /// tables.
-    fn remove_leftover_tables(&mut self) {
+    async fn remove_leftover_tables(&mut self) {
         let expired = self.started.elapsed() >= LIFETIME;
         if self.leftovers_removed || !expired || !self.links.ours().is_empty() {
             return;
@@ -274,6 +293,9 @@ impl Worker {
         if let Err(error) = Tables::remove_leftover() {
             tracing::debug!(%error, "tables of an earlier run, if there are any, stay");
         }
+        if let Some((lo, _)) = self.links.loopback() {
+            self.detours.remove_leftover(&self.requests, lo).await;
+        }
     }
 
     async fn remove_everything(&mut self) -> Result<(), HostError> {
@@ -281,6 +303,10 @@ impl Worker {
         let mut result = Ok(());
         for ip in self.addresses.held().collect::<Vec<_>>() {
             result = result.and(self.release(ip).await);
+        }
+        if let Some((lo, _)) = self.links.loopback() {
+            // What stays is told of in the log, and does nothing.
+            self.detours.follow(&self.requests, &[], lo).await;
         }
         if let Some(tables) = self.tables.take() {
             result = result.and(tables.remove().map_err(HostError::from));

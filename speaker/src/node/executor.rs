@@ -36,6 +36,7 @@ pub(super) struct Executor {
     vips: watch::Receiver<VipOutcomes>,
     /// Whether the host can lead connections from one port of a VIP to another.
     redirects: watch::Receiver<bool>,
+    preserving: watch::Receiver<bool>,
     links: watch::Receiver<Vec<Link>>,
     engines: Engines,
     listeners: Listeners,
@@ -76,6 +77,7 @@ impl Executor {
             contests: Contests::default(),
             vips: host.vips(),
             redirects: host.redirects(),
+            preserving: host.preserving(),
             links: host.links(),
             stopped,
             host,
@@ -126,6 +128,10 @@ impl Executor {
                     self.engines.allow_redirects(*self.redirects.borrow_and_update());
                     self.listeners.try_again();
                 }
+                changed = self.preserving.changed() => {
+                    if changed.is_err() { break; }
+                    self.engines.proxy.allow_preserving(*self.preserving.borrow_and_update());
+                }
                 changed = self.board.changed() => {
                     if changed.is_err() { break; }
                 }
@@ -137,6 +143,7 @@ impl Executor {
                 () = until(retry) => {}
                 () = until(self.lingering.due()) => {}
                 () = tokio::time::sleep(RETRY), if self.incomplete => {}
+                () = tokio::time::sleep(RETRY), if self.listeners.outlived() => {}
             }
             self.reconcile().await;
         }

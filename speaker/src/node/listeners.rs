@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vipgate_api::vipgate::Transport;
-use vipgate_planner::{ListenerId, ListenerState, Plan};
+use vipgate_planner::{Listener, ListenerId, ListenerState, Plan};
 
 use super::Engines;
-use crate::host::Exposures;
+use crate::host::{Exposure, Exposures};
 
 /// The listeners of the last plan that was bound. Rounds come for many reasons, most of which leave the
 /// listeners as they are; a hand-over is several of them, on all members at once.
@@ -17,12 +17,19 @@ pub(super) struct Listeners {
     settled: Option<Arc<Plan>>,
     states: BTreeMap<ListenerId, ListenerState>,
     exposures: Exposures,
+    /// Whether endpoints are to see clients' addresses.
+    preserving: bool,
 }
 
 impl Listeners {
     /// Has them bound anew by the next round.
     pub(super) fn try_again(&mut self) {
         self.settled = None;
+    }
+
+    /// Whether rules are kept only for connections that are still open.
+    pub(super) fn outlived(&self) -> bool {
+        !self.preserving && self.exposures.values().any(Exposure::preserves)
     }
 
     /// Binds those of a plan, if they are not. What became of each, and what of each VIP is served by
@@ -36,9 +43,23 @@ impl Listeners {
             (self.states, self.exposures) = bind(engines, plan);
             let fails = |state: &ListenerState| matches!(state, ListenerState::Failed(_));
             self.settled = (!self.states.values().any(fails)).then(|| Arc::clone(plan));
+            self.preserving = preserves(plan);
+        }
+        // Connections that are open from clients' addresses need the rules until they end.
+        if self.preserving || engines.proxy.preserved() > 0 {
+            self.exposures.values_mut().for_each(Exposure::preserve);
+        } else {
+            self.exposures.values_mut().for_each(Exposure::end_preserving);
         }
         (self.states.clone(), &self.exposures)
     }
+}
+
+/// Whether some endpoint is to see clients' addresses.
+fn preserves(plan: &Plan) -> bool {
+    let targets = plan.listeners.iter().filter(|l| l.transport() == Transport::Tcp);
+    let mut shares = targets.flat_map(Listener::targets).flat_map(|(_, target)| &target.shares);
+    shares.any(|share| !share.preserved.is_empty())
 }
 
 fn bind(engines: &Engines, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>, Exposures) {

@@ -5,12 +5,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ipnet::IpNet;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, connect, getpeername, ipproto, socket_with, sockopt,
 };
 
 use super::endpoint::EndpointState;
+use super::preserve::Source;
 use super::table::Forward;
 
 /// The attempts of one connection. Exists only until it is connected, so that an open connection
@@ -25,6 +27,8 @@ pub(super) struct Dial {
     failed: Vec<(usize, bool)>,
     /// When the attempt that is under way has taken too long.
     pub(super) deadline: Instant,
+    /// From which address the attempt that is under way comes.
+    pub(super) source: Source,
 }
 
 impl Dial {
@@ -35,7 +39,8 @@ impl Dial {
         first: usize,
         deadline: Instant,
     ) -> Self {
-        Self { forward, share, at: first, failed: Vec::new(), deadline }
+        let source = Source::default();
+        Self { forward, share, at: first, failed: Vec::new(), deadline, source }
     }
 
     fn endpoints(&self) -> &[Arc<EndpointState>] {
@@ -47,11 +52,31 @@ impl Dial {
         &self.endpoints()[self.at]
     }
 
-    /// Notes that the attempt failed and goes to the next one; `false` when there is none.
-    pub(super) fn failed(&mut self, error: Errno, tries: u8) -> bool {
+    /// Whether any endpoint of the share is to see clients' addresses.
+    pub(super) fn preserves(&self) -> bool {
+        !self.forward.shares[self.share].preserved.is_empty()
+    }
+
+    /// The network of the endpoint of the attempt that is under way, if it is to see the client's address.
+    pub(super) fn preserved(&self) -> Option<Option<IpNet>> {
+        self.forward.shares[self.share].preserved.get(&self.endpoint().address).copied()
+    }
+
+    /// Whether it is not the first that this endpoint gets.
+    pub(super) fn was_asked(&self) -> bool {
+        self.failed.iter().any(|(at, _)| *at == self.at)
+    }
+
+    /// Notes that the attempt failed and stays with the endpoint; `false` when there is no further try.
+    pub(super) fn failed_and_stays(&mut self, error: Errno, tries: u8) -> bool {
         self.endpoint().failed(error);
         self.failed.push((self.at, error != Errno::TIMEDOUT));
-        if self.failed.len() >= tries.into() {
+        self.failed.len() < tries.into()
+    }
+
+    /// Notes that the attempt failed and goes to the next one; `false` when there is none.
+    pub(super) fn failed(&mut self, error: Errno, tries: u8) -> bool {
+        if !self.failed_and_stays(error, tries) {
             return false;
         }
         let next = self.next();
@@ -75,6 +100,11 @@ impl Dial {
 
 /// Starts to connect. The socket reports writable when it is connected.
 pub(super) fn start(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    reach(open(address)?, address)
+}
+
+/// A socket to connect there with.
+pub(super) fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -84,6 +114,11 @@ pub(super) fn start(address: SocketAddr) -> Result<OwnedFd, Errno> {
     sockopt::set_tcp_nodelay(&socket, true)?;
     // An urgent byte stays in the stream, where the other side looks for it (telnet).
     sockopt::set_socket_oobinline(&socket, true)?;
+    Ok(socket)
+}
+
+/// Starts to connect a socket; see [`start`].
+pub(super) fn reach(socket: OwnedFd, address: SocketAddr) -> Result<OwnedFd, Errno> {
     match connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
         Err(error) => Err(error),

@@ -45,6 +45,7 @@ use super::farewell::Farewell;
 use super::hello::Greeting;
 use super::idle::Tick;
 use super::pipe::Pipes;
+use super::preserve::Preserving;
 use super::relay::Relay;
 use super::socket;
 use super::stats::{ListenerStats, ResetReason, RouteStats, Shard};
@@ -72,6 +73,7 @@ pub(super) struct Context<'a> {
     /// The same, coarse.
     pub(super) tick: Tick,
     pub(super) config: &'a Config,
+    pub(super) preserving: &'a Preserving,
     pub(super) worker: usize,
 }
 

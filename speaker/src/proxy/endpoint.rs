@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 
 use rustix::io::Errno;
 
+use super::preserve::Answers;
 use super::prober::Ejected;
 use super::stats::EndpointHealth;
 
@@ -37,6 +38,8 @@ pub(crate) struct EndpointState {
     asked: AtomicBool,
     ejections: AtomicU64,
     prober: Option<Ejected>,
+    /// Whether what it answers to clients' addresses comes back.
+    pub(super) answers: Answers,
 }
 
 impl EndpointState {
@@ -52,6 +55,7 @@ impl EndpointState {
             asked: AtomicBool::new(false),
             ejections: AtomicU64::new(0),
             prober,
+            answers: Answers::default(),
         }
     }
 

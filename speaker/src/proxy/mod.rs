@@ -52,6 +52,7 @@ pub mod listener;
 mod name;
 pub mod pick;
 mod pipe;
+mod preserve;
 pub(crate) mod prober;
 mod proxy_protocol;
 mod pump;
@@ -82,6 +83,7 @@ use vipgate_planner::{Endpoint, Listener, ListenerId};
 pub use config::Config;
 pub use holder::Holder;
 pub use listener::BindError;
+pub use preserve::NotPreserved;
 pub use stats::{
     ConnectTimes, EndpointHealth, ListenerCounters, PortCounters, ResetReason, Snapshot,
 };
@@ -152,6 +154,18 @@ impl Proxy {
         lock(&self.control).allow_redirects(allow);
     }
 
+    /// Says whether the host leads what endpoints answer to clients' addresses back to this process; at first it
+    /// does not, and all connections come from the node's address.
+    pub fn allow_preserving(&self, allow: bool) {
+        self.shared.preserving.allowed.store(allow, Relaxed);
+    }
+
+    /// How many connections are open that come from their clients' addresses: they need that until they end.
+    #[must_use]
+    pub fn preserved(&self) -> usize {
+        self.shared.preserving.open.load(Relaxed)
+    }
+
     /// Stops accepting (after what is already queued), lets connections finish, and resets those
     /// that are still open at the deadline. Blocks until then: in async code, call it on a thread
     /// for blocking work. Returns how many were reset. Another call meanwhile sets a new deadline.
@@ -206,6 +220,7 @@ impl Proxy {
                 .map(|state| (Endpoint(state.address), state.snapshot()))
                 .collect(),
             open: self.shared.open.load(Relaxed),
+            preserved: self.preserved(),
             limit: self.shared.limit.load(Relaxed),
             accept_pauses: self.shared.stats.accept_pauses.load(Relaxed),
             panics: self.shared.stats.panics.load(Relaxed),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::access_log::Counts;
 use super::config::Config;
+use super::preserve::Preserving;
 use super::stats::EngineStats;
 use super::table::Table;
 use crate::published::Published;
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) pipes: Arc<AtomicUsize>,
     pub(super) stats: EngineStats,
     pub(super) log: Arc<Counts>,
+    pub(super) preserving: Preserving,
 }
 
 impl Shared {
@@ -36,6 +38,7 @@ impl Shared {
             pipes: Arc::default(),
             stats: EngineStats::default(),
             log: Arc::default(),
+            preserving: Preserving::default(),
         })
     }
 

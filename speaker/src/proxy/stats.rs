@@ -8,7 +8,7 @@ mod by_route;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use vipgate_api::ObjectRef;
@@ -16,6 +16,8 @@ use vipgate_planner::{Endpoint, ListenerId};
 
 pub(super) use by_route::RouteStats;
 use by_route::Routes;
+
+use super::preserve::NotPreserved;
 
 /// Why a connection was reset, or refused with an answer in its protocol. A connection that is in
 /// none of these ended in an orderly way.
@@ -178,6 +180,7 @@ pub(super) struct Shard {
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
     resets: [AtomicU64; ResetReason::ALL.len()],
+    not_preserved: [AtomicU64; NotPreserved::ALL.len()],
     connect_times: [AtomicU64; ConnectTimes::BOUNDS.len() + 1],
     /// Microseconds.
     connect_time_sum: AtomicU64,
@@ -190,6 +193,11 @@ impl Shard {
         let place = ConnectTimes::BOUNDS.partition_point(|bound| *bound < micros);
         self.connect_times[place].fetch_add(1, Relaxed);
         self.connect_time_sum.fetch_add(micros, Relaxed);
+    }
+
+    /// Counts a connection that came from the node's address though the client's was wanted.
+    pub(super) fn not_preserved(&self, why: NotPreserved) {
+        self.not_preserved[why as usize].fetch_add(1, Relaxed);
     }
 
     /// Counts a reset.
@@ -222,6 +230,12 @@ impl Shards {
                 *sum += count.load(Relaxed);
             }
             sum.connects.sum += Duration::from_micros(shard.connect_time_sum.load(Relaxed));
+            for (why, count) in NotPreserved::ALL.iter().zip(&shard.not_preserved) {
+                let count = count.load(Relaxed);
+                if count > 0 {
+                    *sum.not_preserved.entry(*why).or_default() += count;
+                }
+            }
             for (reason, count) in ResetReason::ALL.iter().zip(&shard.resets) {
                 let count = count.load(Relaxed);
                 if count > 0 {
@@ -241,16 +255,23 @@ pub(super) struct ListenerStats {
     own: Shards,
     /// None of a port.
     routes: Routes,
+    /// Of what was said once and need not be said again.
+    told: [AtomicBool; NotPreserved::ALL.len()],
 }
 
 impl ListenerStats {
     pub(super) fn new(workers: usize) -> Self {
-        Self { own: Shards::new(workers), routes: Routes::default() }
+        Self { own: Shards::new(workers), routes: Routes::default(), told: Default::default() }
     }
 
     /// For connections that have no route.
     pub(super) fn shard(&self, worker: usize) -> &Shard {
         self.own.shard(worker)
+    }
+
+    /// Whether this is the first time that a client's address is lost for this reason.
+    pub(super) fn is_news(&self, why: NotPreserved) -> bool {
+        !self.told[why as usize].swap(true, Relaxed)
     }
 
     /// The counters of one of its routes.
@@ -294,6 +315,8 @@ pub struct Snapshot {
     pub endpoints: BTreeMap<Endpoint, EndpointHealth>,
     /// Connections that are open now.
     pub open: usize,
+    /// Connections that are open from their clients' addresses.
+    pub preserved: usize,
     /// How many connections may be open (`RLIMIT_NOFILE`, less what the rest needs), give or take
     /// one for each worker.
     pub limit: usize,
@@ -321,6 +344,9 @@ pub struct ListenerCounters {
     pub bytes_out: u64,
     /// Connections that were reset, by reason; reasons that never occurred are absent.
     pub resets: BTreeMap<ResetReason, u64>,
+    /// Connections that came from the node's address though the client's was wanted, by reason; reasons that
+    /// never occurred are absent.
+    pub not_preserved: BTreeMap<NotPreserved, u64>,
     /// How long connecting to endpoints took.
     pub connects: ConnectTimes,
 }
@@ -333,6 +359,9 @@ impl ListenerCounters {
         self.bytes_out += other.bytes_out;
         for (reason, count) in &other.resets {
             *self.resets.entry(*reason).or_default() += count;
+        }
+        for (why, count) in &other.not_preserved {
+            *self.not_preserved.entry(*why).or_default() += count;
         }
         for (sum, count) in self.connects.counts.iter_mut().zip(other.connects.counts) {
             *sum += count;

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
 use vipgate_planner::{Certificate, Listener, Service, Target};
@@ -127,6 +128,8 @@ pub(crate) struct Forward {
 pub(crate) struct Share {
     pub(crate) weight: u32,
     pub(crate) endpoints: Vec<Arc<EndpointState>>,
+    /// Those that are to see clients' addresses, each with its network (`BackendShare::preserved`).
+    pub(super) preserved: HashMap<SocketAddr, Option<IpNet>>,
 }
 
 impl Forward {
@@ -142,6 +145,7 @@ impl Forward {
                     .iter()
                     .map(|endpoint| endpoints.state(endpoint.0))
                     .collect(),
+                preserved: share.preserved.iter().map(|(one, net)| (one.0, *net)).collect(),
             })
             .collect();
         Self { route: Arc::new(target.route.clone()), shares }

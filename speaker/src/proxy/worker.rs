@@ -250,6 +250,7 @@ impl Worker {
             now: self.now,
             tick: self.tick,
             config: &self.shared.config,
+            preserving: &self.shared.preserving,
             worker: self.index,
         };
         let verdict = catch_unwind(AssertUnwindSafe(|| action(connection, &mut context)))

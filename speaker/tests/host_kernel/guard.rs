@@ -14,7 +14,7 @@ const VIP: &str = "10.9.0.100";
 const VIP6: &str = "2001:db8:9::100";
 
 /// A node and its neighbour, of both families; the neighbour knows whose the VIPs are.
-fn neighbours() -> (Netns, Netns) {
+pub(crate) fn neighbours() -> (Netns, Netns) {
     let (node, client) = Netns::pair();
     for (netns, address) in [(&node, "2001:db8:9::1/64"), (&client, "2001:db8:9::2/64")] {
         netns.run(&format!("ip addr add {address} dev veth0 nodad"));

@@ -9,6 +9,7 @@ mod addresses;
 mod guard;
 mod links;
 mod netns;
+mod preserve;
 mod silence;
 mod unprivileged;
 mod userns;

@@ -58,6 +58,7 @@ pub(crate) fn share(weight: u32, endpoints: &[SocketAddr]) -> BackendShare {
         endpoints: endpoints.iter().copied().map(Endpoint).collect(),
         unusable: None,
         settings: Arc::default(),
+        preserved: Default::default(),
     }
 }
 

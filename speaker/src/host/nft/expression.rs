@@ -87,6 +87,9 @@ pub(super) enum Expression {
     KindOfDestination,
     /// Matches what is not the first fragment of an IPv6 packet. (IPv4 is put together before.)
     LaterFragment,
+    /// Loads whether the packet is for a socket here that speaks for a foreign address, one byte: 1 if so.
+    /// Matches nothing where there is no socket for it.
+    Transparent,
     /// Loads bytes of the packet.
     Payload(Field, Register),
     /// Keeps these bits of the loaded value.
@@ -103,6 +106,8 @@ pub(super) enum Expression {
     Mapped(&'static str),
     /// Writes a value into the packet. The ARP header carries no checksum to keep right.
     SetPayload(Field, Vec<u8>),
+    /// Sets these bits of the packet's mark.
+    Mark(u32),
     /// Gives the packet's connection the loaded destination: an address of the family
     /// (`NFPROTO_*`), and a port in that register.
     DestinationNat(u8, Register),
@@ -155,6 +160,10 @@ impl Expression {
                 Self::And(vec![0xff, 0xf8]).write(list);
                 Self::NotEqual(vec![0, 0]).write(list);
             }
+            Self::Transparent => step(list, "socket", |a| {
+                a.number(1 /* NFTA_SOCKET_KEY */, 0 /* NFT_SOCKET_TRANSPARENT */);
+                a.number(2 /* NFTA_SOCKET_DREG */, FIRST);
+            }),
             Self::Payload(field, to) => step(list, "payload", |a| {
                 a.number(1 /* NFTA_PAYLOAD_DREG */, to.0);
                 field.write(a);
@@ -186,6 +195,23 @@ impl Expression {
                     a.number(5 /* NFTA_PAYLOAD_SREG */, FIRST);
                     a.number(6 /* NFTA_PAYLOAD_CSUM_TYPE */, 0 /* none */);
                     a.number(7 /* NFTA_PAYLOAD_CSUM_OFFSET */, 0);
+                });
+            }
+            Self::Mark(bits) => {
+                step(list, "meta", |a| {
+                    a.number(1 /* NFTA_META_DREG */, FIRST);
+                    a.number(2 /* NFTA_META_KEY */, 3 /* NFT_META_MARK */);
+                });
+                step(list, "bitwise", |a| {
+                    a.number(1 /* NFTA_BITWISE_SREG */, FIRST);
+                    a.number(2 /* NFTA_BITWISE_DREG */, FIRST);
+                    a.number(3 /* NFTA_BITWISE_LEN */, 4);
+                    data(a, 4 /* NFTA_BITWISE_MASK */, &(!bits).to_ne_bytes());
+                    data(a, 5 /* NFTA_BITWISE_XOR */, &bits.to_ne_bytes());
+                });
+                step(list, "meta", |a| {
+                    a.number(2 /* NFTA_META_KEY */, 3 /* NFT_META_MARK */);
+                    a.number(3 /* NFTA_META_SREG */, FIRST);
                 });
             }
             Self::DestinationNat(family, port) => step(list, "nat", |a| {

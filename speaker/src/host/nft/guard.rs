@@ -48,6 +48,10 @@
 //! rewrites and no port is redirected; then what does not begin a connection passes on `lo`, and so does
 //! what comes from a port that is served: nobody but we can send from there, and datagrams do not say
 //! what they begin.
+//!
+//! # The chain `preserve`
+//! Is beside these where connections to endpoints come from clients' addresses ([`preserve`]). What endpoints
+//! answer has a client's address as its destination, so the guard lets it pass.
 
 use std::net::IpAddr;
 
@@ -58,6 +62,7 @@ use super::expression::Expression::{
     Mapped, Meta as LoadMeta, NotEqual, NotInSet, Payload, Reject,
 };
 use super::expression::{Ct, Field, Header, Meta, Refusal, Register, Rule};
+use super::preserve;
 use super::ruleset::{Chain, ChainKind, Content, Elements, Family, Hook, Set, Table, Type};
 use crate::host::Exposures;
 
@@ -138,9 +143,14 @@ const V6: Version = Version {
     words: 4,
 };
 
-/// What the two tables hold for these VIPs; `tracked` is whether connections are.
-pub(super) fn contents(exposures: &Exposures, tracked: bool) -> [Content; 2] {
-    [V4.content(exposures, tracked), V6.content(exposures, tracked)]
+/// What the two tables hold for these VIPs; `tracked` is whether connections are, `preserving` whether the
+/// chain of [`preserve`] is among it.
+pub(super) fn contents(exposures: &Exposures, tracked: bool, preserving: bool) -> [Content; 2] {
+    [V4, V6].map(|version| {
+        let mut content = version.content(exposures, tracked);
+        content.chains.extend(preserving.then(preserve::chain));
+        content
+    })
 }
 
 impl Version {

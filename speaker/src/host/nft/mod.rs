@@ -5,6 +5,7 @@
 //! * [`ruleset`] — tables, sets, chains: types, the difference of two states, messages.
 //! * [`arp_silence`] — the table `arp vipgate`, which keeps the kernel silent about VIPs.
 //! * [`guard`] — the tables `ip vipgate` and `ip6 vipgate`: what of a VIP reaches this host.
+//! * [`preserve`] — a chain of these tables: answers to clients' addresses are for this host.
 //! * [`rivals`] — whether others rewrite destinations.
 //! * [`io`] — the sockets.
 //! * [`Tables`] — all of them, kept as they are wanted.
@@ -16,6 +17,7 @@ mod arp_silence;
 mod expression;
 mod guard;
 mod io;
+pub(super) mod preserve;
 mod rivals;
 mod ruleset;
 mod tables;
@@ -27,6 +29,7 @@ mod tests;
 use rustix::io::Errno;
 
 pub(super) use io::Disturbance;
+pub(super) use ruleset::Family;
 pub(super) use tables::Tables;
 
 /// Of each of our tables.

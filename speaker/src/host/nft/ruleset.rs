@@ -28,7 +28,7 @@ pub(super) const ELEMENTS_PER_MESSAGE: usize = 1000;
 
 /// Protocol family of a table (`NFPROTO_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Family {
+pub(in crate::host) enum Family {
     /// IPv4 packets.
     Ip = 2,
     /// ARP packets.

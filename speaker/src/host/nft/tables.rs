@@ -18,6 +18,8 @@ pub(in crate::host) struct Tables {
     rewrites: bool,
     /// Whether this kernel cannot rewrite destinations for us.
     cannot_rewrite: bool,
+    /// Whether this kernel cannot tell the sockets that speak for clients.
+    cannot_preserve: bool,
     /// Families that VIPs are of, or once were.
     families: Vec<Family>,
     /// What is in place.
@@ -42,6 +44,7 @@ impl Tables {
             senders: arp_silence::senders(links),
             rewrites: false,
             cannot_rewrite: false,
+            cannot_preserve: false,
             families: Vec::new(),
             installed: Vec::new(),
             in_step: false,
@@ -112,6 +115,16 @@ impl Tables {
         !self.cannot_rewrite
     }
 
+    /// Whether what endpoints answer to clients' addresses is marked.
+    pub(in crate::host) fn preserves(&self) -> bool {
+        self.in_step && self.preserving()
+    }
+
+    /// The families whose tables are in place, or are to be.
+    pub(in crate::host) fn families(&self) -> &[Family] {
+        &self.families
+    }
+
     /// Waits until something else changed a table of ours, or may have. Safe to cancel.
     pub(in crate::host) async fn disturbed(&mut self) -> Disturbance {
         self.listener.next(!self.rewrites).await
@@ -142,8 +155,21 @@ impl Tables {
     fn apply(&mut self) -> Result<(), NftError> {
         let applied = self.try_apply();
         // A part that the kernel does not have is "not found", as if somebody had removed it.
-        let lacking = matches!(applied, Err(NftError::Gone { .. } | NftError::NotSupported { .. }));
-        if !lacking || !self.tracked() {
+        let lacking = |applied: &Result<_, _>| {
+            matches!(applied, Err(NftError::Gone { .. } | NftError::NotSupported { .. }))
+        };
+        if lacking(&applied) && self.preserving() {
+            self.cannot_preserve = true;
+            if self.try_apply().is_ok() {
+                tracing::warn!(
+                    "this kernel cannot tell sockets by nftables (CONFIG_NFT_SOCKET): backends see \
+                     the node's address, also where a BackendPolicy wants the client's"
+                );
+                return Ok(());
+            }
+            self.cannot_preserve = false;
+        }
+        if !lacking(&applied) || !self.tracked() {
             return applied;
         }
         self.cannot_rewrite = true;
@@ -204,6 +230,10 @@ impl Tables {
         self.rewrites && !self.cannot_rewrite
     }
 
+    fn preserving(&self) -> bool {
+        !self.cannot_preserve && self.exposures.values().any(Exposure::preserves)
+    }
+
     /// What has to be in place. A table that was needed once stays until the end.
     fn wanted(&mut self) -> Vec<Content> {
         for ip in self.exposures.keys() {
@@ -213,7 +243,7 @@ impl Tables {
             }
         }
         let arp = arp_silence::content(&self.exposures, &self.senders);
-        let guards = guard::contents(&self.exposures, self.tracked());
+        let guards = guard::contents(&self.exposures, self.tracked(), self.preserving());
         let needed = |content: &Content| match content.table.family {
             Family::Arp => self.families.contains(&Family::Ip),
             family => self.families.contains(&family),

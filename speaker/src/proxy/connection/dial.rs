@@ -1,24 +1,31 @@
 //! Connecting to the picked target.
 
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
+use rustix::net::{getpeername, getsockname};
 
 use super::{Connection, Context, DEAD, Ending, Stage, Verdict};
 use crate::proxy::connect;
 use crate::proxy::keepalive;
+use crate::proxy::preserve::{NotPreserved, Source};
 use crate::proxy::stats::ResetReason;
 use crate::proxy::token::Side;
 
 impl Connection {
     /// Starts attempts until one is under way.
     pub(super) fn dial(&mut self, context: &Context<'_>) -> Verdict {
+        let client = match &self.stage {
+            Stage::Dialling(dial) if dial.preserves() => self.client_addresses(),
+            _ => None,
+        };
         while let Stage::Dialling(dial) = &mut self.stage {
-            let attempt = connect::start(dial.endpoint().address).and_then(|socket| {
+            let attempt = dial.attempt(client, context.preserving, context.now);
+            let attempt = attempt.and_then(|socket| {
                 context.watch(&socket, Side::Server)?;
                 Ok(socket)
             });
@@ -50,7 +57,12 @@ impl Connection {
         self.server = None;
         // What the failed socket said is not about the next one.
         self.relay.forget_server();
-        if dial.failed(error, context.config.connect_tries) {
+        let tries = context.config.connect_tries;
+        let again = match dial.doubts(error, context.now) {
+            true => dial.failed_and_stays(error, tries),
+            false => dial.failed(error, tries),
+        };
+        if again {
             self.dial(context)
         } else {
             Verdict::End(Ending::Reset(ResetReason::ConnectFailed))
@@ -92,16 +104,47 @@ impl Connection {
 
     fn connected(&mut self, context: &Context<'_>) {
         let Stage::Dialling(dial) = &self.stage else { return };
-        dial.endpoint().connected();
+        let endpoint = Arc::clone(dial.endpoint());
+        endpoint.connected();
+        let (source, asked) = (dial.source, dial.was_asked());
         let left = dial.deadline.saturating_duration_since(context.now);
         let took = context.config.connect_timeout.saturating_sub(left);
-        self.shard(context.worker).connected(took);
         if let Some(record) = &mut self.record {
-            record.endpoint = Some(Arc::clone(dial.endpoint()));
+            record.endpoint = Some(Arc::clone(&endpoint));
             if let Some(tally) = &mut record.tally {
                 tally.connect = Some(took);
             }
         }
+        let shard = self.shard(context.worker);
+        shard.connected(took);
+        match source {
+            Source::Node => {}
+            Source::Client => {
+                endpoint.answers.came(context.now);
+                self.record().preserved = Some(context.preserving.count());
+            }
+            Source::Instead(why) => {
+                if why == NotPreserved::Unanswered && asked {
+                    endpoint.answers.stayed_away(context.now);
+                }
+                shard.not_preserved(why);
+                if self.owner.stats.is_news(why) {
+                    let route = self.route.as_ref().map(|stats| stats.route.to_string());
+                    tracing::warn!(route, endpoint = %endpoint.address, %why, "a client's address is not \
+                        preserved; others of this listener like it are counted and not told of");
+                }
+            }
+        }
         self.stage = Stage::Open;
+    }
+
+    /// The client's address, and the one that it connected to: by the PROXY header where there is one.
+    pub(super) fn client_addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        if let Some(header) = self.record.as_ref().and_then(|record| record.header) {
+            return Some((header.source, header.destination));
+        }
+        let client = getpeername(&self.client).ok().flatten()?;
+        let vip = getsockname(&self.client).ok()?;
+        Some((client.try_into().ok()?, vip.try_into().ok()?))
     }
 }

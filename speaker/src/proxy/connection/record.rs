@@ -13,6 +13,7 @@ use super::{Connection, Ending};
 use crate::proxy::access_log::{Line, Place, Tally};
 use crate::proxy::endpoint::EndpointState;
 use crate::proxy::limits::Permit;
+use crate::proxy::preserve::Preserved;
 use crate::proxy::proxy_protocol::read::Addresses;
 
 /// See the module.
@@ -30,6 +31,8 @@ pub(in crate::proxy) struct Record {
     pub(super) keepalive: Option<Keepalive>,
     /// What is counted for the access log.
     pub(super) tally: Option<Box<Tally>>,
+    /// That it comes from the client's address, if it does.
+    pub(super) preserved: Option<Preserved>,
 }
 
 impl Record {

@@ -39,6 +39,7 @@ fn target(route: &str, server: SocketAddr) -> Target {
         endpoints: vec![Endpoint(server)],
         unusable: None,
         settings: Arc::default(),
+        preserved: Default::default(),
     };
     Target { route: route_named(route), shares: vec![share] }
 }
