@@ -46,11 +46,14 @@ pub enum ResetReason {
     NotUnderstood,
     /// The TLS handshake failed, or the client broke the protocol later.
     Tls,
+    /// There was no TLS handshake with any endpoint that was tried, or the backend broke the protocol
+    /// later.
+    BackendTls,
 }
 
 impl ResetReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::ConnectFailed,
@@ -67,6 +70,7 @@ impl ResetReason {
         Self::Crowded,
         Self::NotUnderstood,
         Self::Tls,
+        Self::BackendTls,
     ];
 
     /// Its name in metrics.
@@ -88,6 +92,7 @@ impl ResetReason {
             Self::Crowded => "crowded",
             Self::NotUnderstood => "not_understood",
             Self::Tls => "tls",
+            Self::BackendTls => "backend_tls",
         }
     }
 }
@@ -247,7 +252,7 @@ pub struct EndpointHealth {
     pub failed: u64,
     /// Attempts that failed since the last that succeeded; 0 means healthy (or never used).
     pub consecutive_failures: u32,
-    /// The last failure, as the operating system words it.
+    /// The last failure, as the operating system words it, or what was wrong with TLS.
     pub last_error: Option<String>,
     /// Whether new connections keep away while another endpoint of the backendRef is left: attempts
     /// failed two times in a row, and it has not answered since.

@@ -16,6 +16,7 @@ use vipgate_planner::{Certificate, Listener, Service, Target};
 use super::endpoint::EndpointState;
 use super::prober::Ejected;
 use super::stats::ListenerStats;
+use super::tls::backend::{Backends, Secure};
 
 /// What all workers do.
 #[derive(Debug, Default)]
@@ -114,6 +115,8 @@ pub(crate) struct Forward {
 pub(crate) struct Share {
     pub(crate) weight: u32,
     pub(crate) endpoints: Vec<Arc<EndpointState>>,
+    /// How they are spoken to, if by TLS.
+    pub(crate) tls: Option<Arc<Secure>>,
 }
 
 impl Forward {
@@ -129,6 +132,7 @@ impl Forward {
                     .iter()
                     .map(|endpoint| endpoints.state(endpoint.0))
                     .collect(),
+                tls: share.settings.tls.as_ref().map(|tls| endpoints.tls.secure(tls)),
             })
             .collect();
         Self { route: Arc::new(target.route.clone()), shares }
@@ -146,17 +150,18 @@ impl Forward {
     }
 }
 
-/// Every endpoint that some target has, one per address.
+/// Every endpoint that some target has, one per address, and how they are spoken to by TLS.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     known: HashMap<SocketAddr, Weak<EndpointState>>,
+    tls: Backends,
     prober: Option<Ejected>,
 }
 
 impl Endpoints {
     /// None so far.
     pub(crate) fn new(prober: Option<Ejected>) -> Self {
-        Self { known: HashMap::new(), prober }
+        Self { known: HashMap::new(), tls: Backends::default(), prober }
     }
 
     pub(crate) fn state(&mut self, address: SocketAddr) -> Arc<EndpointState> {
@@ -171,6 +176,7 @@ impl Endpoints {
     /// Forgets endpoints that no target has any more.
     pub(crate) fn forget_unused(&mut self) {
         self.known.retain(|_, state| state.strong_count() > 0);
+        self.tls.forget_unused();
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Arc<EndpointState>> {

@@ -4,11 +4,16 @@
 //! What counts the process's files, memory or wake-ups runs in a child process of its own.
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
 
+mod backend_stream;
+mod backend_tls;
+mod ca;
 mod child;
+mod client_certs;
 mod config;
 mod drain;
 mod ejection;
 mod forward;
+mod greeting;
 mod half_open;
 mod http;
 mod https;
