@@ -14,6 +14,7 @@ use rustix::net::{
 use super::endpoint::EndpointState;
 use super::preserve::Source;
 use super::table::Forward;
+use super::tls::backend::Secure;
 
 /// The attempts of one connection. Exists only until it is connected, so that an open connection
 /// does not hold on to tables that were replaced long ago.
@@ -67,6 +68,11 @@ impl Dial {
         self.failed.iter().any(|(at, _)| *at == self.at)
     }
 
+    /// How the endpoints are spoken to, if by TLS.
+    pub(super) fn tls(&self) -> Option<&Secure> {
+        self.forward.shares[self.share].tls.as_deref()
+    }
+
     /// Notes that the attempt failed and stays with the endpoint; `false` when there is no further try.
     pub(super) fn failed_and_stays(&mut self, error: Errno, tries: u8) -> bool {
         self.endpoint().failed(error);
@@ -76,7 +82,19 @@ impl Dial {
 
     /// Notes that the attempt failed and goes to the next one; `false` when there is none.
     pub(super) fn failed(&mut self, error: Errno, tries: u8) -> bool {
-        if !self.failed_and_stays(error, tries) {
+        self.endpoint().failed(error);
+        self.go_on(error != Errno::TIMEDOUT, tries)
+    }
+
+    /// The same of one that was connected to, and failed in the TLS handshake for this reason.
+    pub(super) fn failed_secure(&mut self, why: String, tries: u8) -> bool {
+        self.endpoint().failed_secure(why);
+        self.go_on(true, tries)
+    }
+
+    fn go_on(&mut self, answered: bool, tries: u8) -> bool {
+        self.failed.push((self.at, answered));
+        if self.failed.len() >= tries.into() {
             return false;
         }
         let next = self.next();

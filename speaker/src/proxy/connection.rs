@@ -8,6 +8,9 @@
 //!        └──────────────> reset             or patience is over
 //! ```
 //!
+//! Where the backend is spoken to by TLS, its handshake comes between Dialling and Open (Securing); one
+//! that fails is a failed attempt, and the next endpoint is dialled.
+//!
 //! Where the listener's settings say something of new connections, they go through `Arriving` first, which
 //! waits for a PROXY header if there is to be one. Where the first bytes decide which listener is meant
 //! (HTTP, HTTPS, TLS), stages go before:
@@ -23,9 +26,10 @@
 //! ended its direction is not gone; it may be waiting for the answer.
 //!
 //! The stages are in files of their own: [`arrive`], [`greet`] (until it is known what the client wants),
-//! [`dial`] and [`forward`] (until the end).
+//! [`dial`], [`backend_tls`] and [`forward`] (until the end).
 
 mod arrive;
+mod backend_tls;
 mod dial;
 mod forward;
 mod greet;
@@ -162,6 +166,8 @@ enum Stage {
     Greeting(Box<Greeting>),
     Handshake(Box<Handshake>),
     Dialling(Box<Dial>),
+    /// It is connected, and TLS is being agreed on with the backend.
+    Securing(Box<Dial>),
     Open,
     Resetting(Box<forward::Resetting>),
     Farewell(Box<Farewell>),
@@ -281,9 +287,9 @@ impl Connection {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Arriving(arrival) => Some(arrival.deadline),
-            Stage::Greeting(greeting) => Some(greeting.deadline),
+            Stage::Greeting(greeting) => Some(greeting.wake_at()),
             Stage::Handshake(handshake) => Some(handshake.deadline),
-            Stage::Dialling(dial) => Some(dial.deadline),
+            Stage::Dialling(dial) | Stage::Securing(dial) => Some(dial.deadline),
             Stage::Open => None,
             Stage::Resetting(resetting) => Some(resetting.poll_at),
             Stage::Farewell(farewell) => Some(farewell.deadline),
@@ -321,11 +327,12 @@ impl Connection {
                 self.greet(context)
             }
             (Stage::Handshake(_), _) => self.shake(context),
-            (Stage::Dialling(_), Side::Client) if flags.intersects(DEAD) => {
+            (Stage::Dialling(_) | Stage::Securing(_), Side::Client) if flags.intersects(DEAD) => {
                 Verdict::End(Ending::Reset(ResetReason::ByClient))
             }
-            (Stage::Dialling(_), Side::Client) => Verdict::Wait,
+            (Stage::Dialling(_) | Stage::Securing(_), Side::Client) => Verdict::Wait,
             (Stage::Dialling(_), Side::Server) => self.dialled(flags, context),
+            (Stage::Securing(_), Side::Server) => self.shake_server(context),
             (Stage::Open, _) if flags.contains(EventFlags::ERR) => self.broke(side, context),
             (Stage::Open, _) => self.forward(context),
             (Stage::Resetting(_), _) => self.salvage(context),
@@ -339,7 +346,7 @@ impl Connection {
             Stage::Arriving(_) => self.arrive(context),
             Stage::Greeting(_) => self.greet(context),
             Stage::Handshake(_) => self.shake(context),
-            Stage::Dialling(_) => Verdict::Wait,
+            Stage::Dialling(_) | Stage::Securing(_) => Verdict::Wait,
             Stage::Open => self.forward(context),
             Stage::Resetting(_) => self.salvage(context),
             Stage::Farewell(_) => self.part(context),
@@ -349,10 +356,12 @@ impl Connection {
     /// Its deadline has come.
     pub(super) fn timer(&mut self, context: &mut Context<'_>) -> Verdict {
         match &self.stage {
+            Stage::Greeting(greeting) if context.now < greeting.deadline => self.greet(context),
             Stage::Arriving(_) | Stage::Greeting(_) | Stage::Handshake(_) => {
                 Verdict::End(Ending::Reset(ResetReason::Silent))
             }
             Stage::Dialling(_) => self.dialling_too_long(context),
+            Stage::Securing(_) => self.securing_too_long(context),
             Stage::Open => Verdict::Wait,
             Stage::Resetting(_) => self.salvage(context),
             Stage::Farewell(farewell) => Verdict::End(Ending::Refused(farewell.reason)),

@@ -14,7 +14,7 @@ use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use vipgate_api::vipgate::Transport;
-use vipgate_planner::{Certificate, Listener, ListenerId, Service, Termination};
+use vipgate_planner::{Certificate, Listener, ListenerId, Service, Termination, TlsRange};
 
 use super::access_log::Place;
 use super::door::{self, Door};
@@ -247,11 +247,16 @@ impl Control {
         };
         let certificates = match listener.termination() {
             Some(end) => {
+                let range = &listener.settings.tls;
                 let same = |old: &&Arc<Entry>| {
-                    old.listener.termination().is_some_and(|old| old.alpn == end.alpn)
+                    old.listener.settings.tls == *range
+                        && old
+                            .listener
+                            .termination()
+                            .is_some_and(|old| old.alpn == end.alpn && old.clients == end.clients)
                 };
                 let known = old.as_ref().filter(same).map(|old| old.certificates.as_slice());
-                configured(end, known.unwrap_or_default())
+                configured(end, range, known.unwrap_or_default())
             }
             None => Vec::new(),
         };
@@ -304,20 +309,22 @@ fn has_choice(listener: &Listener) -> bool {
     })
 }
 
-/// Certificates with what a handshake needs. One that stays keeps it, and with it the keys of its
-/// session tickets.
+/// Certificates with what a handshake needs. One that stays, among terms that stay, keeps it, and with it
+/// the keys of its session tickets.
 fn configured(
     end: &Termination,
+    range: &TlsRange,
     known: &[(Arc<Certificate>, Arc<ServerConfig>)],
 ) -> Vec<(Arc<Certificate>, Arc<ServerConfig>)> {
     let config = |certificate: &Arc<Certificate>| {
         if let Some(known) = known.iter().find(|(known, _)| known == certificate) {
             return Some(known.clone());
         }
-        match tls::config(certificate, &end.alpn) {
+        match tls::config(certificate, end, range) {
             Ok(config) => Some((Arc::clone(certificate), config)),
             Err(error) => {
-                tracing::error!(secret = %certificate.secret, error, "a certificate cannot be used");
+                tracing::error!(secret = %certificate.secret, error, "a certificate cannot be used, \
+                    or not with what the listener asks for");
                 None
             }
         }

@@ -10,9 +10,9 @@
 //! whichever routes use it, and all workers share it: it changes once per connection at most.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
@@ -31,8 +31,8 @@ pub(crate) struct EndpointState {
     connected: AtomicU64,
     failed: AtomicU64,
     consecutive_failures: AtomicU32,
-    /// `errno` of the last failure; 0: none yet.
-    last_error: AtomicI32,
+    /// What was wrong at the last failure, for people.
+    last_error: Mutex<Option<String>>,
     ejected: AtomicBool,
     /// The prober has it.
     asked: AtomicBool,
@@ -50,7 +50,7 @@ impl EndpointState {
             connected: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             consecutive_failures: AtomicU32::new(0),
-            last_error: AtomicI32::new(0),
+            last_error: Mutex::new(None),
             ejected: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             ejections: AtomicU64::new(0),
@@ -79,8 +79,22 @@ impl EndpointState {
 
     /// An attempt to connect failed.
     pub(crate) fn failed(self: &Arc<Self>, error: Errno) {
+        self.count_failure(error.to_string());
+    }
+
+    /// It was connected to, and there is no TLS with it for this reason.
+    pub(crate) fn failed_secure(self: &Arc<Self>, why: String) {
+        self.count_failure(why);
+    }
+
+    /// A connection that was made ended for this reason, which nobody else shows.
+    pub(crate) fn complained(&self, why: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    fn count_failure(self: &Arc<Self>, error: String) {
         self.failed.fetch_add(1, Relaxed);
-        self.last_error.store(error.raw_os_error(), Relaxed);
+        self.complained(error.clone());
         let failures = self.consecutive_failures.fetch_add(1, Relaxed) + 1;
         if let Some(prober) = &self.prober
             && failures >= EJECT_AFTER
@@ -115,12 +129,11 @@ impl EndpointState {
     }
 
     pub(crate) fn snapshot(&self) -> EndpointHealth {
-        let last_error = self.last_error.load(Relaxed);
         EndpointHealth {
             connected: self.connected.load(Relaxed),
             failed: self.failed.load(Relaxed),
             consecutive_failures: self.consecutive_failures.load(Relaxed),
-            last_error: (last_error != 0).then(|| Errno::from_raw_os_error(last_error).to_string()),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             ejected: self.is_ejected(),
             ejections: self.ejections.load(Relaxed),
         }

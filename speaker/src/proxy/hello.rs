@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustls::server::{Accepted, Acceptor};
 
+use super::pace::{Pace, Turn};
 use super::refusal::Refusal;
 use super::tls::Socket;
 use super::{client_hello, host};
@@ -38,6 +39,7 @@ pub(super) struct Greeting {
     pub(super) shortened: bool,
     /// The client will send no more.
     ended: bool,
+    pace: Pace,
 }
 
 /// What came of looking at what there is.
@@ -56,7 +58,7 @@ pub(super) enum Heard {
 impl Greeting {
     /// Begins now and waits until then.
     pub(super) fn new(hello: Hello, curt: bool, began: Instant, deadline: Instant) -> Self {
-        Self { hello, curt, deadline, began, shortened: false, ended: false }
+        Self { hello, curt, deadline, began, shortened: false, ended: false, pace: Pace::default() }
     }
 
     /// It began earlier, with what came before the client's own words.
@@ -75,6 +77,17 @@ impl Greeting {
     /// Notes an event of the client's socket.
     pub(super) fn event(&mut self, flags: EventFlags) {
         self.ended |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+    }
+
+    /// Whether it is time to look at what there is.
+    pub(super) fn turn(&mut self, now: Instant) -> Turn {
+        // The end comes once.
+        if self.ended { Turn::Now } else { self.pace.turn(now) }
+    }
+
+    /// When it wants to be woken.
+    pub(super) fn wake_at(&self) -> Instant {
+        self.pace.next().map_or(self.deadline, |next| next.min(self.deadline))
     }
 
     /// Looks at what there is. The sockets are watched edge-triggered; new bytes raise a new edge

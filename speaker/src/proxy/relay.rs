@@ -3,7 +3,9 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::event::epoll::EventFlags;
+use rustls::{ClientConnection, ServerConnection};
 
+use super::end::Failed;
 use super::pipe::Pipes;
 use super::pump::{Progress, Pump};
 use super::tls_pump::TlsPump;
@@ -68,6 +70,19 @@ impl Relay {
         Self::Plain { up: Pump::default(), down: Pump::default() }
     }
 
+    /// Ends TLS of a client whose ClientHello was read.
+    pub(super) fn with_client(tls: ServerConnection) -> Self {
+        Self::Tls(Box::new(TlsPump::with_client(tls.into())))
+    }
+
+    /// Begins TLS with the server that was connected.
+    pub(super) fn secure_server(&mut self, tls: ClientConnection) {
+        match self {
+            Self::Plain { .. } => *self = Self::Tls(Box::new(TlsPump::with_server(tls.into()))),
+            Self::Tls(pump) => pump.secure_server(tls.into()),
+        }
+    }
+
     /// Notes an event of a socket.
     pub(super) fn event(&mut self, side: Side, flags: EventFlags) {
         match self {
@@ -87,7 +102,14 @@ impl Relay {
     pub(super) fn forget_server(&mut self) {
         match self {
             Self::Plain { down, .. } => *down = Pump::default(),
-            Self::Tls(tls) => tls.forget_server(),
+            Self::Tls(tls) => {
+                if !tls.forget_server() {
+                    // Whatever the client's socket has said: it is to be tried.
+                    let mut up = Pump::default();
+                    up.source_event(EventFlags::IN | EventFlags::RDHUP);
+                    *self = Self::Plain { up, down: Pump::default() };
+                }
+            }
         }
     }
 
@@ -100,11 +122,30 @@ impl Relay {
         }
     }
 
-    /// What a client is to be told that broke the protocol.
-    pub(super) fn take_alert(&mut self) -> Option<Vec<u8>> {
+    /// Goes on with the handshake of a side. Whether it is finished; without TLS it is.
+    ///
+    /// # Errors
+    /// The side failed; there is an alert when it broke the protocol.
+    pub(super) fn shake(&mut self, side: Side, socket: BorrowedFd<'_>) -> Result<bool, Failed> {
+        match self {
+            Self::Plain { .. } => Ok(true),
+            Self::Tls(tls) => tls.shake(side, socket),
+        }
+    }
+
+    /// What a side is to be told that broke the protocol.
+    pub(super) fn take_alert(&mut self, side: Side) -> Option<Vec<u8>> {
         match self {
             Self::Plain { .. } => None,
-            Self::Tls(tls) => tls.take_alert(),
+            Self::Tls(tls) => tls.take_alert(side),
+        }
+    }
+
+    /// How the server broke the protocol, if it did.
+    pub(super) fn server_broke(&self) -> Option<&rustls::Error> {
+        match self {
+            Self::Plain { .. } => None,
+            Self::Tls(tls) => tls.server_broke(),
         }
     }
 

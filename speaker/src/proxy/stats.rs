@@ -67,11 +67,14 @@ pub enum ResetReason {
     TooFast,
     /// Nothing moved in either direction for too long.
     Idle,
+    /// There was no TLS handshake with any endpoint that was tried, or the backend broke the protocol
+    /// later.
+    BackendTls,
 }
 
 impl ResetReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::ConnectFailed,
@@ -94,6 +97,7 @@ impl ResetReason {
         Self::TooManyFromSource,
         Self::TooFast,
         Self::Idle,
+        Self::BackendTls,
     ];
 
     /// Whether a connection may have a route when this happens to it.
@@ -109,6 +113,7 @@ impl ResetReason {
             | Self::OutOfFiles
             | Self::Panic
             | Self::Idle
+            | Self::BackendTls
             | Self::Tls => true,
             Self::NoRoute
             | Self::NoName
@@ -149,6 +154,7 @@ impl ResetReason {
             Self::TooManyFromSource => "too_many_from_source",
             Self::TooFast => "too_fast",
             Self::Idle => "idle",
+            Self::BackendTls => "backend_tls",
         }
     }
 }
@@ -396,7 +402,7 @@ pub struct EndpointHealth {
     pub failed: u64,
     /// Attempts that failed since the last that succeeded; 0 means healthy (or never used).
     pub consecutive_failures: u32,
-    /// The last failure, as the operating system words it.
+    /// The last failure, as the operating system words it, or what was wrong with TLS.
     pub last_error: Option<String>,
     /// Whether new connections keep away while another endpoint of the backendRef is left: attempts
     /// failed two times in a row, and it has not answered since.

@@ -20,6 +20,7 @@ use super::endpoint::EndpointState;
 use super::limits::Gate;
 use super::prober::Ejected;
 use super::stats::{ListenerStats, RouteStats};
+use super::tls::backend::{Backends, Secure};
 
 /// What all workers do.
 #[derive(Debug, Default)]
@@ -130,6 +131,8 @@ pub(crate) struct Share {
     pub(crate) endpoints: Vec<Arc<EndpointState>>,
     /// Those that are to see clients' addresses, each with its network (`BackendShare::preserved`).
     pub(super) preserved: HashMap<SocketAddr, Option<IpNet>>,
+    /// How they are spoken to, if by TLS.
+    pub(crate) tls: Option<Arc<Secure>>,
 }
 
 impl Forward {
@@ -146,6 +149,7 @@ impl Forward {
                     .map(|endpoint| endpoints.state(endpoint.0))
                     .collect(),
                 preserved: share.preserved.iter().map(|(one, net)| (one.0, *net)).collect(),
+                tls: share.settings.tls.as_ref().map(|tls| endpoints.tls.secure(tls)),
             })
             .collect();
         Self { route: Arc::new(target.route.clone()), shares }
@@ -163,17 +167,18 @@ impl Forward {
     }
 }
 
-/// Every endpoint that some target has, one per address.
+/// Every endpoint that some target has, one per address, and how they are spoken to by TLS.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     known: HashMap<SocketAddr, Weak<EndpointState>>,
+    tls: Backends,
     prober: Option<Ejected>,
 }
 
 impl Endpoints {
     /// None so far.
     pub(crate) fn new(prober: Option<Ejected>) -> Self {
-        Self { known: HashMap::new(), prober }
+        Self { known: HashMap::new(), tls: Backends::default(), prober }
     }
 
     pub(crate) fn state(&mut self, address: SocketAddr) -> Arc<EndpointState> {
@@ -188,6 +193,7 @@ impl Endpoints {
     /// Forgets endpoints that no target has any more.
     pub(crate) fn forget_unused(&mut self) {
         self.known.retain(|_, state| state.strong_count() > 0);
+        self.tls.forget_unused();
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Arc<EndpointState>> {

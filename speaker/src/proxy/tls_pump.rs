@@ -1,141 +1,105 @@
-//! Both directions of a connection whose client speaks TLS: its side is encrypted, the backend's plain.
+//! Both directions of a connection of which one side at least speaks TLS with us.
 //!
-//! rustls does the protocol, without any I/O of its own; this moves bytes between it and the two
-//! sockets. Little waits in it: one record from the client that the backend does not take, one
-//! buffer's worth from the backend that the client does not take. While something waits, nothing more
-//! is read, so a receiver that stalls stops its sender.
+//! Little waits in it: of each direction what one read brought, a record or a buffer, and the sink does
+//! not take. While something waits, nothing more is read, so a receiver that stalls stops its sender.
 //!
-//! An orderly end (`close_notify`) becomes the end of the stream to the backend and the other way
-//! round. An end without it is a truncation (RFC 8446 6.1), and counts as a failure of the client.
+//! An orderly end of one side becomes one of the other: `close_notify` and the end of the stream where
+//! that speaks TLS, else the end of the stream. An end of TLS without `close_notify` is a truncation (RFC
+//! 8446 6.1), and counts as a failure of the side that it came from.
 
-use std::io::{self, BufRead, ErrorKind, Write};
 use std::os::fd::BorrowedFd;
 
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
-use rustls::ServerConnection;
+use rustls::Connection;
 
-use super::pump::write_some;
+use super::end::{End, Failed, Next};
 use super::relay::{Ends, Moved, Rescue, Turn};
-use super::tls::Socket;
 use super::token::Side;
 
-/// Steps per turn and direction; then the other connections of the worker come first. A step of the
-/// client's direction moves a few KiB, one of the backend's a buffer.
-const STEPS_UP: usize = 64;
-const STEPS_DOWN: usize = 8;
+/// Steps per turn and direction; then the other connections of the worker come first. A step that takes
+/// from TLS moves a few KiB, one that reads from a socket a buffer.
+const STEPS_SECURE: usize = 64;
+const STEPS_PLAIN: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct TlsPump {
-    tls: ServerConnection,
-    client: Readiness,
-    server: Readiness,
-    /// The client's orderly end was passed on.
-    up_done: bool,
-    /// The backend's end was noted (`close_notify`), and has been passed on.
-    down_done: bool,
-    down_passed: bool,
-    /// The client's stream ended, in order or not.
-    client_ended: bool,
-    /// What looks like an orderly end of the backend is none.
-    server_failed: bool,
-    /// What the client is to be told that broke the protocol.
-    alert: Option<Vec<u8>>,
-}
-
-/// What the edges said about a socket, until a system call shows that it is no longer so.
-#[derive(Debug)]
-struct Readiness {
-    readable: bool,
-    full: bool,
-}
-
-impl Readiness {
-    /// Of a socket that was just begun with: to be tried.
-    const UNKNOWN: Self = Self { readable: true, full: false };
-
-    fn event(&mut self, flags: EventFlags) {
-        self.readable |= !flags.difference(EventFlags::OUT).is_empty();
-        self.full &= !flags.intersects(EventFlags::OUT | EventFlags::ERR | EventFlags::HUP);
-    }
+    client: End,
+    server: End,
 }
 
 impl TlsPump {
-    /// Begins a handshake whose ClientHello was read.
-    pub(super) fn new(mut tls: ServerConnection) -> Self {
-        // What waits in it is bounded by what is read at once.
-        tls.set_buffer_limit(None);
-        Self {
-            tls,
-            client: Readiness::UNKNOWN,
-            server: Readiness::UNKNOWN,
-            up_done: false,
-            down_done: false,
-            down_passed: false,
-            client_ended: false,
-            server_failed: false,
-            alert: None,
+    /// Begins a handshake with a client whose ClientHello was read.
+    pub(super) fn with_client(tls: Connection) -> Self {
+        Self { client: End::secure(tls), server: End::plain() }
+    }
+
+    /// Begins a handshake with the server of a client that speaks for itself.
+    pub(super) fn with_server(tls: Connection) -> Self {
+        Self { client: End::plain(), server: End::secure(tls) }
+    }
+
+    /// Begins a handshake with the server.
+    pub(super) fn secure_server(&mut self, tls: Connection) {
+        self.server = End::secure(tls);
+    }
+
+    /// Forgets what was noted of the server's socket: it is another one now. Whether TLS has a part in
+    /// this still.
+    pub(super) fn forget_server(&mut self) -> bool {
+        self.server = End::plain();
+        self.client.is_secure()
+    }
+
+    fn end(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
         }
     }
 
     /// Notes an event of a socket.
     pub(super) fn event(&mut self, side: Side, flags: EventFlags) {
-        match side {
-            Side::Client => self.client.event(flags),
-            Side::Server => self.server.event(flags),
-        }
-    }
-
-    /// Forgets what was noted of the backend's socket: it is another one now.
-    pub(super) fn forget_server(&mut self) {
-        self.server = Readiness::UNKNOWN;
+        self.end(side).event(flags);
     }
 
     /// Notes that a side failed (in a way that its next read may no longer tell).
     pub(super) fn failed(&mut self, side: Side) {
-        match side {
-            Side::Client => self.client.readable = true,
-            Side::Server => (self.server.readable, self.server_failed) = (true, true),
-        }
+        self.end(side).failed();
     }
 
-    /// The alert for a client that broke the protocol, after what was queued before it.
-    pub(super) fn take_alert(&mut self) -> Option<Vec<u8>> {
-        self.alert.take()
+    /// The alert for a side that broke the protocol, after what was queued before it.
+    pub(super) fn take_alert(&mut self, side: Side) -> Option<Vec<u8>> {
+        self.end(side).take_alert()
     }
 
-    /// Goes on with the handshake. Whether it is finished.
+    /// How the server broke the protocol, if it did.
+    pub(super) fn server_broke(&self) -> Option<&rustls::Error> {
+        self.server.broken()
+    }
+
+    /// Goes on with the handshake of a side. Whether it is finished.
     ///
     /// # Errors
-    /// The client failed; there is an alert when it broke the protocol.
-    pub(super) fn shake(&mut self, client: BorrowedFd<'_>) -> Result<bool, Side> {
-        loop {
-            self.flush(client)?;
-            if !self.tls.is_handshaking() {
-                return Ok(true);
-            }
-            if self.client_ended {
-                return Err(Side::Client);
-            }
-            if !self.read(client)? {
-                return Ok(false);
-            }
-        }
+    /// The side failed; there is an alert when it broke the protocol.
+    pub(super) fn shake(&mut self, side: Side, socket: BorrowedFd<'_>) -> Result<bool, Failed> {
+        self.end(side).shake(socket)
     }
 
     /// Moves what can be moved now.
     pub(super) fn run(&mut self, ends: &mut Ends<'_>, moved: &mut Moved) -> Turn {
-        let up = match self.up(ends, moved) {
-            Ok(more) => more,
-            Err(side) => return Turn::Failed(side),
-        };
-        let down = match self.down(ends, moved) {
-            Ok(more) => more,
-            Err(side) => return Turn::Failed(side),
-        };
-        match (self.up_done && self.down_passed, up || down) {
+        let mut more = false;
+        for source in [Side::Client, Side::Server] {
+            match self.direct(source, ends, moved) {
+                Ok(has_more) => more |= has_more,
+                Err(side) => return Turn::Failed(side),
+            }
+        }
+        // What reading from the server gave TLS to say to it: no event may come to bring that out.
+        if self.server.flush(ends.server).is_err() {
+            return Turn::Failed(Side::Server);
+        }
+        match (self.client.is_ended() && self.server.is_ended(), more) {
             (true, _) => Turn::Finished,
             (false, true) => Turn::More,
             (false, false) => Turn::Waiting,
@@ -149,130 +113,51 @@ impl TlsPump {
         ends: &mut Ends<'_>,
         moved: &mut Moved,
     ) -> Rescue {
-        let outcome = match failed {
-            Side::Client => self.up(ends, moved),
-            Side::Server => self.down(ends, moved),
+        let outcome = self.direct(failed, ends, moved);
+        let (source, sink) = match failed {
+            Side::Client => (&mut self.client, &self.server),
+            Side::Server => (&mut self.server, &self.client),
         };
-        let waits = match failed {
-            Side::Client => self.tls.reader().fill_buf().is_ok_and(|plain| !plain.is_empty()),
-            Side::Server => self.tls.wants_write() && !self.down_passed,
-        };
-        let full = match failed {
-            Side::Client => self.server.full,
-            Side::Server => self.client.full,
-        };
+        let waits = source.holds() || sink.owes();
         match outcome {
             Err(side) if side != failed => Rescue::Lost,
-            _ if waits && full => Rescue::Blocked,
+            _ if waits && sink.is_full() => Rescue::Blocked,
             Ok(true) => Rescue::More,
             _ if waits => Rescue::More,
             _ => Rescue::Done,
         }
     }
 
-    /// Client to backend. Whether there may be more to do at once.
-    fn up(&mut self, ends: &Ends<'_>, moved: &mut Moved) -> Result<bool, Side> {
-        for _ in 0..STEPS_UP {
-            if self.up_done || self.server.full {
+    /// Moves what can be moved from a side to the other. Whether there may be more to do at once, or
+    /// which side failed.
+    fn direct(&mut self, side: Side, ends: &mut Ends<'_>, moved: &mut Moved) -> Result<bool, Side> {
+        let (source, from, moved, sink, to, other) = match side {
+            Side::Client => {
+                let Self { client, server } = self;
+                (client, ends.client, &mut moved.up, server, ends.server, Side::Server)
+            }
+            Side::Server => {
+                let Self { client, server } = self;
+                (server, ends.server, &mut moved.down, client, ends.client, Side::Client)
+            }
+        };
+        let steps = if source.is_secure() { STEPS_SECURE } else { STEPS_PLAIN };
+        for _ in 0..steps {
+            sink.flush(to).map_err(|_| other)?;
+            if sink.is_ending() || !sink.has_room() {
                 return Ok(false);
             }
-            let mut plain = self.tls.reader();
-            let taken = match plain.fill_buf() {
-                Ok([]) => {
-                    self.up_done = true;
-                    shutdown(ends.server, Shutdown::Write).map_err(|_| Side::Server)?;
-                    return Ok(false);
+            match source.next(from, ends.buffer).map_err(|_| side)? {
+                Next::Nothing => return Ok(false),
+                Next::Again => {}
+                Next::End => sink.end(),
+                Next::Bytes(bytes) => {
+                    let taken = sink.give(to, bytes).map_err(|_| other)?;
+                    source.took(taken);
+                    *moved += taken as u64;
                 }
-                Ok(bytes) => {
-                    let taken = write_some(ends.server, bytes).map_err(|_| Side::Server)?;
-                    self.server.full = taken < bytes.len();
-                    taken
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    match self.read(ends.client)? {
-                        true => continue,
-                        false => return Ok(false),
-                    }
-                }
-                // The end, and no close_notify before it.
-                Err(_) => return Err(Side::Client),
-            };
-            plain.consume(taken);
-            moved.up += taken as u64;
-        }
-        Ok(true)
-    }
-
-    /// Backend to client. Whether there may be more to do at once.
-    fn down(&mut self, ends: &mut Ends<'_>, moved: &mut Moved) -> Result<bool, Side> {
-        for _ in 0..STEPS_DOWN {
-            self.flush(ends.client)?;
-            if self.tls.wants_write() || self.down_done || !self.server.readable {
-                return Ok(false);
-            }
-            match recv(ends.server, &mut *ends.buffer, RecvFlags::empty()) {
-                Ok((_, 0)) if self.server_failed => return Err(Side::Server),
-                Ok((_, 0)) => {
-                    self.down_done = true;
-                    self.tls.send_close_notify();
-                }
-                Ok((_, read)) => {
-                    moved.down += read as u64;
-                    let written = self.tls.writer().write_all(&ends.buffer[..read]);
-                    written.map_err(|_| Side::Client)?;
-                }
-                Err(Errno::AGAIN) => self.server.readable = false,
-                Err(Errno::INTR) => {}
-                Err(_) => return Err(Side::Server),
             }
         }
         Ok(true)
-    }
-
-    /// Reads from the client. Whether there was anything: bytes, or the end.
-    fn read(&mut self, client: BorrowedFd<'_>) -> Result<bool, Side> {
-        if !self.client.readable || self.alert.is_some() || !self.tls.wants_read() {
-            return Ok(false);
-        }
-        match self.tls.read_tls(&mut Socket(client)) {
-            Ok(read) => self.client_ended = read == 0,
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
-            Err(error) => {
-                self.client.readable = false;
-                return if error.kind() == ErrorKind::WouldBlock {
-                    Ok(false)
-                } else {
-                    Err(Side::Client)
-                };
-            }
-        }
-        if self.tls.process_new_packets().is_err() {
-            let mut last_words = Vec::new();
-            while matches!(self.tls.write_tls(&mut last_words), Ok(1..)) {}
-            self.alert = Some(last_words);
-            return Err(Side::Client);
-        }
-        Ok(true)
-    }
-
-    /// Writes what TLS has for the client, and the end behind the last of it.
-    fn flush(&mut self, client: BorrowedFd<'_>) -> Result<(), Side> {
-        if self.down_passed {
-            // An answer to new keys of the client; nobody may hear it behind our close_notify.
-            let _ = self.tls.write_tls(&mut io::sink());
-            return Ok(());
-        }
-        while self.tls.wants_write() && !self.client.full {
-            match self.tls.write_tls(&mut Socket(client)) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.client.full = true,
-                Err(_) => return Err(Side::Client),
-            }
-        }
-        if self.down_done && !self.tls.wants_write() {
-            self.down_passed = true;
-            shutdown(client, Shutdown::Write).map_err(|_| Side::Client)?;
-        }
-        Ok(())
     }
 }

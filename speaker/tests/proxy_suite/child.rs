@@ -8,7 +8,14 @@ use std::time::Duration;
 /// Runs one ignored test of this binary alone in a process, and passes on what it printed.
 #[track_caller]
 pub(crate) fn run(test: &str) {
+    run_with(test, &[]);
+}
+
+/// The same with environment variables.
+#[track_caller]
+pub(crate) fn run_with(test: &str, variables: &[(&str, &str)]) {
     let output = Command::new(std::env::current_exe().unwrap())
+        .envs(variables.iter().copied())
         .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", test])
         .output()
         .unwrap();

@@ -6,14 +6,19 @@
 
 mod access_log;
 mod admission;
+mod backend_stream;
+mod backend_tls;
 mod by_route;
+mod ca;
 mod child;
+mod client_certs;
 mod config;
 mod crowd;
 mod drain;
 mod ejection;
 mod flood;
 mod forward;
+mod greeting;
 mod half_open;
 mod helper;
 mod http;

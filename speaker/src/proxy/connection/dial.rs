@@ -81,29 +81,35 @@ impl Connection {
 
     /// The socket that is being connected raised an event.
     pub(super) fn dialled(&mut self, flags: EventFlags, context: &mut Context<'_>) -> Verdict {
-        let (Stage::Dialling(_), Some(server)) = (&self.stage, &self.server) else {
+        let (Stage::Dialling(dial), Some(server)) = (&self.stage, &self.server) else {
             return Verdict::Wait;
         };
+        let is_secure = dial.tls().is_some();
         if flags.intersects(DEAD) {
             match socket_error(server).and_then(|result| result) {
                 // The connection was made and then reset: the endpoint accepted it, so the client
                 // gets the reset, and no other endpoint is asked.
-                Ok(()) | Err(Errno::CONNRESET | Errno::PIPE) => {
+                Ok(()) | Err(Errno::CONNRESET | Errno::PIPE) if !is_secure => {
                     self.connected(context);
                     return self.broke(Side::Server, context);
                 }
                 Err(error) => return self.attempt_failed(error, context),
+                // No handshake is no connection, and nothing of the client's has gone there.
+                Ok(()) => return self.attempt_failed(Errno::CONNRESET, context),
             }
         }
         if !flags.contains(EventFlags::OUT) {
             return Verdict::Wait;
         }
+        if is_secure {
+            return self.secure(context);
+        }
         self.connected(context);
         self.forward(context)
     }
 
-    fn connected(&mut self, context: &Context<'_>) {
-        let Stage::Dialling(dial) = &self.stage else { return };
+    pub(super) fn connected(&mut self, context: &Context<'_>) {
+        let (Stage::Dialling(dial) | Stage::Securing(dial)) = &self.stage else { return };
         let endpoint = Arc::clone(dial.endpoint());
         endpoint.connected();
         let (source, asked) = (dial.source, dial.was_asked());

@@ -89,7 +89,11 @@ impl Connection {
         if let Some(wake) = wake {
             return wake;
         }
-        match self.relay.take_alert() {
+        let reason = match reason {
+            ResetReason::ByBackend => self.backend_failure(),
+            reason => reason,
+        };
+        match self.relay.take_alert(Side::Client) {
             Some(alert) => self.refuse(Refusal::Tls(alert), ResetReason::Tls, context),
             None => Verdict::End(Ending::Reset(reason)),
         }

@@ -9,16 +9,22 @@ use super::{Connection, Context, Ending, Handshake, Stage, Verdict};
 use crate::proxy::connect::Dial;
 use crate::proxy::farewell::Farewell;
 use crate::proxy::hello::{self, Heard, Hello};
+use crate::proxy::pace::Turn;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::relay::Relay;
 use crate::proxy::socket;
 use crate::proxy::stats::ResetReason;
-use crate::proxy::tls_pump::TlsPump;
+use crate::proxy::token::Side;
 
 impl Connection {
     /// Looks at what the client has said so far.
     pub(super) fn greet(&mut self, context: &mut Context<'_>) -> Verdict {
-        let Stage::Greeting(greeting) = &self.stage else { return Verdict::Wait };
+        let Stage::Greeting(greeting) = &mut self.stage else { return Verdict::Wait };
+        match greeting.turn(context.now) {
+            Turn::Now => {}
+            Turn::At(_) => return Verdict::Arm(greeting.wake_at()),
+            Turn::Later => return Verdict::Wait,
+        }
         match greeting.listen(self.client.as_fd(), context.buffer) {
             Heard::NeedMore => Verdict::Wait,
             Heard::Name(name) => Verdict::Choose(name),
@@ -47,7 +53,7 @@ impl Connection {
                 });
                 match accepted {
                     Ok(tls) => {
-                        self.relay = Relay::Tls(Box::new(TlsPump::new(tls)));
+                        self.relay = Relay::with_client(tls);
                         self.stage = Stage::Handshake(Box::new(Handshake { name, deadline }));
                         match self.shake(context) {
                             Verdict::Wait if shortened => Verdict::Arm(deadline),
@@ -75,11 +81,9 @@ impl Connection {
 
     /// Goes on with the handshake.
     pub(super) fn shake(&mut self, context: &mut Context<'_>) -> Verdict {
-        let (Stage::Handshake(handshake), Relay::Tls(tls)) = (&mut self.stage, &mut self.relay)
-        else {
-            return Verdict::Wait;
-        };
-        match (tls.shake(self.client.as_fd()), tls.take_alert()) {
+        let Stage::Handshake(handshake) = &mut self.stage else { return Verdict::Wait };
+        let shaken = self.relay.shake(Side::Client, self.client.as_fd());
+        match (shaken, self.relay.take_alert(Side::Client)) {
             (Ok(true), _) => Verdict::Pick(handshake.name.take()),
             (Ok(false), _) => Verdict::Wait,
             (Err(_), Some(alert)) => self.refuse(Refusal::Tls(alert), ResetReason::Tls, context),
