@@ -211,6 +211,11 @@ impl Planner {
                 self.certificates.touch();
                 self.routing.touch();
             }
+            // No layer looks at these yet.
+            Kind::ListenerPolicy
+            | Kind::BackendPolicy
+            | Kind::BackendTlsPolicy
+            | Kind::ConfigMap => {}
             Kind::L2Advertisement => self.assembly.touch(),
             Kind::BgpPeer | Kind::BgpAdvertisement | Kind::BfdProfile | Kind::Community => {
                 self.routing.touch();

@@ -19,7 +19,9 @@ mod standing;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vipgate_api::gateway::{GatewayAddress, ListenerSet, ParentReference, RouteGroupKind};
+use vipgate_api::gateway::{
+    GatewayAddress, ListenerSet, ParentReference, PolicyStatus, RouteGroupKind,
+};
 use vipgate_api::vipgate::{BgpStatus, IpAddressPool, IpAddressPoolStatus};
 use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
 
@@ -76,6 +78,8 @@ pub struct Statuses {
     pub pools: BTreeMap<ObjectKey, IpAddressPoolStatus>,
     /// BGPPeers, BGPAdvertisements, BFDProfiles and Communities.
     pub bgp: BTreeMap<ObjectRef, BgpStatus>,
+    /// Policies that are ours, or that are about what is ours.
+    pub policies: BTreeMap<ObjectRef, PolicyStatus>,
     /// Gateways and ListenerSets that are not ours: for whoever finds there what we said once, and
     /// for nobody else.
     pub former: BTreeMap<ObjectRef, FormerStatus>,
