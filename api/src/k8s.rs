@@ -1,5 +1,6 @@
 //! The core Kubernetes types we use, under the names the rest of the program calls them by.
 
+pub use k8s_openapi::ByteString;
 pub use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, Secret, Service, ServiceAccount, ServicePort, ServiceSpec,
 };

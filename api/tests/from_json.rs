@@ -99,10 +99,22 @@ fn body(kind: Kind) -> Value {
             "status": {"ancestors": []},
         }),
         Kind::ConfigMap => json!({"data": {"ca.crt": "x"}, "binaryData": {"b": "eA=="}}),
-        Kind::ListenerPolicy => json!({"spec": {"targetRefs":
-            [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "web"}]}}),
-        Kind::BackendPolicy => json!({"spec": {"targetRefs":
-            [{"group": "", "kind": "Service", "name": "web"}]}, "status": {"ancestors": []}}),
+        Kind::ListenerPolicy => json!({"spec": {
+            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "web"}],
+            "proxyProtocol": {"from": ["192.0.2.0/24"]},
+            "limits": {"connections": 7, "newConnectionsPerSecond": 9},
+            "tls": {"minVersion": "1.3", "cipherSuites": ["TLS_AES_128_GCM_SHA256"]},
+            "accessLog": {"sampleOneIn": 10},
+        }}),
+        Kind::BackendPolicy => json!({
+            "spec": {
+                "targetRefs": [{"group": "", "kind": "Service", "name": "web"}],
+                "balancing": "Maglev", "proxyProtocol": "V2", "clientAddress": "Preserve",
+                "sessionAffinity": {"type": "ClientIP", "timeout": "1h"},
+                "healthCheck": {"type": "TLS", "sendBytes": "AAE=", "expect": "+"},
+            },
+            "status": {"ancestors": []},
+        }),
         Kind::VirtualIp => json!({"spec": {
             "address": "192.0.2.1", "pool": "pool", "origin": "Chosen", "published": true,
             "users": [{"kind": "Gateway", "namespace": "a", "name": "web",

@@ -4,7 +4,7 @@ mod backend;
 mod bgp;
 mod fault;
 mod l2;
-mod policy;
+pub(crate) mod policy;
 mod pool;
 mod range;
 mod speaker;
@@ -18,7 +18,12 @@ pub use bgp::{
 };
 pub use fault::Fault;
 pub use l2::{L2Advertisement, L2AdvertisementSpec, PreferredNodeSelector, is_interface_name};
-pub use policy::{BackendPolicy, BackendPolicySpec, ListenerPolicy, ListenerPolicySpec};
+pub use policy::{
+    AccessLog, AffinityType, BackendPolicy, BackendPolicySpec, Balancing, CIPHER_SUITES,
+    ClientAddress, Connect, Ejection, GoneEndpoints, HealthCheck, HealthCheckType, Limits,
+    ListenerPolicy, ListenerPolicySpec, ListenerTls, ProxyProtocol, ProxyProtocolSources,
+    SessionAffinity, TLS_VERSIONS, TcpKeepalive, network,
+};
 pub use pool::{IpAddressPool, IpAddressPoolSpec, IpAddressPoolStatus, ServiceAllocation};
 pub use range::{AddressRange, AddressRangeError};
 pub use speaker::{

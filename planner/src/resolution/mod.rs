@@ -27,7 +27,8 @@ pub use self::nearness::Place;
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
 use crate::claim::Claims;
-use crate::plan::{BackendShare, Endpoint, Target};
+use crate::plan::{BackendSettings, BackendShare, Endpoint, Target};
+use crate::policies::Policies;
 use crate::refusal::Refusal;
 use crate::world::{Shelf, World};
 
@@ -80,6 +81,7 @@ struct Ground<'a> {
     grants: &'a Shelf<ReferenceGrant>,
     vips: &'a Claims,
     place: Option<Place<'a>>,
+    policies: &'a Policies,
 }
 
 /// Resolves every attached route, for connections that are forwarded from a place or from nowhere in
@@ -88,12 +90,13 @@ pub fn resolve(
     world: &World,
     attachment: &Attachment,
     allocation: &Allocation,
+    policies: &Policies,
     place: Option<Place<'_>>,
 ) -> Resolution {
     let World { services, endpoint_slices, backends, grants, routes, .. } = world;
     let slices = SliceIndex::new(endpoint_slices);
     let vips = &allocation.claims;
-    let ground = Ground { services, slices, backends, grants, vips, place };
+    let ground = Ground { services, slices, backends, grants, vips, place, policies };
     let mut resolution = Resolution::default();
     for (key, parents) in &attachment.routes {
         let sides: BTreeSet<VipSide> = parents
@@ -138,11 +141,24 @@ impl Ground<'_> {
                 weight: reference.weight,
                 endpoints,
                 unusable,
-                settings: Arc::default(),
+                settings: self.settings(key, reference, &target),
             });
         }
         let target = Arc::new(Target { route: key.clone(), shares });
         Resolved { target, refusals, starved }
+    }
+
+    /// How connections of a route get to what a backendRef names.
+    fn settings(
+        &self,
+        route: &ObjectRef,
+        reference: &BackendRef,
+        target: &ObjectKey,
+    ) -> Arc<BackendSettings> {
+        match kind_of(reference) {
+            Some(kind) => self.policies.backend(route, &ObjectRef::new(kind, target.clone())),
+            None => Arc::default(),
+        }
     }
 
     fn reference(
@@ -215,6 +231,26 @@ impl Ground<'_> {
             }
             _ => Ok(usable.into_iter().collect()),
         }
+    }
+}
+
+/// The Services and Backends that the served rule of a route names, wherever they are.
+pub(crate) fn backends<'a>(
+    route: &'a ObjectRef,
+    object: &'a Route,
+) -> impl Iterator<Item = ObjectRef> + 'a {
+    let references = object.spec.rules.first().into_iter().flat_map(|rule| &rule.backend_refs);
+    references.filter_map(|reference| {
+        Some(ObjectRef::new(kind_of(reference)?, target_of(&route.key, reference)))
+    })
+}
+
+/// What a backendRef names, if it is of a kind that can be a backend.
+fn kind_of(reference: &BackendRef) -> Option<Kind> {
+    match (reference.group.as_str(), reference.kind.as_str()) {
+        ("", "Service") => Some(Kind::Service),
+        (VIPGATE_GROUP, "Backend") => Some(Kind::Backend),
+        _ => None,
     }
 }
 

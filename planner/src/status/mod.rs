@@ -35,6 +35,7 @@ use crate::certificates::Certificates;
 use crate::environment::Environment;
 use crate::node::Node;
 use crate::plan::Plan;
+use crate::policies::Policies;
 use crate::refusal::Refusal;
 use crate::report::{Lost, Reports};
 use crate::resolution::Resolution;
@@ -190,6 +191,8 @@ pub struct Layers<'a> {
     pub resolution: &'a Resolution,
     /// Certificates of listeners.
     pub certificates: &'a Certificates,
+    /// What policies come to.
+    pub policies: &'a Policies,
     /// What is about BGP.
     pub routing: &'a Routing,
     /// The ListenerSets themselves.
@@ -236,6 +239,7 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
     }
     statuses.pools = pool::statuses(layers);
     statuses.bgp = bgp::statuses(layers);
+    statuses.policies.clone_from(&layers.policies.statuses);
     statuses.former = former::statuses(layers).into_iter().collect();
     statuses.problems = problem::problems(&statuses, layers);
     statuses

@@ -1,13 +1,17 @@
 //! Rules of the policies. `vipgate/policy` checks the same in manifests.
 
-use schemars::{Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::{LABEL, LABEL_SHAPE, NAME, conditions, list, rule, text};
+use super::{LABEL, LABEL_SHAPE, NAME, conditions, list, rule, text, whole};
 use crate::gateway::PolicyStatus;
+use crate::vipgate::policy::check::{self, MOST_BYTES, MOST_NETWORKS, MOST_TARGETS, Span};
+use crate::vipgate::{CIPHER_SUITES, TLS_VERSIONS};
 
-/// Most targets of one policy.
-pub(crate) const MOST_TARGETS: usize = 16;
+/// The longest duration: four numbers of five digits, each with its unit.
+const DURATION: usize = 28;
+/// An IPv6 address in full, and the length of a prefix.
+const NETWORK: usize = 49;
 
 /// `ListenerPolicy.spec.targetRefs`.
 pub(crate) fn listener_targets(_: &mut SchemaGenerator) -> Schema {
@@ -79,6 +83,111 @@ fn targets(sections: bool, known: Value) -> Schema {
     );
     schema.insert("x-kubernetes-validations".to_owned(), json!([once]));
     schema
+}
+
+/// Lists of CIDRs.
+pub(crate) fn networks(_: &mut SchemaGenerator) -> Schema {
+    let rule = rule(
+        "isCIDR(self)",
+        "write CIDRs such as 192.0.2.0/24 or 2001:db8::/32; one address is 192.0.2.7/32",
+    );
+    list(1, MOST_NETWORKS, text(NETWORK, &[rule]))
+}
+
+/// A duration of GEP-2257, as [`duration`](crate::gateway::duration) reads it.
+fn span(span: Span) -> Schema {
+    let Span { least, most, .. } = span;
+    let unit = if span.whole { "h|m|s" } else { "h|m|s|ms" };
+    let zero = if span.or_zero { "duration(self) == duration('0s') || " } else { "" };
+    let form = format!(
+        "self.matches('^([0-9]{{1,5}}({unit})){{1,4}}$') && ({zero}duration(self) >= duration('{least}') && \
+         duration(self) <= duration('{most}'))"
+    );
+    whole(text(DURATION, &[rule(form, &span.words())]))
+}
+
+/// `ListenerPolicy.spec.idleTimeout`.
+pub(crate) fn idle_timeout(_: &mut SchemaGenerator) -> Schema {
+    span(check::IDLE)
+}
+
+/// `ListenerPolicy.spec.handshakeTimeout`.
+pub(crate) fn handshake_timeout(_: &mut SchemaGenerator) -> Schema {
+    span(check::HANDSHAKE)
+}
+
+/// Times of `ListenerPolicy.spec.tcpKeepalive`.
+pub(crate) fn keepalive(_: &mut SchemaGenerator) -> Schema {
+    span(check::KEEPALIVE)
+}
+
+/// `BackendPolicy.spec.sessionAffinity.timeout`.
+pub(crate) fn affinity_timeout(_: &mut SchemaGenerator) -> Schema {
+    span(check::AFFINITY)
+}
+
+/// `BackendPolicy.spec.connect.timeout`.
+pub(crate) fn connect_timeout(_: &mut SchemaGenerator) -> Schema {
+    span(check::CONNECT)
+}
+
+/// `BackendPolicy.spec.healthCheck.interval`.
+pub(crate) fn check_interval(_: &mut SchemaGenerator) -> Schema {
+    span(check::CHECK_INTERVAL)
+}
+
+/// `BackendPolicy.spec.healthCheck.timeout`.
+pub(crate) fn check_timeout(_: &mut SchemaGenerator) -> Schema {
+    span(check::CHECK_TIMEOUT)
+}
+
+/// `BackendPolicy.spec.goneEndpoints.closeAfter`.
+pub(crate) fn close_after(_: &mut SchemaGenerator) -> Schema {
+    span(check::CLOSE_AFTER)
+}
+
+/// `ListenerPolicy.spec.tls.minVersion`.
+pub(crate) fn tls_version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": TLS_VERSIONS})
+}
+
+/// `ListenerPolicy.spec.tls.cipherSuites`.
+pub(crate) fn cipher_suites(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = list(1, CIPHER_SUITES.len(), json!({"type": "string", "enum": CIPHER_SUITES}));
+    schema.insert("x-kubernetes-list-type".to_owned(), "set".into());
+    schema
+}
+
+/// Of `ListenerPolicy.spec.tls`.
+pub(crate) fn suites_of_version() -> Value {
+    let newest: Vec<String> = CIPHER_SUITES[..3].iter().map(|suite| format!("'{suite}'")).collect();
+    let rule = rule(
+        format!(
+            "!has(self.minVersion) || self.minVersion != '1.3' || !has(self.cipherSuites) || \
+             self.cipherSuites.exists(suite, suite in [{}])",
+            newest.join(", ")
+        ),
+        check::NO_SUITE_OF_1_3,
+    );
+    json!([rule])
+}
+
+/// Bytes of a health check.
+pub(crate) fn base64(_: &mut SchemaGenerator) -> Schema {
+    let form = "self.matches('^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$')";
+    let rule = rule(form, "write base64, or plain text into the field without `Bytes`");
+    whole(text(MOST_BYTES / 3 * 4, &[rule]))
+}
+
+/// Of `BackendPolicy.spec.healthCheck`.
+pub(crate) fn health_check() -> Value {
+    let said = ["interval", "timeout", "port", "send", "sendBytes", "expect", "expectBytes"];
+    let none = said.map(|field| format!("!has(self.{field})")).join(" && ");
+    json!([
+        rule("!has(self.send) || !has(self.sendBytes)", "write one of send and sendBytes"),
+        rule("!has(self.expect) || !has(self.expectBytes)", "write one of expect and expectBytes"),
+        rule(format!("!has(self.type) || self.type != 'None' || {none}"), check::NOTHING_IS_ASKED),
+    ])
 }
 
 /// `status.ancestors`, as in the Gateway API.

@@ -141,6 +141,8 @@ pub(super) fn in_words(kind: Kind, mut error: de::Error) -> de::Error {
         error.message = "is not base64: put plain text under `stringData` instead".to_owned();
     } else if kind == Kind::ConfigMap && path.starts_with("binaryData.") {
         error.message = "is not base64: put plain text under `data` instead".to_owned();
+    } else if kind == Kind::BackendPolicy && path.ends_with("Bytes") {
+        error.message = "is not base64: put plain text into the field without `Bytes`".to_owned();
     } else if path == "metadata.creationTimestamp" {
         error.message = "must be a time, such as 2026-01-31T12:00:00Z".to_owned();
     }

@@ -59,8 +59,12 @@ pub(super) fn check(object: &Object, scope: Scope<'_>, findings: &mut Findings) 
         Object::Community(object) => bgp::note(object.spec.faults(), findings),
         Object::Backend(object) => vipgate::backend(object, findings),
         Object::BackendTlsPolicy(object) => policy::backend_tls(object, findings),
-        Object::ListenerPolicy(object) => policy::attached(&object.spec.target_refs, findings),
-        Object::BackendPolicy(object) => policy::attached(&object.spec.target_refs, findings),
+        Object::ListenerPolicy(object) => {
+            policy::ours(&object.spec.target_refs, object.spec.faults(), findings)
+        }
+        Object::BackendPolicy(object) => {
+            policy::ours(&object.spec.target_refs, object.spec.faults(), findings)
+        }
         Object::Namespace(_)
         | Object::ConfigMap(_)
         | Object::Secret(_)

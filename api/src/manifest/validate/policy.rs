@@ -2,13 +2,22 @@
 //! the rest of them.
 
 use super::metadata::note;
-use super::{duplicates, length, names};
+use super::{bgp, duplicates, length, names};
 use crate::gateway::{BackendTlsPolicy, PolicyTargetReference, SubjectAltNameType};
 use crate::manifest::problem::Findings;
+use crate::vipgate::Fault;
 
-/// `spec.targetRefs` of any policy.
+/// `spec.targetRefs` of a policy of the Gateway API.
 fn targets(targets: &[PolicyTargetReference], findings: &mut Findings) {
     length("spec.targetRefs", targets.len(), 1, 16, findings);
+    references(targets, findings);
+    duplicates(targets, |first, index| {
+        let message = format!("is the same as spec.targetRefs[{first}]: remove one of them");
+        findings.error(format!("spec.targetRefs[{index}]"), message);
+    });
+}
+
+fn references(targets: &[PolicyTargetReference], findings: &mut Findings) {
     for (index, target) in targets.iter().enumerate() {
         let path = format!("spec.targetRefs[{index}]");
         note(&format!("{path}.group"), names::group(&target.group), findings);
@@ -18,10 +27,6 @@ fn targets(targets: &[PolicyTargetReference], findings: &mut Findings) {
             note(&format!("{path}.sectionName"), names::subdomain(section), findings);
         }
     }
-    duplicates(targets, |first, index| {
-        let message = format!("is the same as spec.targetRefs[{first}]: remove one of them");
-        findings.error(format!("spec.targetRefs[{index}]"), message);
-    });
 }
 
 /// The rules of the CRD (v1.6.1).
@@ -111,7 +116,8 @@ fn subject_names(policy: &BackendTlsPolicy, findings: &mut Findings) {
     }
 }
 
-/// `spec.targetRefs` of ours; which kinds they may be, the planner says.
-pub(super) fn attached(attached_to: &[PolicyTargetReference], findings: &mut Findings) {
-    targets(attached_to, findings);
+/// Our own: the form of names, and what their specs know.
+pub(super) fn ours(targets: &[PolicyTargetReference], faults: Vec<Fault>, findings: &mut Findings) {
+    references(targets, findings);
+    bgp::note(faults, findings);
 }
