@@ -181,6 +181,10 @@ pub enum Reason {
     NoMatchingListenerHostname,
     /// The version of the Gateway API is none that we know.
     UnsupportedVersion,
+    /// A policy whose target an older policy has.
+    Conflicted,
+    /// A policy whose target does not exist.
+    TargetNotFound,
     /// Ours: every endpoint of a backendRef has an address that we refuse to forward to.
     AddressRefused,
     /// Ours, all is well (AddressAssigned).

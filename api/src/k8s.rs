@@ -1,7 +1,8 @@
 //! The core Kubernetes types we use, under the names the rest of the program calls them by.
 
+pub use k8s_openapi::ByteString;
 pub use k8s_openapi::api::core::v1::{
-    Namespace, Node, Secret, Service, ServiceAccount, ServicePort, ServiceSpec,
+    ConfigMap, Namespace, Node, Secret, Service, ServiceAccount, ServicePort, ServiceSpec,
 };
 pub use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice,

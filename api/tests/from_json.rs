@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vipgate_api::{Kind, Object};
 
-const EVERY: [Kind; 22] = [
+const EVERY: [Kind; 26] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -12,10 +12,12 @@ const EVERY: [Kind; 22] = [
     Kind::UdpRoute,
     Kind::HttpRoute,
     Kind::ReferenceGrant,
+    Kind::BackendTlsPolicy,
     Kind::Namespace,
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Secret,
+    Kind::ConfigMap,
     Kind::IpAddressPool,
     Kind::L2Advertisement,
     Kind::BgpPeer,
@@ -23,6 +25,8 @@ const EVERY: [Kind; 22] = [
     Kind::BfdProfile,
     Kind::Community,
     Kind::Backend,
+    Kind::ListenerPolicy,
+    Kind::BackendPolicy,
     Kind::VirtualIp,
     Kind::Speaker,
     Kind::Node,
@@ -82,6 +86,35 @@ fn body(kind: Kind) -> Value {
         Kind::BfdProfile => json!({"spec": {"receiveInterval": 300}}),
         Kind::Community => json!({"spec": {"communities": [{"name": "a", "value": "1:2"}]}}),
         Kind::Backend => json!({"spec": {"endpoints": [{"address": "10.0.0.1", "port": 1}]}}),
+        Kind::BackendTlsPolicy => json!({
+            "spec": {
+                "targetRefs": [{"group": "", "kind": "Service", "name": "web", "sectionName": "https"}],
+                "validation": {
+                    "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}],
+                    "hostname": "web.example.com",
+                    "subjectAltNames": [{"type": "URI", "uri": "spiffe://example.com/web"}],
+                },
+                "options": {"example.com/a": "b"},
+            },
+            "status": {"ancestors": []},
+        }),
+        Kind::ConfigMap => json!({"data": {"ca.crt": "x"}, "binaryData": {"b": "eA=="}}),
+        Kind::ListenerPolicy => json!({"spec": {
+            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "web"}],
+            "proxyProtocol": {"from": ["192.0.2.0/24"]},
+            "limits": {"connections": 7, "newConnectionsPerSecond": 9},
+            "tls": {"minVersion": "1.3", "cipherSuites": ["TLS_AES_128_GCM_SHA256"]},
+            "accessLog": {"sampleOneIn": 10},
+        }}),
+        Kind::BackendPolicy => json!({
+            "spec": {
+                "targetRefs": [{"group": "", "kind": "Service", "name": "web"}],
+                "balancing": "Maglev", "proxyProtocol": "V2", "clientAddress": "Preserve",
+                "sessionAffinity": {"type": "ClientIP", "timeout": "1h"},
+                "healthCheck": {"type": "TLS", "sendBytes": "AAE=", "expect": "+"},
+            },
+            "status": {"ancestors": []},
+        }),
         Kind::VirtualIp => json!({"spec": {
             "address": "192.0.2.1", "pool": "pool", "origin": "Chosen", "published": true,
             "users": [{"kind": "Gateway", "namespace": "a", "name": "web",

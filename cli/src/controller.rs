@@ -20,7 +20,7 @@ use crate::run::{control_threads, host_name, instance_name};
 use crate::signals::Signals;
 
 /// What decisions are made about.
-const KINDS: [Kind; 23] = [
+const KINDS: [Kind; 26] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -29,6 +29,7 @@ const KINDS: [Kind; 23] = [
     Kind::UdpRoute,
     Kind::HttpRoute,
     Kind::ReferenceGrant,
+    Kind::BackendTlsPolicy,
     Kind::Namespace,
     Kind::Service,
     Kind::EndpointSlice,
@@ -40,6 +41,8 @@ const KINDS: [Kind; 23] = [
     Kind::BfdProfile,
     Kind::Community,
     Kind::Backend,
+    Kind::ListenerPolicy,
+    Kind::BackendPolicy,
     Kind::VirtualIp,
     Kind::Speaker,
     Kind::Node,

@@ -17,13 +17,14 @@ use crate::claims::Vips;
 use crate::watch::{Event, Seen};
 
 /// Kinds of the Gateway API that people may miss.
-const OPTIONAL: [Kind; 6] = [
+const OPTIONAL: [Kind; 7] = [
     Kind::ListenerSet,
     Kind::TcpRoute,
     Kind::TlsRoute,
     Kind::UdpRoute,
     Kind::HttpRoute,
     Kind::ReferenceGrant,
+    Kind::BackendTlsPolicy,
 ];
 
 /// See the module.
@@ -218,6 +219,11 @@ impl Index {
             Kind::BgpAdvertisement => world.bgp_advertisements.get(key)?.object.metadata.generation,
             Kind::BfdProfile => world.bfd_profiles.get(key)?.object.metadata.generation,
             Kind::Community => world.communities.get(key)?.object.metadata.generation,
+            Kind::ListenerPolicy => world.listener_policies.get(key)?.object.metadata.generation,
+            Kind::BackendPolicy => world.backend_policies.get(key)?.object.metadata.generation,
+            Kind::BackendTlsPolicy => {
+                world.backend_tls_policies.get(key)?.object.metadata.generation
+            }
             // The API server gives Services none.
             _ => None,
         }

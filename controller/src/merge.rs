@@ -9,6 +9,7 @@
 use std::fmt;
 
 use serde_json::{Map, Value, json};
+use vipgate_api::gateway::PolicyStatus;
 use vipgate_api::{CONTROLLER_NAME, Condition, ConditionStatus, ConditionType, Kind, Reason};
 
 /// The status that an object is to have; `None` when it has it, or when a newer one is there. `ours`
@@ -24,17 +25,19 @@ pub fn merged(kind: Kind, seen: Option<&Value>, ours: &Value, now: &str) -> Opti
     let fields = status.as_object_mut()?;
     for (name, value) in ours.as_object()? {
         let before = fields.get(name);
-        let after = match (name.as_str(), kind.is_route()) {
-            ("conditions", _) => conditions(before, value, now),
-            ("parents", true) => parents(before, value, now),
-            ("listeners", _) => listeners(before, value, now),
+        let after = match name.as_str() {
+            "conditions" => conditions(before, value, now),
+            "parents" if kind.is_route() => entries(before, value, "parentRef", now),
+            "ancestors" if kind.is_policy() => ancestors(before, value, now),
+            "listeners" => listeners(before, value, now),
             // The API server drops an empty list.
-            ("loadBalancer", _) if value["ingress"] == json!([]) => json!({}),
+            "loadBalancer" if value["ingress"] == json!([]) => json!({}),
             _ => value.clone(),
         };
         if before.is_none()
             && matches!(&after, Value::Array(list) if list.is_empty())
             && !kind.is_route()
+            && !kind.is_policy()
         {
             continue;
         }
@@ -73,6 +76,8 @@ pub enum Part {
     Listener(String),
     /// What a route says to this parentRef; one Gateway may have several.
     Parent(String),
+    /// What a policy comes to for this ancestor.
+    Ancestor(String),
 }
 
 impl Part {
@@ -82,6 +87,7 @@ impl Part {
             Self::Whole => None,
             Self::Listener(name) => Some(format!("status.listeners{{{name}}}")),
             Self::Parent(name) => Some(format!("status.parents{{{name}}}")),
+            Self::Ancestor(name) => Some(format!("status.ancestors{{{name}}}")),
         }
     }
 }
@@ -91,13 +97,13 @@ impl fmt::Display for Part {
         match self {
             Self::Whole => Ok(()),
             Self::Listener(name) => write!(f, " for listener {name}"),
-            Self::Parent(name) => write!(f, " for {name}"),
+            Self::Parent(name) | Self::Ancestor(name) => write!(f, " for {name}"),
         }
     }
 }
 
 /// The conditions of ours that have another status or reason than before: of the object itself, of
-/// each listener, and of a route in each of its parents. Of a new listener it is news that it is served,
+/// each listener, of a route in each of its parents, of a policy for each ancestor. Of a new listener it is news that it is served,
 /// or what is wrong; for the rest there is one event for the whole.
 pub fn transitions(before: Option<&Value>, after: &Value) -> Vec<Transition> {
     let old = before.map(said).unwrap_or_default();
@@ -128,15 +134,20 @@ fn said(status: &Value) -> Vec<Transition> {
     let parents = parents.iter().filter(|parent| is_ours(parent));
     let parents =
         parents.map(|one| (Part::Parent(parent_name(&one["parentRef"])), list(&one["conditions"])));
+    let ancestors = list(&status["ancestors"]);
+    let ancestors = ancestors
+        .iter()
+        .filter(|ancestor| is_ours(ancestor))
+        .map(|one| (Part::Ancestor(parent_name(&one["ancestorRef"])), list(&one["conditions"])));
     let mut all = Vec::new();
-    for (of, conditions) in whole.into_iter().chain(listeners).chain(parents) {
+    for (of, conditions) in whole.into_iter().chain(listeners).chain(parents).chain(ancestors) {
         let known = conditions.iter().filter_map(known);
         all.extend(known.map(|condition| Transition { of: of.clone(), condition }));
     }
     all
 }
 
-/// A parentRef in words: `web`, `ListenerSet infra/web (sectionName tcp, port 80)`.
+/// A parentRef or ancestorRef in words: `web`, `ListenerSet infra/web (sectionName tcp, port 80)`.
 fn parent_name(reference: &Value) -> String {
     let text = |field: &str| reference[field].as_str();
     let kind = text("kind").filter(|kind| *kind != Kind::Gateway.name());
@@ -163,9 +174,10 @@ fn is_newer(seen: &Value, ours: &Value) -> bool {
     let generation = |condition: &Value| condition["observedGeneration"].as_i64();
     let all = |status: &Value| -> Vec<Value> {
         let own = status["conditions"].as_array().cloned().unwrap_or_default();
-        let parents = status["parents"].as_array().into_iter().flatten().filter(|p| is_ours(p));
+        let entries = ["parents", "ancestors"].map(|list| status[list].as_array());
+        let entries = entries.into_iter().flatten().flatten().filter(|p| is_ours(p));
         own.into_iter()
-            .chain(parents.flat_map(|p| p["conditions"].as_array().cloned().unwrap_or_default()))
+            .chain(entries.flat_map(|p| p["conditions"].as_array().cloned().unwrap_or_default()))
             .collect()
     };
     let newest = all(ours).iter().filter_map(generation).max();
@@ -219,25 +231,35 @@ pub fn timeless(status: &Value) -> Value {
     }
 }
 
-/// Adds a condition to what is to be said: about the object itself, or in each of a route's entries.
+/// Adds a condition to what is to be said: about the object itself, or in each entry of a route or policy.
 pub fn add_condition(ours: &mut Value, condition: &Value) {
     let add = |place: &mut Value| match place["conditions"].as_array_mut() {
         Some(conditions) => conditions.push(condition.clone()),
         None => place["conditions"] = json!([condition]),
     };
-    match ours["parents"].as_array_mut() {
-        Some(parents) => parents.iter_mut().for_each(add),
+    let list = if ours.get("parents").is_some() { "parents" } else { "ancestors" };
+    match ours.get_mut(list).and_then(Value::as_array_mut) {
+        Some(entries) => entries.iter_mut().for_each(add),
         None => add(ours),
     }
 }
 
-/// Entries of routes: others' as they are, ours in the order in which they are said.
-fn parents(before: Option<&Value>, ours: &Value, now: &str) -> Value {
+/// Entries of policies: what has no room behind those of others is left out.
+fn ancestors(before: Option<&Value>, ours: &Value, now: &str) -> Value {
+    let mut list = entries(before, ours, "ancestorRef", now);
+    if let Some(list) = list.as_array_mut() {
+        list.truncate(PolicyStatus::MOST_ANCESTORS);
+    }
+    list
+}
+
+/// Entries of routes and policies: others' as they are, ours in the order in which they are said. `key` is
+/// the field that tells ours apart.
+fn entries(before: Option<&Value>, ours: &Value, key: &str, now: &str) -> Value {
     let before = before.and_then(Value::as_array).cloned().unwrap_or_default();
     let mut list: Vec<Value> = before.iter().filter(|parent| !is_ours(parent)).cloned().collect();
     for parent in ours.as_array().into_iter().flatten() {
-        let known =
-            before.iter().find(|known| is_ours(known) && known["parentRef"] == parent["parentRef"]);
+        let known = before.iter().find(|known| is_ours(known) && known[key] == parent[key]);
         let mut parent = parent.clone();
         parent["conditions"] =
             conditions(known.map(|k| &k["conditions"]), &parent["conditions"], now);

@@ -49,7 +49,11 @@ fn everything_is_where_it_is_installed() -> Result<()> {
     let images = rendered.matches("image: registry.example/vipgate:").count();
     assert_eq!(images, 2, "{rendered}");
     let announced = ["L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile", "Community"];
-    for kind in ["IPAddressPool", "Backend", "VirtualIP", "Speaker"].into_iter().chain(announced) {
+    for kind in ["IPAddressPool", "Backend", "VirtualIP", "Speaker"]
+        .into_iter()
+        .chain(announced)
+        .chain(["ListenerPolicy", "BackendPolicy"])
+    {
         assert!(rendered.contains(&format!("kind: {kind}\n")), "no CRD of {kind}");
     }
     Ok(())

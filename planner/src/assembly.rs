@@ -23,6 +23,7 @@ use crate::node::{Neighbours, Node};
 use crate::plan::{
     Announce, ByName, Listener, ListenerId, Plan, Service, Target, Termination, Tls, Vip,
 };
+use crate::policies::Policies;
 use crate::report::source_of;
 use crate::resolution::{Resolution, VipSide};
 use crate::routing::Routing;
@@ -43,14 +44,24 @@ pub struct Layers<'a> {
     pub resolution: &'a Resolution,
     /// Certificates of listeners.
     pub certificates: &'a Certificates,
+    /// What policies say of listeners.
+    pub policies: &'a Policies,
     /// What is about BGP.
     pub routing: &'a Routing,
 }
 
 /// Puts the plan together; for no node in particular when there is none.
 pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>) -> Plan {
-    let Layers { world, admission, allocation, attachment, resolution, certificates, routing } =
-        *layers;
+    let Layers {
+        world,
+        admission,
+        allocation,
+        attachment,
+        resolution,
+        certificates,
+        policies,
+        routing,
+    } = *layers;
     let gives_way = node.and_then(|(node, _)| node.gives_way.clone());
     let mut plan = Plan { gives_way, ..Plan::default() };
     if node.is_some() {
@@ -65,7 +76,7 @@ pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>) -> Plan
         plan.sources.extend(sources);
     }
     let mut alive = BTreeSet::new();
-    let ground = Ground { world, attachment, resolution, certificates };
+    let ground = Ground { world, attachment, resolution, certificates, policies };
     for (ObjectRef { kind, key }, addresses) in &allocation.users {
         if *kind == Kind::Service {
             continue;
@@ -150,6 +161,7 @@ struct Ground<'a> {
     attachment: &'a Attachment,
     resolution: &'a Resolution,
     certificates: &'a Certificates,
+    policies: &'a Policies,
 }
 
 impl Ground<'_> {
@@ -198,7 +210,8 @@ impl Ground<'_> {
                 };
                 let bind = SocketAddr::new(address, listener.port);
                 let attached = attached.iter().cloned().collect();
-                Listener { id, bind, service, attached, settings: Arc::default() }
+                let settings = self.policies.listener(key, index, listener);
+                Listener { id, bind, service, attached, settings }
             })
             .collect()
     }

@@ -30,6 +30,7 @@ pub mod node;
 pub mod ownership;
 pub mod plan;
 pub mod planner;
+pub mod policies;
 mod refusal;
 pub mod report;
 pub mod resolution;

@@ -13,6 +13,8 @@
 //!   Backend, ReferenceGrant                                 x
 //!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
+//!   ListenerPolicy, BackendPolicy, which routes and backends there are
+//!                      (a layer of its own: policies)           x          x        x
 //!   BGPPeer, BGPAdvertisement, BFDProfile, Community, Secret, IPAddressPool
 //!                      (a layer of its own: routing)                   x        x
 //!   claims, whether they are followed, foreign
@@ -47,6 +49,7 @@ use crate::environment::Environment;
 use crate::layer::Layer;
 use crate::node::{Neighbours, Node, NodeReport};
 use crate::plan::Plan;
+use crate::policies::{self, Policies};
 use crate::report::{Lost, Reports};
 use crate::resolution::{self, Place, Resolution};
 use crate::routing::{self, Routing};
@@ -85,6 +88,7 @@ pub struct Planner {
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
     allocation: Layer<Allocation>,
     attachment: Layer<Attachment>,
+    policies: Layer<Policies>,
     resolution: Layer<Resolution>,
     assembly: Layer<Plan>,
     status: Layer<Statuses>,
@@ -128,6 +132,8 @@ pub struct Runs {
     pub allocation: u64,
     /// Routes to listeners.
     pub attachment: u64,
+    /// What policies say.
+    pub policies: u64,
     /// backendRefs to endpoints.
     pub resolution: u64,
     /// The plan.
@@ -186,6 +192,7 @@ impl Planner {
             }
             Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
                 self.attachment.touch();
+                self.touch_policies();
                 self.resolution.touch();
                 self.status.touch();
             }
@@ -195,6 +202,7 @@ impl Planner {
                     Role::Speaker => self.assembly.touch(),
                     Role::Standalone => {}
                 }
+                self.touch_policies();
                 self.resolution.touch();
             }
             Kind::EndpointSlice => {
@@ -203,7 +211,11 @@ impl Planner {
                     self.assembly.touch();
                 }
             }
-            Kind::Backend => self.resolution.touch(),
+            Kind::Backend => {
+                self.touch_policies();
+                self.resolution.touch();
+            }
+            Kind::ListenerPolicy | Kind::BackendPolicy => self.policies.touch(),
             Kind::ReferenceGrant => {
                 self.resolution.touch();
                 self.certificates.touch();
@@ -212,11 +224,20 @@ impl Planner {
                 self.certificates.touch();
                 self.routing.touch();
             }
+            // No layer looks at these yet.
+            Kind::BackendTlsPolicy | Kind::ConfigMap => {}
             Kind::L2Advertisement => self.assembly.touch(),
             Kind::BgpPeer | Kind::BgpAdvertisement | Kind::BfdProfile | Kind::Community => {
                 self.routing.touch();
             }
             Kind::VirtualIp | Kind::Speaker | Kind::Node | Kind::ServiceAccount => {}
+        }
+    }
+
+    /// Of routes, Services and Backends only BackendPolicies want to know whether they are there.
+    fn touch_policies(&mut self) {
+        if !self.world.backend_policies.is_empty() {
+            self.policies.touch();
         }
     }
 
@@ -375,6 +396,7 @@ impl Planner {
             pools: self.pools.runs(),
             allocation: self.allocation.runs(),
             attachment: self.attachment.runs(),
+            policies: self.policies.runs(),
             resolution: self.resolution.runs(),
             assembly: self.assembly.runs(),
             status: self.status.runs(),
@@ -390,6 +412,7 @@ impl Planner {
         self.run_pools();
         self.run_allocation();
         self.run_attachment();
+        self.run_policies();
         self.run_resolution();
         self.run_assembly();
         self.run_status();
@@ -411,6 +434,9 @@ impl Planner {
             self.allocation.touch();
             self.certificates.touch();
             self.attachment.touch();
+            if !self.world.listener_policies.is_empty() {
+                self.policies.touch();
+            }
             self.assembly.touch();
             self.status.touch();
         }
@@ -491,6 +517,17 @@ impl Planner {
         let World { routes, namespaces, .. } = &self.world;
         let admission = self.admission.value();
         if self.attachment.refresh(|| attachment::attach(admission, routes, namespaces)) {
+            self.touch_policies();
+            self.resolution.touch();
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_policies(&mut self) {
+        let (admission, attachment) = (self.admission.value(), self.attachment.value());
+        let work_out = || policies::work_out(&self.world, admission, attachment);
+        if self.policies.refresh(work_out) {
             self.resolution.touch();
             self.assembly.touch();
             self.status.touch();
@@ -500,9 +537,15 @@ impl Planner {
     fn run_resolution(&mut self) {
         let (attachment, allocation) = (self.attachment.value(), self.allocation.value());
         let is_node = self.role != Role::Controller;
+<<<<<<< HEAD
         let cluster = self.role == Role::Speaker;
         let place = is_node.then(|| Place::new(&self.node, cluster));
         let resolve = || resolution::resolve(&self.world, attachment, allocation, place);
+=======
+        let place = is_node.then(|| Place::new(&self.node.name, &self.node.labels));
+        let policies = self.policies.value();
+        let resolve = || resolution::resolve(&self.world, attachment, allocation, policies, place);
+>>>>>>> wA
         if self.resolution.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();
@@ -518,6 +561,7 @@ impl Planner {
                 attachment: self.attachment.value(),
                 resolution: self.resolution.value(),
                 certificates: self.certificates.value(),
+                policies: self.policies.value(),
                 routing: self.routing.value(),
             };
             let is_node = self.role != Role::Controller;
@@ -543,6 +587,7 @@ impl Planner {
                 attachment: self.attachment.value(),
                 resolution: self.resolution.value(),
                 certificates: self.certificates.value(),
+                policies: self.policies.value(),
                 routing: self.routing.value(),
                 sets: &self.world.listener_sets,
                 plan: self.assembly.value(),

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vipgate_api::gateway::{Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route};
-use vipgate_api::k8s::{EndpointSlice, Namespace, Secret, Service};
+use vipgate_api::gateway::{
+    BackendTlsPolicy, Gateway, GatewayClass, ListenerSet, ReferenceGrant, Route,
+};
+use vipgate_api::k8s::{ConfigMap, EndpointSlice, Namespace, Secret, Service};
 use vipgate_api::vipgate::{
-    Backend, BfdProfile, BgpAdvertisement, BgpPeer, Community, IpAddressPool, L2Advertisement,
+    Backend, BackendPolicy, BfdProfile, BgpAdvertisement, BgpPeer, Community, IpAddressPool,
+    L2Advertisement, ListenerPolicy,
 };
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef, Stored};
 
@@ -51,6 +54,14 @@ pub struct World {
     pub communities: Shelf<Community>,
     /// Backends.
     pub backends: Shelf<Backend>,
+    /// ListenerPolicies.
+    pub listener_policies: Shelf<ListenerPolicy>,
+    /// BackendPolicies.
+    pub backend_policies: Shelf<BackendPolicy>,
+    /// BackendTLSPolicies.
+    pub backend_tls_policies: Shelf<BackendTlsPolicy>,
+    /// ConfigMaps.
+    pub config_maps: Shelf<ConfigMap>,
 }
 
 impl World {
@@ -76,6 +87,10 @@ impl World {
             Object::BfdProfile(object) => put(&mut self.bfd_profiles, object, age),
             Object::Community(object) => put(&mut self.communities, object, age),
             Object::Backend(object) => put(&mut self.backends, object, age),
+            Object::ListenerPolicy(object) => put(&mut self.listener_policies, object, age),
+            Object::BackendPolicy(object) => put(&mut self.backend_policies, object, age),
+            Object::BackendTlsPolicy(object) => put(&mut self.backend_tls_policies, object, age),
+            Object::ConfigMap(object) => put(&mut self.config_maps, object, age),
             // Claims, reports and nodes reach the planner as such.
             Object::VirtualIp(_)
             | Object::Speaker(_)
@@ -106,6 +121,10 @@ impl World {
             Kind::BfdProfile => self.bfd_profiles.remove(key).is_some(),
             Kind::Community => self.communities.remove(key).is_some(),
             Kind::Backend => self.backends.remove(key).is_some(),
+            Kind::ListenerPolicy => self.listener_policies.remove(key).is_some(),
+            Kind::BackendPolicy => self.backend_policies.remove(key).is_some(),
+            Kind::BackendTlsPolicy => self.backend_tls_policies.remove(key).is_some(),
+            Kind::ConfigMap => self.config_maps.remove(key).is_some(),
             Kind::VirtualIp | Kind::Speaker | Kind::Node | Kind::ServiceAccount => false,
         }
     }

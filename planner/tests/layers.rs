@@ -78,6 +78,7 @@ fn ran(planner: &mut Planner, change: impl FnOnce(&mut Planner)) -> (Runs, Outco
         pools: after.pools - before.pools,
         allocation: after.allocation - before.allocation,
         attachment: after.attachment - before.attachment,
+        policies: after.policies - before.policies,
         resolution: after.resolution - before.resolution,
         assembly: after.assembly - before.assembly,
         status: after.status - before.status,
@@ -108,6 +109,47 @@ fn endpoints_of_nobodys_service_stop_at_resolution() {
     assert_eq!(runs, Runs { resolution: 1, ..Runs::default() });
     assert!(Arc::ptr_eq(&before.plan, &outcome.plan), "an equal plan is the same plan");
     assert!(Arc::ptr_eq(&before.statuses, &outcome.statuses));
+}
+
+/// Neither addresses nor routes have anything to do with it.
+#[test]
+fn a_policy_runs_no_allocation_and_no_attachment() {
+    let (mut planner, _) = settled();
+    let policy = "
+kind: BackendPolicy
+metadata: {name: web, namespace: default}
+spec:
+  targetRefs: [{group: '', kind: Service, name: web}]
+  connect: {tries: 1}
+";
+    let all = Runs { policies: 1, resolution: 1, assembly: 1, status: 1, ..Runs::default() };
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, policy));
+    assert_eq!(runs, all);
+    let (_, target) = outcome.plan.listeners[0].targets().next().expect("a target");
+    assert_eq!(target.shares[0].settings.connect_tries, 1);
+
+    let of_gateway = "
+kind: ListenerPolicy
+metadata: {name: web, namespace: default}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: web}]
+  idleTimeout: 7m
+";
+    let (runs, outcome) = ran(&mut planner, |planner| apply(planner, of_gateway));
+    assert_eq!(runs, all);
+    let seven = Some(Duration::from_secs(420));
+    assert_eq!(outcome.plan.listeners[0].settings.idle_timeout, seven);
+
+    // A Service that nothing is said of changes nothing that is said.
+    let other =
+        "kind: Service\nmetadata: {name: other, namespace: default}\nspec: {ports: [{port: 80}]}";
+    let (runs, _) = ran(&mut planner, |planner| apply(planner, other));
+    assert_eq!(runs, Runs { policies: 1, resolution: 1, ..Runs::default() });
+
+    let gone = ObjectRef::new(Kind::ListenerPolicy, ObjectKey::new("default", "web"));
+    let (runs, outcome) = ran(&mut planner, |planner| assert!(planner.delete(&gone)));
+    assert_eq!(runs, all);
+    assert_eq!(outcome.plan.listeners[0].settings, Arc::default());
 }
 
 #[test]

@@ -37,6 +37,8 @@ impl Reason {
         Self::TooManyListeners,
         Self::NoMatchingListenerHostname,
         Self::UnsupportedVersion,
+        Self::Conflicted,
+        Self::TargetNotFound,
         Self::AddressRefused,
         Self::AddressAssigned,
         Self::Overlapping,
@@ -171,6 +173,14 @@ impl Reason {
             Self::UnsupportedVersion => {
                 "The installed Gateway API is a release that vipgate does not know; what it can \
                  read is served all the same."
+            }
+            Self::Conflicted => {
+                "An older policy of this kind has the same target, so this one does not count for it: put \
+                 both into one, or name another target."
+            }
+            Self::TargetNotFound => {
+                "The policy names an object, or a part of one, that does not exist in its namespace or is \
+                 none of ours; it counts as soon as there is one."
             }
             Self::AddressRefused => {
                 "Every endpoint of a backendRef has an address that is never forwarded to \

@@ -1,9 +1,10 @@
 //! The definitions: what each kind is called, and what `kubectl get` shows of it.
 //!
 //! The category `vipgate` has all of them (`kubectl get vipgate -A`). They are not in `all`: that is
-//! for what runs in a namespace, and seven of the kinds are configuration, two belong to no namespace.
+//! for what runs in a namespace, and nine of the kinds are configuration, two belong to no namespace.
 
 mod bgp;
+mod policy;
 
 use super::{Column, Definition, rules, schema};
 use crate::Kind;
@@ -12,7 +13,7 @@ use crate::vipgate::{
     VirtualIpSpec,
 };
 
-pub(super) fn all() -> [Definition; 9] {
+pub(super) fn all() -> [Definition; 11] {
     [
         pool(),
         l2_advertisement(),
@@ -21,6 +22,8 @@ pub(super) fn all() -> [Definition; 9] {
         bgp::bfd_profile(),
         bgp::community(),
         backend(),
+        policy::listener(),
+        policy::backend(),
         virtual_ip(),
         speaker(),
     ]

@@ -6,6 +6,7 @@
 //! could become too dear. Where standalone mode checks the same (`manifest/validate`), both agree.
 
 pub(crate) mod bgp;
+pub(crate) mod policy;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};

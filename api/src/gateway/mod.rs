@@ -3,13 +3,21 @@
 //! Source: `gateway.networking.k8s.io` CRDs v1.6.1. Fields that a CRD defaults are plain values
 //! here with the same default; `Option` means that absence has a meaning of its own.
 
+mod backend_tls_policy;
 mod class;
+mod duration;
 mod gateway_kind;
 mod grant;
 mod listener_set;
+mod policy;
 mod route;
 
+pub use backend_tls_policy::{
+    BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsValidation, LocalObjectReference,
+    SubjectAltName, SubjectAltNameType,
+};
 pub use class::{GatewayClass, GatewayClassSpec, ParametersRef};
+pub use duration::duration;
 pub use gateway_kind::{
     AddressType, AllowedListeners, AllowedRoutes, BackendTls, CertificateRef, ClientTls,
     FrontendTls, Gateway, GatewayAddress, GatewaySpec, GatewayStatusAddresses, GatewayTls,
@@ -18,6 +26,7 @@ pub use gateway_kind::{
 };
 pub use grant::{GrantFrom, GrantTo, ReferenceGrant, ReferenceGrantSpec};
 pub use listener_set::{ListenerSet, ListenerSetSpec, ParentGatewayReference};
+pub use policy::{PolicyAncestorStatus, PolicyStatus, PolicyTargetReference};
 pub use route::{Route, RouteRule, RouteSpec};
 
 use serde::{Deserialize, Serialize};

@@ -20,8 +20,8 @@ use vipgate_speaker::{proxy, udp};
 use super::admin::Reporter;
 use super::nodes;
 use crate::status::report::{
-    BackendStatus, EndpointStatus, ListenerStatus, PortStatus, Problem, RouteStatus, StatusReport,
-    VipStatus,
+    BackendStatus, EndpointStatus, ListenerStatus, PolicyLine, PortStatus, Problem, RouteStatus,
+    StatusReport, VipStatus,
 };
 
 /// What follows from everything known at one moment.
@@ -86,6 +86,7 @@ impl Reporter for Board {
             notes: situation.notes.clone(),
             vips: situation.plan.vips.keys().map(vip).collect(),
             peers: situation.report.peers.clone(),
+            policies: situation.policies(),
             objects: situation.objects_with_status(),
         }
     }
@@ -264,6 +265,11 @@ impl Situation {
             })
         });
         dead.collect()
+    }
+
+    fn policies(&self) -> Vec<PolicyLine> {
+        let all = self.statuses.policies.iter();
+        all.flat_map(|(policy, status)| PolicyLine::of(policy, status)).collect()
     }
 
     fn objects_with_status(&self) -> Vec<serde_json::Value> {

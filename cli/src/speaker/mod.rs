@@ -46,7 +46,7 @@ use object::SpeakerObject;
 use sessions::SessionEvents;
 
 /// What a node's plan is made from.
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 25] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -55,6 +55,7 @@ const KINDS: [Kind; 22] = [
     Kind::UdpRoute,
     Kind::HttpRoute,
     Kind::ReferenceGrant,
+    Kind::BackendTlsPolicy,
     Kind::Namespace,
     Kind::Service,
     Kind::EndpointSlice,
@@ -66,6 +67,8 @@ const KINDS: [Kind; 22] = [
     Kind::BfdProfile,
     Kind::Community,
     Kind::Backend,
+    Kind::ListenerPolicy,
+    Kind::BackendPolicy,
     Kind::VirtualIp,
     // Its own, and where else VIPs could be.
     Kind::Node,

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use vipgate_api::manifest;
+use vipgate_api::gateway::{ParentReference, PolicyAncestorStatus, PolicyStatus};
+use vipgate_api::{Condition, ObjectRef, manifest};
 use vipgate_planner::bgp::PeerReport;
 
 /// The whole answer.
@@ -26,6 +27,9 @@ pub(crate) struct StatusReport {
     /// The BGP sessions, by BGPPeer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) peers: BTreeMap<String, PeerReport>,
+    /// What policies come to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) policies: Vec<PolicyLine>,
     /// Every object with a status, as a cluster would carry it.
     pub(crate) objects: Vec<Value>,
 }
@@ -67,6 +71,42 @@ impl fmt::Display for Problem {
             write!(f, "{part}: ")?;
         }
         f.write_str(&self.message)
+    }
+}
+
+/// What a policy comes to for one of the Gateways that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PolicyLine {
+    /// `ListenerPolicy default/web`.
+    pub(crate) policy: String,
+    /// For what: `Gateway default/web`.
+    pub(crate) ancestor: String,
+    /// Whether all of it counts.
+    pub(crate) healthy: bool,
+    /// What its conditions say.
+    pub(crate) message: String,
+}
+
+impl PolicyLine {
+    /// Those of a policy.
+    pub(crate) fn of(policy: &ObjectRef, status: &PolicyStatus) -> Vec<Self> {
+        let line = |ancestor: &PolicyAncestorStatus| {
+            let ParentReference { kind, namespace, name, section_name, .. } =
+                &ancestor.ancestor_ref;
+            let namespace = namespace.as_deref().unwrap_or(&policy.key.namespace);
+            let section = section_name.iter().map(|section| format!(" listener {section}"));
+            let section: String = section.collect();
+            let bad = |one: &&Condition| one.is_true() == one.kind.is_negative();
+            let told = ancestor.conditions.iter().map(|condition| condition.message.as_str());
+            Self {
+                policy: policy.to_string(),
+                ancestor: format!("{kind} {namespace}/{name}{section}"),
+                healthy: !ancestor.conditions.iter().any(|one| bad(&one)),
+                message: told.collect::<Vec<_>>().join("; but "),
+            }
+        };
+        status.ancestors.iter().map(line).collect()
     }
 }
 

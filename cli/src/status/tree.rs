@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use vipgate_planner::bgp::PeerReport;
 
-use super::report::{BackendStatus, ListenerStatus, PortStatus, StatusReport, VipStatus};
+use super::report::{
+    BackendStatus, ListenerStatus, PolicyLine, PortStatus, StatusReport, VipStatus,
+};
 
 /// A line with what hangs below it.
 struct Branch {
@@ -33,6 +35,13 @@ pub(crate) fn render(report: &StatusReport, colour: bool) -> String {
     for vip in &report.vips {
         out.push('\n');
         draw(&branch_of_vip(vip, colour), "", "", &mut out);
+    }
+    if !report.policies.is_empty() {
+        out.push_str("\nPolicies\n");
+        for PolicyLine { policy, ancestor, healthy, message } in &report.policies {
+            let mark = mark(*healthy, colour);
+            let _ = writeln!(out, "  {mark} {policy}  {ancestor}: {message}");
+        }
     }
     if !report.peers.is_empty() {
         out.push_str("\nBGP\n");

@@ -141,13 +141,18 @@ impl Controller {
                 Some((object.clone(), ours))
             }));
         }
-        // Routes that were ours and name no Gateway of ours any more.
-        let left = self.index.seen.iter().filter(|(object, seen)| {
-            object.kind.is_route()
-                && !outcome.statuses.routes.contains_key(object)
-                && seen.status.as_ref().is_some_and(speaks_for_us)
+        // Routes and policies that were ours and have nothing to do with a Gateway of ours any more.
+        let statuses = &outcome.statuses;
+        let left = self.index.seen.iter().filter_map(|(object, seen)| {
+            let list = match object.kind {
+                kind if kind.is_route() && !statuses.routes.contains_key(object) => "parents",
+                kind if kind.is_policy() && !statuses.policies.contains_key(object) => "ancestors",
+                _ => return None,
+            };
+            let speaks = seen.status.as_ref().is_some_and(|status| speaks_for_us(&status[list]));
+            speaks.then(|| (object.clone(), json!({list: []})))
         });
-        all.extend(left.map(|(object, _)| (object.clone(), json!({"parents": []}))));
+        all.extend(left);
         if self.settings.companion == Companion::Service {
             let world = self.index.planner.world();
             let keeps = self.ip_mode == Some(IpMode::Kept);
@@ -203,7 +208,7 @@ impl Controller {
     }
 }
 
-fn speaks_for_us(status: &Value) -> bool {
-    let parents = status["parents"].as_array();
-    parents.into_iter().flatten().any(|p| p["controllerName"] == vipgate_api::CONTROLLER_NAME)
+fn speaks_for_us(entries: &Value) -> bool {
+    let mut entries = entries.as_array().into_iter().flatten();
+    entries.any(|entry| entry["controllerName"] == vipgate_api::CONTROLLER_NAME)
 }

@@ -45,6 +45,43 @@ fn a_status_of_a_later_generation_is_left_alone() {
 }
 
 #[test]
+fn the_ancestors_of_other_controllers_stay_and_there_are_never_more_than_sixteen() {
+    let ancestor = |name: &str, controller: &str, status: &str| {
+        json!({"ancestorRef": {"name": name}, "controllerName": controller,
+            "conditions": [condition("Accepted", status, 1)]})
+    };
+    let timed = |mut ancestor: Value, time: &str| {
+        ancestor["conditions"][0]["lastTransitionTime"] = json!(time);
+        ancestor
+    };
+    let kind = Kind::BackendTlsPolicy;
+    let theirs = timed(ancestor("web", "example.com/c", "True"), THEN);
+    let seen = json!({"ancestors": [
+        timed(ancestor("old", CONTROLLER_NAME, "True"), THEN), theirs,
+        timed(ancestor("web", CONTROLLER_NAME, "True"), THEN)]});
+    let ours = json!({"ancestors": [ancestor("web", CONTROLLER_NAME, "True"),
+        ancestor("new", CONTROLLER_NAME, "False")]});
+    let status = merged(kind, Some(&seen), &ours, NOW).unwrap();
+    let kept = timed(ancestor("web", CONTROLLER_NAME, "True"), THEN);
+    let new = timed(ancestor("new", CONTROLLER_NAME, "False"), NOW);
+    assert_eq!(status["ancestors"], json!([theirs, kept, new]));
+    assert_eq!(merged(kind, Some(&status), &ours, "2027-01-01T00:00:00Z"), None);
+    let told: Vec<String> =
+        transitions(Some(&seen), &status).iter().filter_map(|one| one.of.field()).collect();
+    assert_eq!(told, ["status.ancestors{new}"]);
+    // What is left of a policy that has nothing to do with us any more.
+    let left = merged(kind, Some(&status), &json!({"ancestors": []}), NOW).unwrap();
+    assert_eq!(left["ancestors"], json!([theirs]));
+
+    let names: Vec<String> = (0..16).map(|n| format!("g{n}")).collect();
+    let many = names.iter().map(|name| ancestor(name, CONTROLLER_NAME, "True"));
+    let ours = json!({"ancestors": many.collect::<Vec<_>>()});
+    let status = merged(kind, Some(&seen), &ours, NOW).unwrap();
+    let list = status["ancestors"].as_array().unwrap();
+    assert_eq!((list.len(), &list[0]), (16, &theirs));
+}
+
+#[test]
 fn the_parents_of_other_controllers_stay_and_ours_that_are_over_go() {
     let parent = |name: &str, controller: &str| {
         json!({"parentRef": {"name": name}, "controllerName": controller,

@@ -29,7 +29,8 @@ pub use self::nearness::Place;
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
 use crate::claim::Claims;
-use crate::plan::{BackendShare, Endpoint, Target};
+use crate::plan::{BackendSettings, BackendShare, Endpoint, Target};
+use crate::policies::Policies;
 use crate::refusal::Refusal;
 use crate::world::{Shelf, World};
 
@@ -85,6 +86,7 @@ struct Ground<'a> {
     grants: &'a Shelf<ReferenceGrant>,
     vips: &'a Claims,
     place: Option<Place<'a>>,
+    policies: &'a Policies,
 }
 
 /// Resolves every attached route, for connections that are forwarded from a place or from nowhere in
@@ -93,12 +95,13 @@ pub fn resolve(
     world: &World,
     attachment: &Attachment,
     allocation: &Allocation,
+    policies: &Policies,
     place: Option<Place<'_>>,
 ) -> Resolution {
     let World { services, endpoint_slices, backends, grants, routes, .. } = world;
     let slices = SliceIndex::new(endpoint_slices);
     let vips = &allocation.claims;
-    let ground = Ground { services, slices, backends, grants, vips, place };
+    let ground = Ground { services, slices, backends, grants, vips, place, policies };
     let mut resolution = Resolution::default();
     for (key, parents) in &attachment.routes {
         let sides: BTreeSet<VipSide> = parents
@@ -145,11 +148,28 @@ impl Ground<'_> {
                 preserved: self.preserved(&settings, &endpoints),
                 endpoints: endpoints.into_keys().collect(),
                 unusable,
+<<<<<<< HEAD
                 settings,
+=======
+                settings: self.settings(key, reference, &target),
+>>>>>>> wA
             });
         }
         let target = Arc::new(Target { route: key.clone(), shares });
         Resolved { target, refusals, starved }
+    }
+
+    /// How connections of a route get to what a backendRef names.
+    fn settings(
+        &self,
+        route: &ObjectRef,
+        reference: &BackendRef,
+        target: &ObjectKey,
+    ) -> Arc<BackendSettings> {
+        match kind_of(reference) {
+            Some(kind) => self.policies.backend(route, &ObjectRef::new(kind, target.clone())),
+            None => Arc::default(),
+        }
     }
 
     fn reference(
@@ -222,6 +242,26 @@ impl Ground<'_> {
             }
             _ => Ok(usable),
         }
+    }
+}
+
+/// The Services and Backends that the served rule of a route names, wherever they are.
+pub(crate) fn backends<'a>(
+    route: &'a ObjectRef,
+    object: &'a Route,
+) -> impl Iterator<Item = ObjectRef> + 'a {
+    let references = object.spec.rules.first().into_iter().flat_map(|rule| &rule.backend_refs);
+    references.filter_map(|reference| {
+        Some(ObjectRef::new(kind_of(reference)?, target_of(&route.key, reference)))
+    })
+}
+
+/// What a backendRef names, if it is of a kind that can be a backend.
+fn kind_of(reference: &BackendRef) -> Option<Kind> {
+    match (reference.group.as_str(), reference.kind.as_str()) {
+        ("", "Service") => Some(Kind::Service),
+        (VIPGATE_GROUP, "Backend") => Some(Kind::Backend),
+        _ => None,
     }
 }
 

@@ -17,7 +17,10 @@ impl Statuses {
         let all = classes.chain(gateways).chain(sets);
         let all = all.map(|(kind, key)| ObjectRef { kind, key: key.clone() });
         let last = services.chain(pools).map(|(kind, key)| ObjectRef::new(kind, key.clone()));
-        all.chain(self.routes.keys().cloned()).chain(last).chain(self.bgp.keys().cloned())
+        all.chain(self.routes.keys().cloned())
+            .chain(last)
+            .chain(self.bgp.keys().cloned())
+            .chain(self.policies.keys().cloned())
     }
 
     /// `status` of an object as JSON, if we write one for it. `generation` is its
@@ -33,6 +36,7 @@ impl Statuses {
             Kind::ListenerSet => to_value(self.sets.get(key)?),
             kind if kind.is_route() => to_value(self.routes.get(object)?),
             kind if kind.is_about_bgp() => to_value(self.bgp.get(object)?),
+            kind if kind.is_policy() => to_value(self.policies.get(object)?),
             _ => return None,
         };
         observe_at(&mut status, generation);

@@ -19,7 +19,9 @@ mod standing;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vipgate_api::gateway::{GatewayAddress, ListenerSet, ParentReference, RouteGroupKind};
+use vipgate_api::gateway::{
+    GatewayAddress, ListenerSet, ParentReference, PolicyStatus, RouteGroupKind,
+};
 use vipgate_api::vipgate::{BgpStatus, IpAddressPool, IpAddressPoolStatus};
 use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
 
@@ -33,6 +35,7 @@ use crate::certificates::Certificates;
 use crate::environment::Environment;
 use crate::node::Node;
 use crate::plan::Plan;
+use crate::policies::Policies;
 use crate::refusal::Refusal;
 use crate::report::{Lost, Reports};
 use crate::resolution::Resolution;
@@ -76,6 +79,8 @@ pub struct Statuses {
     pub pools: BTreeMap<ObjectKey, IpAddressPoolStatus>,
     /// BGPPeers, BGPAdvertisements, BFDProfiles and Communities.
     pub bgp: BTreeMap<ObjectRef, BgpStatus>,
+    /// Policies that are ours, or that are about what is ours.
+    pub policies: BTreeMap<ObjectRef, PolicyStatus>,
     /// Gateways and ListenerSets that are not ours: for whoever finds there what we said once, and
     /// for nobody else.
     pub former: BTreeMap<ObjectRef, FormerStatus>,
@@ -186,6 +191,8 @@ pub struct Layers<'a> {
     pub resolution: &'a Resolution,
     /// Certificates of listeners.
     pub certificates: &'a Certificates,
+    /// What policies come to.
+    pub policies: &'a Policies,
     /// What is about BGP.
     pub routing: &'a Routing,
     /// The ListenerSets themselves.
@@ -232,6 +239,7 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
     }
     statuses.pools = pool::statuses(layers);
     statuses.bgp = bgp::statuses(layers);
+    statuses.policies.clone_from(&layers.policies.statuses);
     statuses.former = former::statuses(layers).into_iter().collect();
     statuses.problems = problem::problems(&statuses, layers);
     statuses

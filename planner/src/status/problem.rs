@@ -2,6 +2,7 @@
 //! and what no condition can say because the object that is asked for is not there.
 
 use serde::Serialize;
+use vipgate_api::gateway::PolicyStatus;
 use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 
 use super::{GatewayStatus, Layers, ListenerStatus, RouteStatus, SetStatus, Statuses, route};
@@ -38,6 +39,9 @@ pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem>
     }
     for (key, status) in &statuses.services {
         list.false_ones(Kind::Service, key, &status.conditions);
+    }
+    for (object, status) in &statuses.policies {
+        list.policy(object, status);
     }
     list.absent(layers);
     list.starved(layers);
@@ -121,6 +125,16 @@ impl List {
             self.false_ones(route.kind, &route.key, &parent.conditions);
             if let Some(partly) = of(&parent.conditions, ConditionType::PartiallyInvalid) {
                 self.add(route.kind, &route.key, partly.reason, partly.message.clone());
+            }
+        }
+    }
+
+    /// One cause is told once, for however many ancestors it holds.
+    fn policy(&mut self, policy: &ObjectRef, status: &PolicyStatus) {
+        for ancestor in &status.ancestors {
+            self.false_ones(policy.kind, &policy.key, &ancestor.conditions);
+            if let Some(partly) = of(&ancestor.conditions, ConditionType::PartiallyInvalid) {
+                self.add(policy.kind, &policy.key, partly.reason, partly.message.clone());
             }
         }
     }

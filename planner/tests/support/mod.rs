@@ -35,35 +35,7 @@ pub(crate) fn objects(file: &str, yaml: &str) -> Vec<(Object, Age)> {
 pub(crate) fn object(document: Value) -> Result<Object, String> {
     let name = document["kind"].as_str().ok_or("no kind")?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or("unknown kind")?;
-    match kind {
-        Kind::GatewayClass => decode(document).map(Object::GatewayClass),
-        Kind::Gateway => decode(document).map(Object::Gateway),
-        Kind::ListenerSet => decode(document).map(Object::ListenerSet),
-        Kind::TcpRoute => decode(document).map(Object::TcpRoute),
-        Kind::TlsRoute => decode(document).map(Object::TlsRoute),
-        Kind::UdpRoute => decode(document).map(Object::UdpRoute),
-        Kind::HttpRoute => decode(document).map(Object::HttpRoute),
-        Kind::ReferenceGrant => decode(document).map(Object::ReferenceGrant),
-        Kind::Namespace => decode(document).map(Object::Namespace),
-        Kind::Service => decode(document).map(Object::Service),
-        Kind::EndpointSlice => decode(document).map(Object::EndpointSlice),
-        Kind::Secret => decode(document).map(Object::Secret),
-        Kind::IpAddressPool => decode(document).map(Object::IpAddressPool),
-        Kind::L2Advertisement => decode(document).map(Object::L2Advertisement),
-        Kind::BgpPeer => decode(document).map(Object::BgpPeer),
-        Kind::BgpAdvertisement => decode(document).map(Object::BgpAdvertisement),
-        Kind::BfdProfile => decode(document).map(Object::BfdProfile),
-        Kind::Community => decode(document).map(Object::Community),
-        Kind::Backend => decode(document).map(Object::Backend),
-        Kind::VirtualIp => decode(document).map(Object::VirtualIp),
-        Kind::Speaker => decode(document).map(Object::Speaker),
-        Kind::Node => decode(document).map(Object::Node),
-        Kind::ServiceAccount => decode(document).map(Object::ServiceAccount),
-    }
-}
-
-fn decode<T: DeserializeOwned>(document: Value) -> Result<std::sync::Arc<T>, String> {
-    serde_json::from_value(document).map(std::sync::Arc::new).map_err(|error| error.to_string())
+    Object::from_json(kind, document).map_err(|error| error.to_string())
 }
 
 /// Any other input from YAML.

@@ -170,6 +170,8 @@ pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
         bfd_profiles BfdProfile,
         communities Community,
         backends Backend,
+        listener_policies ListenerPolicy,
+        backend_policies BackendPolicy,
     );
     all.extend(world.routes.iter().map(|(reference, stored)| {
         let route = Object::route(reference.kind, (*stored.object).clone()).expect("a route");
@@ -191,6 +193,8 @@ fn any_object() -> impl Strategy<Value = Value> {
         3 => any_pool(),
         3 => any_advertisement(),
         2 => any_bgp(),
+        3 => any_listener_policy(),
+        3 => any_backend_policy(),
     ]
 }
 
@@ -462,6 +466,77 @@ fn any_advertisement() -> impl Strategy<Value = Value> {
     (metadata(), spec).prop_map(
         |(metadata, spec)| json!({"kind": "L2Advertisement", "metadata": metadata, "spec": spec}),
     )
+}
+
+/// Targets that are there, that are not, and that no such policy is for.
+fn any_targets(
+    kinds: &'static [(&'static str, &'static str)],
+) -> impl Strategy<Value = Vec<Value>> {
+    let section = option::weighted(0.3, select(&NAMES[..]));
+    let target = (select(kinds), select(&NAMES[..]), section);
+    let target = target.prop_map(|((group, kind), name, section)| {
+        let mut target = json!({"group": group, "kind": kind, "name": name});
+        if let Some(section) = section {
+            target["sectionName"] = section.into();
+        }
+        target
+    });
+    vec(target, 0..3)
+}
+
+fn any_listener_policy() -> impl Strategy<Value = Value> {
+    const GROUP: &str = "gateway.networking.k8s.io";
+    let targets = any_targets(&[
+        (GROUP, "Gateway"),
+        (GROUP, "Gateway"),
+        (GROUP, "Gateway"),
+        (GROUP, "ListenerSet"),
+        ("", "Service"),
+    ]);
+    let spec = select(vec![
+        json!({"idleTimeout": "10m", "allowedSourceRanges": ["10.0.0.0/8"]}),
+        json!({"proxyProtocol": {"from": ["10.0.0.0/24"]}, "limits": {"connections": 7}}),
+        json!({"tls": {"minVersion": "1.3"}, "handshakeTimeout": "1s"}),
+        json!({"limits": {"newConnectionsPerSecond": 5}, "accessLog": {}}),
+        json!({"idleTimeout": "soon"}),
+        json!({}),
+    ]);
+    policy("ListenerPolicy", targets, spec)
+}
+
+fn any_backend_policy() -> impl Strategy<Value = Value> {
+    let targets = any_targets(&[
+        ("gateway.networking.k8s.io", "TCPRoute"),
+        ("", "Service"),
+        ("vipgate.dev", "Backend"),
+        ("apps", "Deployment"),
+    ]);
+    // A section is wrong here, so mostly there is none.
+    let targets = (targets, prop::bool::weighted(0.1)).prop_map(|(mut targets, sections)| {
+        for target in targets.iter_mut().filter(|_| !sections) {
+            target.as_object_mut().expect("an object").remove("sectionName");
+        }
+        targets
+    });
+    let spec = select(vec![
+        json!({"balancing": "Maglev", "connect": {"tries": 1}}),
+        json!({"proxyProtocol": "V2", "connect": {"timeout": "250ms"}}),
+        json!({"healthCheck": {"expect": "+"}, "ejection": {"enabled": false}}),
+        json!({"connect": {"timeout": "1d"}}),
+        json!({}),
+    ]);
+    policy("BackendPolicy", targets, spec)
+}
+
+fn policy(
+    kind: &'static str,
+    targets: impl Strategy<Value = Vec<Value>>,
+    spec: impl Strategy<Value = Value>,
+) -> impl Strategy<Value = Value> {
+    (metadata(), targets, spec).prop_map(move |(metadata, targets, mut spec)| {
+        spec["targetRefs"] = targets.into();
+        json!({"kind": kind, "metadata": metadata, "spec": spec})
+    })
 }
 
 /// Peers, what they name, and what is said to them.

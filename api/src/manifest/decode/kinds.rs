@@ -4,6 +4,7 @@ use crate::manifest::de::{self, Context};
 use crate::manifest::defaults;
 use crate::manifest::nearest::nearest;
 use crate::manifest::tree::{Entry, Node, Value};
+use crate::object::Read;
 use crate::{GATEWAY_GROUP, Kind, Object, ObjectKey, ObjectRef, VIPGATE_GROUP};
 
 /// `apiVersion` and `kind` of a document that has both.
@@ -122,47 +123,15 @@ pub(super) fn typed(
     node: &Node<'_>,
     context: &Context<'_>,
 ) -> Result<Object, de::Error> {
-    match kind {
-        Kind::GatewayClass => {
-            de::decode::<crate::gateway::GatewayClass>(node, context).map(Into::into)
-        }
-        Kind::Gateway => de::decode::<crate::gateway::Gateway>(node, context).map(Into::into),
-        Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
-            let route = de::decode::<crate::gateway::Route>(node, context)?;
-            Ok(Object::route(kind, route).expect("one of the four kinds of routes"))
-        }
-        Kind::ListenerSet => {
-            de::decode::<crate::gateway::ListenerSet>(node, context).map(Into::into)
-        }
-        Kind::ReferenceGrant => {
-            de::decode::<crate::gateway::ReferenceGrant>(node, context).map(Into::into)
-        }
-        Kind::Namespace => de::decode::<crate::k8s::Namespace>(node, context).map(Into::into),
-        Kind::Service => de::decode::<crate::k8s::Service>(node, context).map(Into::into),
-        Kind::EndpointSlice => {
-            de::decode::<crate::k8s::EndpointSlice>(node, context).map(Into::into)
-        }
-        Kind::Secret => de::decode::<crate::k8s::Secret>(node, context).map(Into::into),
-        Kind::IpAddressPool => {
-            de::decode::<crate::vipgate::IpAddressPool>(node, context).map(Into::into)
-        }
-        Kind::L2Advertisement => {
-            de::decode::<crate::vipgate::L2Advertisement>(node, context).map(Into::into)
-        }
-        Kind::BgpPeer => de::decode::<crate::vipgate::BgpPeer>(node, context).map(Into::into),
-        Kind::BgpAdvertisement => {
-            de::decode::<crate::vipgate::BgpAdvertisement>(node, context).map(Into::into)
-        }
-        Kind::BfdProfile => de::decode::<crate::vipgate::BfdProfile>(node, context).map(Into::into),
-        Kind::Community => de::decode::<crate::vipgate::Community>(node, context).map(Into::into),
-        Kind::Backend => de::decode::<crate::vipgate::Backend>(node, context).map(Into::into),
-        Kind::VirtualIp => de::decode::<crate::vipgate::VirtualIp>(node, context).map(Into::into),
-        Kind::Speaker => de::decode::<crate::vipgate::Speaker>(node, context).map(Into::into),
-        Kind::Node => de::decode::<crate::k8s::Node>(node, context).map(Into::into),
-        Kind::ServiceAccount => {
-            de::decode::<crate::k8s::ServiceAccount>(node, context).map(Into::into)
+    struct Document<'a>(&'a Node<'a>, &'a Context<'a>);
+    impl Read for Document<'_> {
+        type Error = de::Error;
+
+        fn read<T: serde::de::DeserializeOwned>(self) -> Result<T, de::Error> {
+            de::decode(self.0, self.1)
         }
     }
+    Object::read(kind, Document(node, context))
 }
 
 /// Replaces messages of the libraries that would not help their reader.
@@ -170,6 +139,10 @@ pub(super) fn in_words(kind: Kind, mut error: de::Error) -> de::Error {
     let path = error.path.as_deref().unwrap_or_default();
     if kind == Kind::Secret && path.starts_with("data.") {
         error.message = "is not base64: put plain text under `stringData` instead".to_owned();
+    } else if kind == Kind::ConfigMap && path.starts_with("binaryData.") {
+        error.message = "is not base64: put plain text under `data` instead".to_owned();
+    } else if kind == Kind::BackendPolicy && path.ends_with("Bytes") {
+        error.message = "is not base64: put plain text into the field without `Bytes`".to_owned();
     } else if path == "metadata.creationTimestamp" {
         error.message = "must be a time, such as 2026-01-31T12:00:00Z".to_owned();
     }

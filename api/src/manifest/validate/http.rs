@@ -228,7 +228,7 @@ fn timeouts(path: &str, timeouts: Option<&Fields>, findings: &mut Findings) {
     let Some(timeouts) = timeouts else { return };
     let mut read = |field: &str| {
         let text = timeouts.get(field)?.as_str().unwrap_or_default();
-        let duration = milliseconds(text);
+        let duration = crate::gateway::duration(text);
         if duration.is_none() {
             let message = format!("{text:?} is no duration: write one such as `10s` or `1m30s`");
             findings.error(format!("{path}.{field}"), message);
@@ -237,36 +237,10 @@ fn timeouts(path: &str, timeouts: Option<&Fields>, findings: &mut Findings) {
     };
     let (request, backend) = (read("request"), read("backendRequest"));
     if let (Some(request), Some(backend)) = (request, backend)
-        && request != 0
+        && !request.is_zero()
         && backend > request
     {
         let message = "is longer than `request`, which it is a part of: make it shorter";
         findings.error(format!("{path}.backendRequest"), message);
     }
-}
-
-/// A duration of the Gateway API (GEP-2257): up to four numbers of up to five digits with their
-/// units.
-fn milliseconds(text: &str) -> Option<u64> {
-    let (mut rest, mut sum) = (text, 0);
-    for _ in 0..4 {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, after) = rest.split_at(digits);
-        let number: u64 = (1..=5).contains(&digits).then(|| number.parse().ok())??;
-        let unit = after.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, after) = after.split_at(unit);
-        sum += number
-            * match unit {
-                "h" => 3_600_000,
-                "m" => 60_000,
-                "s" => 1000,
-                "ms" => 1,
-                _ => return None,
-            };
-        rest = after;
-        if rest.is_empty() {
-            return Some(sum);
-        }
-    }
-    None
 }

@@ -12,6 +12,7 @@ mod http;
 mod listener;
 mod metadata;
 mod names;
+mod policy;
 mod route;
 mod selector;
 mod vipgate;
@@ -57,7 +58,15 @@ pub(super) fn check(object: &Object, scope: Scope<'_>, findings: &mut Findings) 
         Object::BfdProfile(object) => bgp::note(object.spec.faults(), findings),
         Object::Community(object) => bgp::note(object.spec.faults(), findings),
         Object::Backend(object) => vipgate::backend(object, findings),
+        Object::BackendTlsPolicy(object) => policy::backend_tls(object, findings),
+        Object::ListenerPolicy(object) => {
+            policy::ours(&object.spec.target_refs, object.spec.faults(), findings)
+        }
+        Object::BackendPolicy(object) => {
+            policy::ours(&object.spec.target_refs, object.spec.faults(), findings)
+        }
         Object::Namespace(_)
+        | Object::ConfigMap(_)
         | Object::Secret(_)
         | Object::VirtualIp(_)
         | Object::Speaker(_)

@@ -19,17 +19,4 @@ pub use peer::{BgpPeer, BgpPeerSpec, DynamicAsn, PasswordSecret};
 pub use status::BgpStatus;
 pub use value::{CommunityValue, CommunityValueError, well_known, well_known_names};
 
-/// Something in a spec that cannot be obeyed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The field, as in `spec.communities[0]`.
-    pub path: String,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
-
-impl Fault {
-    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
-    }
-}
+use super::Fault;

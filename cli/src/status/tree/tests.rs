@@ -1,11 +1,13 @@
 //! The tree, as a person sees it.
 
+use vipgate_api::gateway::{ParentReference, PolicyAncestorStatus, PolicyStatus};
+use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 use vipgate_planner::bgp::PeerReport;
 
 use super::render;
 use crate::status::report::{
-    BackendStatus, EndpointStatus, ListenerStatus, PortStatus, Problem, RouteStatus, StatusReport,
-    VipStatus,
+    BackendStatus, EndpointStatus, ListenerStatus, PolicyLine, PortStatus, Problem, RouteStatus,
+    StatusReport, VipStatus,
 };
 
 fn endpoint(address: &str, healthy: bool, state: &str) -> EndpointStatus {
@@ -79,6 +81,40 @@ fn a_listener_of_udp_has_sessions_and_drops() {
 fn report(vips: Vec<VipStatus>) -> StatusReport {
     let (version, node) = ("0.1.0".to_owned(), "shelf".to_owned());
     StatusReport { version, node, vips, ..StatusReport::default() }
+}
+
+#[test]
+fn a_policy_has_a_line_for_each_of_what_it_ends_in() {
+    let condition = |kind, reason, message| Condition::holds(kind, reason, message);
+    let accepted = condition(ConditionType::Accepted, Reason::Accepted, "counts for Gateway a/web");
+    let partly =
+        condition(ConditionType::PartiallyInvalid, Reason::UnsupportedValue, "tls: remove it");
+    let ancestor = |name: &str, conditions: Vec<Condition>| PolicyAncestorStatus {
+        ancestor_ref: ParentReference {
+            group: "gateway.networking.k8s.io".to_owned(),
+            kind: "Gateway".to_owned(),
+            namespace: Some("a".to_owned()),
+            name: name.to_owned(),
+            section_name: (name == "db").then(|| "tls".to_owned()),
+            port: None,
+        },
+        controller_name: CONTROLLER_NAME.to_owned(),
+        conditions,
+    };
+    let status = PolicyStatus {
+        ancestors: vec![
+            ancestor("web", vec![accepted.clone()]),
+            ancestor("db", vec![accepted, partly]),
+        ],
+    };
+    let policy = ObjectRef::new(Kind::ListenerPolicy, ObjectKey::new("a", "p"));
+    let mut report = report(Vec::new());
+    report.policies = PolicyLine::of(&policy, &status);
+    let text = render(&report, false);
+    let said = "\nPolicies\n\
+        \x20 ✓ ListenerPolicy a/p  Gateway a/web: counts for Gateway a/web\n\
+        \x20 ✗ ListenerPolicy a/p  Gateway a/db listener tls: counts for Gateway a/web; but tls: remove it\n";
+    assert!(text.contains(said), "{text}");
 }
 
 #[test]

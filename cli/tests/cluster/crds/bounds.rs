@@ -26,6 +26,11 @@ fn examples() -> Vec<(&'static str, &'static str, Value)> {
         "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
     }]);
     let status = json!({"conditions": conditions});
+    let ancestors = json!({"ancestors": [{
+        "ancestorRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway",
+            "namespace": "default", "name": "web", "sectionName": "tls", "port": 443},
+        "controllerName": "vipgate.dev/gateway-controller", "conditions": conditions,
+    }]});
     vec![
         (
             "IPAddressPool",
@@ -99,6 +104,45 @@ fn examples() -> Vec<(&'static str, &'static str, Value)> {
             "Backend",
             "bounds",
             json!({"spec": {"endpoints": [{"address": "192.0.2.1", "port": 80}]}}),
+        ),
+        (
+            "ListenerPolicy",
+            "bounds",
+            json!({"spec": {
+                "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway",
+                    "name": "web", "sectionName": "tls"}],
+                "proxyProtocol": {"from": ["192.0.2.0/24"]},
+                "allowedSourceRanges": ["192.0.2.0/24"], "deniedSourceRanges": ["192.0.2.7/32"],
+                "limits": {"connections": 1, "connectionsPerSource": 1,
+                    "newConnectionsPerSecond": 1, "burst": 1},
+                "idleTimeout": "1h", "handshakeTimeout": "5s",
+                "tcpKeepalive": {"time": "60s", "interval": "15s", "probes": 4},
+                "tls": {"minVersion": "1.2", "cipherSuites": ["TLS_AES_128_GCM_SHA256"]},
+                "accessLog": {"enabled": true, "sampleOneIn": 1},
+            }, "status": ancestors}),
+        ),
+        (
+            "BackendPolicy",
+            "bounds",
+            json!({"spec": {
+                "targetRefs": [{"group": "", "kind": "Service", "name": "web"}],
+                "balancing": "Maglev", "proxyProtocol": "V2", "clientAddress": "Preserve",
+                "sessionAffinity": {"type": "ClientIP", "timeout": "3h"},
+                "connect": {"timeout": "1s", "tries": 3},
+                "healthCheck": {"type": "TCP", "interval": "5s", "timeout": "1s",
+                    "unhealthyThreshold": 2, "healthyThreshold": 1, "port": 80,
+                    "send": "PING", "expect": "+"},
+                "ejection": {"enabled": true, "failures": 2},
+                "goneEndpoints": {"closeAfter": "30s"},
+            }, "status": ancestors}),
+        ),
+        (
+            "BackendPolicy",
+            "bytes",
+            json!({"spec": {
+                "targetRefs": [{"group": "", "kind": "Service", "name": "web"}],
+                "healthCheck": {"sendBytes": "AAE=", "expectBytes": "AAE="},
+            }}),
         ),
         (
             "VirtualIP",
@@ -239,6 +283,7 @@ pub(super) fn the_largest_objects_are_taken(api: &Arc<Api>) -> Result<()> {
         let group = format!("2001:0db8:0000:0000:0000:0000:{n:04x}");
         json!(format!("{group}:0000 - {group}:0001"))
     };
+    let network = |n: usize| json!(format!("2001:0db8:0000:0000:0000:0000:0000:{n:04x}/128"));
     let label = |n: usize| format!("{n:-<62}z");
     let selector = |_| {
         let wants = many(
@@ -303,6 +348,23 @@ pub(super) fn the_largest_objects_are_taken(api: &Arc<Api>) -> Result<()> {
             "everything",
             &json!({
                 "communities": many(128, &|n| json!({"name": "a".repeat(249) + &format!("{n:04}"), "value": "large:4294967295:4294967295:4294967295"})),
+            }),
+        ),
+        object(
+            "ListenerPolicy",
+            "everything",
+            &json!({
+                "targetRefs": many(16, &|n| json!({"group": "gateway.networking.k8s.io", "kind": "ListenerSet", "name": "a".repeat(253), "sectionName": "b".repeat(249) + &format!("{n:04}")})),
+                "proxyProtocol": {"from": many(256, &network)},
+                "allowedSourceRanges": many(256, &network), "deniedSourceRanges": many(256, &network),
+            }),
+        ),
+        object(
+            "BackendPolicy",
+            "everything",
+            &json!({
+                "targetRefs": many(16, &|n| json!({"group": "", "kind": "Service", "name": "a".repeat(249) + &format!("{n:04}")})),
+                "healthCheck": {"sendBytes": "A".repeat(1364), "expectBytes": "A".repeat(1364)},
             }),
         ),
         // As many ports as fit into a Service: were its claim refused, no claim would be written.

@@ -1,6 +1,7 @@
 //! For each rule what keeps it and what breaks it, and nothing else.
 
 mod bgp;
+mod policy;
 
 use serde_json::{Value, json};
 
@@ -45,6 +46,7 @@ pub(super) fn all() -> Vec<Case> {
     cases.extend(backends());
     cases.extend(virtual_ips());
     cases.extend(bgp::all());
+    cases.extend(policy::all());
     cases
 }
 

@@ -8,7 +8,7 @@ use super::{cases, collection, object};
 use crate::site::Site;
 
 /// What is typed, and what some columns of the one row have to be.
-const TABLES: [(&str, &[(&str, &str)]); 14] = [
+const TABLES: [(&str, &[(&str, &str)]); 16] = [
     (
         "pool",
         &[
@@ -56,6 +56,8 @@ const TABLES: [(&str, &[(&str, &str)]); 14] = [
             r#"[{"address":"192.0.2.10","port":445},{"address":"192.0.2.11","port":446}]"#,
         )],
     ),
+    ("lpol", &[("TARGET KIND", "Gateway"), ("TARGET", "web"), ("ACCEPTED", "True")]),
+    ("bpols", &[("TARGET KIND", "Service"), ("TARGET", "db"), ("ACCEPTED", "")]),
     (
         "vips",
         &[
@@ -102,12 +104,14 @@ pub(super) fn tables(site: &Site) -> Result<()> {
     names.sort_unstable();
     let expected = [
         "backend.vipgate.dev/nas",
+        "backendpolicy.vipgate.dev/db",
         "bfdprofile.vipgate.dev/fast",
         "bgpadvertisement.vipgate.dev/all",
         "bgppeer.vipgate.dev/tor",
         "community.vipgate.dev/names",
         "ipaddresspool.vipgate.dev/lan",
         "l2advertisement.vipgate.dev/lan",
+        "listenerpolicy.vipgate.dev/web",
         "speaker.vipgate.dev/node-a",
         "virtualip.vipgate.dev/192.0.2.9",
     ];
@@ -136,6 +140,16 @@ fn fill(site: &Site) -> Result<()> {
         object("BFDProfile", "fast", &json!({"receiveInterval": 100})),
         object("Community", "names", &json!({"communities": [{"name": "blue", "value": "1:2"}]})),
         object("Backend", "nas", &backend),
+        object(
+            "ListenerPolicy",
+            "web",
+            &json!({"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "web"}]}),
+        ),
+        object(
+            "BackendPolicy",
+            "db",
+            &json!({"targetRefs": [{"group": "", "kind": "Service", "name": "db"}]}),
+        ),
         object("VirtualIP", "192.0.2.9", &cases::claim("192.0.2.9")),
         object("Speaker", "node-a", &json!(null)),
     ];
@@ -150,6 +164,14 @@ fn fill(site: &Site) -> Result<()> {
         }],
     });
     set_status(site, "ipaddresspool", "lan", &json!({ "status": status }))?;
+    let status = json!({"ancestors": [{
+        "ancestorRef": {"name": "web"}, "controllerName": "vipgate.dev/gateway-controller",
+        "conditions": [{
+            "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }],
+    }]});
+    set_status(site, "listenerpolicy", "web", &json!({ "status": status }))?;
     let status = json!({
         "serving": 2, "standby": 1, "notServing": 1, "errors": ["no Node"],
         "vips": [{"address": "192.0.2.9", "state": "Probing"}],

@@ -17,7 +17,7 @@ fn drip(hello: Hello, bytes: &[u8], apart: Duration) -> (usize, usize, Duration)
     let (server, _) = listener.accept().unwrap();
     server.set_nonblocking(true).unwrap();
     let start = Instant::now();
-    let greeting = Greeting::new(hello, true, start + Duration::from_secs(3600));
+    let greeting = Greeting::new(hello, true, start, start + Duration::from_secs(3600));
     let (mut now, looks, copied) = (start, Cell::new(0), Cell::new(0));
     let mut buffer = vec![0; 65536];
     let mut look = |so_far: usize| {
