@@ -537,15 +537,10 @@ impl Planner {
     fn run_resolution(&mut self) {
         let (attachment, allocation) = (self.attachment.value(), self.allocation.value());
         let is_node = self.role != Role::Controller;
-<<<<<<< HEAD
         let cluster = self.role == Role::Speaker;
         let place = is_node.then(|| Place::new(&self.node, cluster));
-        let resolve = || resolution::resolve(&self.world, attachment, allocation, place);
-=======
-        let place = is_node.then(|| Place::new(&self.node.name, &self.node.labels));
         let policies = self.policies.value();
         let resolve = || resolution::resolve(&self.world, attachment, allocation, policies, place);
->>>>>>> wA
         if self.resolution.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();

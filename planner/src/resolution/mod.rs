@@ -141,18 +141,14 @@ impl Ground<'_> {
                     (Endpoints::new(), Some(refusal.message))
                 }
             };
-            let settings = Arc::default();
+            let settings = self.settings(key, reference, &target);
             shares.push(BackendShare {
                 backend,
                 weight: reference.weight,
                 preserved: self.preserved(&settings, &endpoints),
                 endpoints: endpoints.into_keys().collect(),
                 unusable,
-<<<<<<< HEAD
                 settings,
-=======
-                settings: self.settings(key, reference, &target),
->>>>>>> wA
             });
         }
         let target = Arc::new(Target { route: key.clone(), shares });
