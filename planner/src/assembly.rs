@@ -21,7 +21,8 @@ use crate::claim::Claim;
 use crate::hostname;
 use crate::node::{Neighbours, Node};
 use crate::plan::{
-    Announce, ByName, Listener, ListenerId, Plan, Service, Target, Termination, Tls, Vip,
+    Announce, ByName, Listener, ListenerId, ListenerSettings, Plan, Service, Target, Termination,
+    Tls, Vip,
 };
 use crate::report::source_of;
 use crate::resolution::{Resolution, VipSide};
@@ -198,7 +199,11 @@ impl Ground<'_> {
                 };
                 let bind = SocketAddr::new(address, listener.port);
                 let attached = attached.iter().cloned().collect();
-                Listener { id, bind, service, attached, settings: Arc::default() }
+                let settings = match service {
+                    Service::Udp(_) => Arc::new(ListenerSettings::of_datagrams()),
+                    _ => Arc::default(),
+                };
+                Listener { id, bind, service, attached, settings }
             })
             .collect()
     }
