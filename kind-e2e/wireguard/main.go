@@ -57,7 +57,7 @@ func tunnel(name, file string) error {
 	if err := wireguard.Up(); err != nil {
 		return err
 	}
-	fmt.Println("up")
+	fmt.Println("the tunnel is up")
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	for caught := range signals {

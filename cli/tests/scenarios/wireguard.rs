@@ -109,7 +109,6 @@ fn a_wireguard_tunnel_goes_through_a_vip_and_outlives_changes_and_roaming() {
     eventually(SOON, || ping(&site, "1")).unwrap();
     let pings = ping(&site, "5").unwrap();
     assert!(pings.contains(" 0% packet loss"), "{pings}");
-    assert_eq!(ends.client.handshakes().unwrap(), 1);
     let mut stream = ends.connect(&site);
     let took = there_and_back(&mut stream, TRANSFER, &AtomicUsize::new(0));
     println!("{TRANSFER} bytes through the tunnel and back in {took:?}");
@@ -145,10 +144,12 @@ fn a_wireguard_tunnel_goes_through_a_vip_and_outlives_changes_and_roaming() {
         Ok(())
     })
     .unwrap();
+    let handshakes = ends.client.handshakes().unwrap();
     ends.client.roam(40_002).unwrap();
     there_and_back(&mut stream, 1 << 20, &AtomicUsize::new(0));
     assert_eq!(sessions(&site, &vipgate), 2);
     let pings = ping(&site, "5").unwrap();
     assert!(pings.contains(" 0% packet loss"), "{pings}");
-    assert_eq!(ends.client.handshakes().unwrap(), 1);
+    assert_eq!(ends.client.handshakes().unwrap(), handshakes);
+    assert!(handshakes > 0);
 }

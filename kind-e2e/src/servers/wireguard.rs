@@ -78,7 +78,7 @@ pub fn wireguard(node: &Node, tunnel: &Tunnel<'_>) -> Result<WireGuard> {
         ),
     )?;
     let process = node.spawn(Program::new(&program).arg(INTERFACE).arg(&file))?;
-    process.wait_for_line("up", TIMEOUT).context(
+    process.wait_for_line("the tunnel is up", TIMEOUT).context(
         "WireGuard in user space needs /dev/net/tun, and the right to open it (module `tun`)",
     )?;
     node.run("ip", ["address", "add", address, "dev", INTERFACE])?;
