@@ -320,7 +320,7 @@ fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::O
     }
 }
 
-fn length<S: Serializer>(roots: &Vec<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn length<S: Serializer>(roots: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(roots.len() as u64)
 }
 
