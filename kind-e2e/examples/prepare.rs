@@ -4,7 +4,9 @@
 use std::process::ExitCode;
 
 use vipgate_lab::Result;
-use vipgate_lab::cluster::{Images, conformance_suite, fetch_gateway_api, helm, prepare};
+use vipgate_lab::cluster::{
+    Images, conformance_suite, fetch_gateway_api, helm, prepare, wireguard,
+};
 
 /// The releases of Gateway API that tests install. One that is missing here is fetched by its test,
 /// which fails where tests have no network, as for ordinary users.
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
 fn all() -> Result<()> {
     GATEWAY_API.into_iter().try_for_each(fetch_gateway_api)?;
     helm()?;
+    wireguard()?;
     conformance_suite()?;
     Images::of_conformance()?;
     prepare()

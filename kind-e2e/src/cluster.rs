@@ -111,6 +111,15 @@ pub fn helm() -> Result<PathBuf> {
     recipes::helm()
 }
 
+/// The WireGuard in user space that [`servers::wireguard`](crate::servers::wireguard) runs
+/// (`kind-e2e/wireguard/`), built once.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn wireguard() -> Result<PathBuf> {
+    recipes::wireguard()
+}
+
 impl Cluster {
     /// Starts a cluster on `node`, which is then its control plane and nothing else. `address` is
     /// one the node has, and by which other nodes reach it; not of `lo`. When this returns, the

@@ -6,9 +6,11 @@ mod dnsmasq;
 mod echo;
 mod mariadb;
 mod redis;
+mod wireguard;
 
 pub use datagrams::{Datagrams, datagrams};
 pub use dnsmasq::{Dnsmasq, dnsmasq};
 pub use echo::{Echo, echo};
 pub use mariadb::{MariaDb, mariadb};
 pub use redis::{Redis, redis};
+pub use wireguard::{Tunnel, WireGuard, WireGuardKeys, wireguard};

@@ -177,7 +177,7 @@ pub struct Listener {
     /// on as long as its route is in here.
     pub attached: BTreeSet<ObjectRef>,
     /// How it treats its clients.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "ListenerSettings::is_plain")]
     pub settings: Arc<ListenerSettings>,
 }
 

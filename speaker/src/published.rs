@@ -38,10 +38,13 @@ impl<T> Published<T> {
     pub(crate) fn publish(&self, version: T) {
         self.newest.store(Arc::new(version));
         self.number.fetch_add(1, Ordering::Release);
-        for waker in &self.wakers {
-            // Fails only when the counter is about to overflow: then the reader is awake anyway.
-            let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
-        }
+        (0..self.wakers.len()).for_each(|reader| self.wake(reader));
+    }
+
+    /// Wakes a reader, for whatever else there may be for it.
+    pub(crate) fn wake(&self, reader: usize) {
+        // Fails only when the counter is about to overflow: then the reader is awake anyway.
+        let _ = rustix::io::write(&self.wakers[reader], &1_u64.to_ne_bytes());
     }
 
     /// The newest version with its number, if it is another than the one of this number.
@@ -70,6 +73,8 @@ mod tests {
         published.publish(5);
         published.publish(6);
         assert!(woken(0) && woken(1) && !woken(0));
+        published.wake(1);
+        assert!(woken(1) && !woken(0));
         let (number, version) = published.newer(0).unwrap();
         assert_eq!(*version, 6);
         assert!(published.newer(number).is_none());

@@ -27,3 +27,4 @@ mod tls;
 mod traffic;
 mod udp;
 mod wire;
+mod wireguard;

@@ -92,7 +92,7 @@ fn resolve_by_tcp(site: &Site, server: &str, name: &str) -> std::io::Result<Ipv4
     Ok(<[u8; 4]>::try_from(answer_to(&question, &answer)).unwrap().into())
 }
 
-fn listener_of(report: &Value, name: &str) -> Value {
+pub(crate) fn listener_of(report: &Value, name: &str) -> Value {
     let listeners = report["vips"][0]["listeners"].as_array().unwrap();
     listeners.iter().find(|listener| listener["name"] == name).unwrap().clone()
 }
@@ -108,7 +108,7 @@ impl Site {
     }
 
     /// A Gateway with a port of UDP and one of TCP with the same number, both to one Backend.
-    fn write_both(&self, port: u16, endpoints: &[&str]) {
+    pub(crate) fn write_both(&self, port: u16, endpoints: &[&str]) {
         self.write("pool.yaml", &pool("10.77.0.200-10.77.0.202"));
         let route = |kind: &str, name: &str| {
             format!(

@@ -52,6 +52,17 @@ pub(super) const HELM: Recipe = Recipe {
     links: &[],
 };
 
+/// WireGuard in user space, by the authors of WireGuard.
+pub(super) const WIREGUARD: Recipe = Recipe {
+    name: "wireguard",
+    what: "WireGuard in user space",
+    costs: "a minute and 100 MB of disk",
+    version_of: None,
+    packages: &["."],
+    tests: None,
+    links: &[],
+};
+
 /// The program `name` of [`CONFORMANCE`].
 pub(super) fn conformance(name: &str) -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -68,6 +79,12 @@ pub(super) fn coredns() -> Result<PathBuf> {
 pub(super) fn helm() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&BUILT, &HELM).map(|directory| directory.join("helm"))
+}
+
+/// WireGuard.
+pub(super) fn wireguard() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILT, &WIREGUARD).map(|directory| directory.join("wireguard"))
 }
 
 /// Once in this process: a build that failed is not tried again by each test.

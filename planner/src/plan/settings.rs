@@ -52,6 +52,17 @@ impl ListenerSettings {
     /// Of RFC 5382 REQ-5 the least for an established connection is two hours and four minutes; of
     /// Gateways that people know (HAProxy, nginx, Envoy) ten minutes to an hour.
     pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+    /// What holds of a listener of UDP of which no policy says anything: there is no handshake, and how long a
+    /// session may be silent is left to the engine.
+    pub fn of_datagrams() -> Self {
+        Self { idle_timeout: None, handshake_timeout: Duration::ZERO, ..Self::default() }
+    }
+
+    /// Whether no policy says anything.
+    pub(super) fn is_plain(this: &Arc<Self>) -> bool {
+        **this == Self::default() || **this == Self::of_datagrams()
+    }
 }
 
 impl Default for ListenerSettings {

@@ -26,7 +26,10 @@ pub(super) fn of_listener(
     spec: &ListenerPolicySpec,
     listener: &AdmittedListener,
 ) -> ListenerSettings {
-    let defaults = ListenerSettings::default();
+    let defaults = match listener.protocol.as_str() {
+        "UDP" => ListenerSettings::of_datagrams(),
+        _ => ListenerSettings::default(),
+    };
     let networks = |texts: Option<&Vec<String>>| {
         texts.into_iter().flatten().filter_map(|text| network(text)).collect()
     };
@@ -34,12 +37,10 @@ pub(super) fn of_listener(
     let rate = limits
         .new_connections_per_second
         .map(|per_second| Rate { per_second, burst: limits.burst.unwrap_or(per_second) });
-    // How long a session of UDP is silent depends on more than one number: that is the engine's.
-    let silence = if listener.protocol == "UDP" { None } else { defaults.idle_timeout };
     let idle_timeout = match time(spec.idle_timeout.as_ref()) {
         Some(Duration::ZERO) => None,
         Some(time) => Some(time),
-        None => silence,
+        None => defaults.idle_timeout,
     };
     let keepalive = spec.tcp_keepalive.as_ref().map(|keepalive| Keepalive {
         idle: time(keepalive.time.as_ref()).unwrap_or(Duration::from_secs(60)),

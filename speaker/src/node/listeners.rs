@@ -63,6 +63,8 @@ fn preserves(plan: &Plan) -> bool {
 }
 
 fn bind(engines: &Engines, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>, Exposures) {
+    let of_udp = plan.listeners.iter().filter(|listener| listener.transport() == Transport::Udp);
+    engines.proxy.keep_files(engines.udp.files(of_udp.count()));
     // Each has its own: no listener is of both.
     let mut outcomes = engines.proxy.apply(&plan.listeners);
     outcomes.extend(engines.udp.apply(&plan.listeners));
@@ -89,3 +91,6 @@ fn bind(engines: &Engines, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>,
     }
     (states, exposures)
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,8 @@ pub fn excuse(other: &Other, vip: IpAddr) -> Option<(String, String)> {
 pub struct Config {
     /// Name of the node.
     pub node: String,
-    /// Forwarding of connections. Files that sessions of UDP may take are kept from it.
+    /// Forwarding of connections. Files that sessions of UDP may take are kept from it while there is a
+    /// listener for them.
     pub proxy: proxy::Config,
     /// Forwarding of datagrams.
     pub udp: udp::Config,
@@ -121,8 +122,7 @@ struct Engines {
 }
 
 impl Engines {
-    fn start(mut proxy: proxy::Config, udp: udp::Config) -> io::Result<Self> {
-        proxy.reserved_files += udp.files();
+    fn start(proxy: proxy::Config, udp: udp::Config) -> io::Result<Self> {
         Ok(Self { proxy: Arc::new(Proxy::start(proxy)?), udp: Arc::new(Udp::start(udp)?) })
     }
 

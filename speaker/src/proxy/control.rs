@@ -37,6 +37,8 @@ pub(super) struct Control {
     endpoints: Endpoints,
     /// Whether connections to a port may be led to a socket on another one.
     may_redirect: bool,
+    /// Files that are kept for datagrams.
+    kept_files: usize,
     draining: bool,
 }
 
@@ -50,6 +52,7 @@ impl Control {
             entries: Slots::default(),
             endpoints: Endpoints::new(prober),
             may_redirect: false,
+            kept_files: 0,
             draining: false,
         }
     }
@@ -90,9 +93,9 @@ impl Control {
                 outcomes.insert(listener.id.clone(), Err(error));
             }
         }
+        shared.limit.store(self.connection_limit(shared), Relaxed);
         if changed {
             self.endpoints.forget_unused();
-            shared.limit.store(self.connection_limit(shared), Relaxed);
             shared.table.publish(self.table(None));
         }
         outcomes
@@ -101,6 +104,11 @@ impl Control {
     /// See [`Proxy::allow_redirects`](super::Proxy::allow_redirects).
     pub(super) fn allow_redirects(&mut self, may_redirect: bool) {
         self.may_redirect = may_redirect;
+    }
+
+    /// See [`Proxy::keep_files`](super::Proxy::keep_files).
+    pub(super) fn keep_files(&mut self, files: usize) {
+        self.kept_files = files;
     }
 
     /// From now on nothing is applied. The table to end with: a worker that has not seen the last
@@ -287,7 +295,8 @@ impl Control {
         let Some(files) = getrlimit(Resource::Nofile).current else { return usize::MAX };
         let config = &shared.config;
         let workers = 2 * config.workers.get() + 2 * pipe::MOST;
-        let others = config.reserved_files + self.ports.iter().count() + workers;
+        let kept = config.reserved_files + self.kept_files;
+        let others = kept + self.ports.iter().count() + workers;
         (usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(others) / 2).max(1)
     }
 }

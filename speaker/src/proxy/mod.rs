@@ -168,6 +168,12 @@ impl Proxy {
         self.shared.preserving.open.load(Relaxed)
     }
 
+    /// Keeps so many files for the forwarding of datagrams, besides `Config::reserved_files`, from the next
+    /// [`Proxy::apply`] on. What is open goes on; where that is too much, nothing more is accepted until it is not.
+    pub fn keep_files(&self, files: usize) {
+        lock(&self.control).keep_files(files);
+    }
+
     /// Stops accepting (after what is already queued), lets connections finish, and resets those
     /// that are still open at the deadline. Blocks until then: in async code, call it on a thread
     /// for blocking work. Returns how many were reset. Another call meanwhile sets a new deadline.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
 
+use super::clients::source_of;
 use super::session::Session;
 use super::sessions::Flow;
 use super::stats::EndReason;
@@ -30,13 +31,19 @@ impl Worker {
             if self.adopt_ports(&table) {
                 self.end_where(|flow, session| table.refuses(flow, session));
             }
+            self.adopt_terms();
             for (flow, session) in self.sessions.iter_mut() {
                 let port = table.ports.get(flow.port as usize).and_then(Option::as_ref);
                 session.left = !port.is_some_and(|port| port.lists(session.endpoint));
+                // Those that began before there was a limit count from now on.
+                let settings = port.map(|port| &port.listener.settings);
+                if settings.is_some_and(|settings| settings.connections_per_source.is_some()) {
+                    session.place.count(source_of(flow.client));
+                }
             }
         }
         if table.drain_until.is_some() {
-            self.patience.fresh = self.patience.fresh.min(FRESH_WHILE_DRAINING);
+            self.sessions.hurry(FRESH_WHILE_DRAINING);
         }
         self.table = table;
     }
@@ -108,7 +115,7 @@ impl Table {
     fn refuses(&self, flow: &Flow, session: &Session) -> Option<EndReason> {
         let port = self.ports.get(flow.port as usize).and_then(Option::as_ref);
         let is_its_own = |port: &&Arc<Port>| {
-            Arc::ptr_eq(&port.stats, &session.stats) && port.listener.bind == session.bind
+            Arc::ptr_eq(&port.stats, session.stats()) && port.listener.bind == session.bind
         };
         match port.filter(is_its_own) {
             None => Some(EndReason::ListenerGone),

@@ -13,15 +13,15 @@ const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// Settings of the engine; fixed while it runs.
 ///
-/// A session takes an open file and a local port of the host. Of files an eighth is for sessions, the
-/// rest for connections (two each) and everything else; of the ports that the kernel gives out half,
+/// A session takes an open file and a local port of the host. Of files an eighth is for sessions while there is a
+/// listener, the rest for connections (two each) and everything else; of the ports that the kernel gives out half,
 /// so that programs of the host go on finding some. Both are limits of this engine alone: neither
 /// engine can take from the other what is its own.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Threads that forward; sessions are spread over them.
     pub workers: NonZeroUsize,
-    /// How long a session may be silent in both directions. A client that comes back later is a new
+    /// How long a session may be silent in both directions, where its listener does not say. A client that comes back later is a new
     /// one. RFC 4787 (REQ-5) has two minutes as the least for what keeps state between UDP hosts.
     pub idle: Duration,
     /// The same for one whose client has not spoken again after an answer, as with DNS; Linux gives such
@@ -52,14 +52,6 @@ impl Default for Config {
             sessions: room(files, ports),
             sessions_per_source: 1024,
         }
-    }
-}
-
-impl Config {
-    /// Files that the engine takes at most, without listening sockets.
-    #[must_use]
-    pub fn files(&self) -> usize {
-        self.sessions + 2 * self.workers.get()
     }
 }
 

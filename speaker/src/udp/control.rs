@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use vipgate_api::vipgate::Transport;
 use vipgate_planner::{Listener, ListenerId};
 
+use super::clients::Clients;
 use super::listener;
 use super::rotation::Rotation;
 use super::shared::Shared;
@@ -114,6 +115,7 @@ impl Control {
         self.ports.map(|port| Port {
             sockets: Arc::default(),
             served_at: port.served_at,
+            clients: Clients::of(&port.listener.settings),
             listener: port.listener.clone(),
             target: None,
             stats: Arc::clone(&port.stats),
@@ -173,8 +175,8 @@ impl Control {
         };
         let target = self.target(listener, old.as_deref());
         let stats = Arc::clone(&self.stats[&listener.id]);
-        let listener = listener.clone();
-        self.ports.set(&bind, Port { sockets, served_at, listener, target, stats });
+        let (listener, clients) = (listener.clone(), Clients::of(&listener.settings));
+        self.ports.set(&bind, Port { sockets, served_at, listener, clients, target, stats });
         *changed = true;
         Ok(SocketAddr::new(bind.ip(), served_at))
     }

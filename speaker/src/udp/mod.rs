@@ -28,17 +28,23 @@
 //! * Configuration ends a session only when its listener or port is gone or its route is no longer
 //!   attached. An endpoint that left keeps its sessions for as long as it answers.
 //! * There is a limit of sessions, and one for each source; above them the session that was silent for
-//!   longest ends (`sessions`).
+//!   longest ends (`sessions`). A listener may have such limits of its own, exact over all workers (`room`),
+//!   and say whose sessions it has and how fast they may begin. All of it is looked at when a session begins:
+//!   those that there are go on.
 //! * Without traffic nothing runs but the ends of sessions.
 
 mod adopt;
 mod batch;
+mod clients;
 pub mod config;
 mod control;
 mod holder;
 mod listener;
 mod lru;
+mod places;
+mod rate;
 mod relay;
+mod room;
 mod rotation;
 mod session;
 mod sessions;
@@ -122,6 +128,15 @@ impl Udp {
     /// next [`Udp::apply`]; at first they cannot.
     pub fn allow_redirects(&self, allow: bool) {
         lock(&self.control).allow_redirects(allow);
+    }
+
+    /// Files that it may have open: one for each session, what workers need, and the sockets of so many
+    /// ports. Without any port there are no sessions.
+    #[must_use]
+    pub fn files(&self, ports: usize) -> usize {
+        let Config { workers, sessions, .. } = &self.shared.config;
+        let sessions = if ports > 0 { *sessions } else { 0 };
+        sessions + (2 + ports) * workers.get()
     }
 
     /// Begins no session any more, lets those that there are go on until they are silent, and ends those

@@ -150,12 +150,13 @@ impl Worker {
         let overrun = answers.iter().map(|piece| piece.overrun).max().unwrap_or_default();
         let answered = answers.iter().any(|piece| piece.tag != DISCARD);
         if let Some(session) = self.sessions.get_mut(slot) {
-            let shard = session.stats.shard(self.index);
-            shard.dropped(DropReason::Foreign, foreign);
+            let mut lost = 0;
             if overrun != 0 {
-                let lost = overrun.wrapping_sub(mem::replace(&mut session.overrun, overrun));
-                shard.dropped(DropReason::Overrun, lost.into());
+                lost = overrun.wrapping_sub(mem::replace(&mut session.overrun, overrun));
             }
+            let shard = session.stats().shard(self.index);
+            shard.dropped(DropReason::Foreign, foreign);
+            shard.dropped(DropReason::Overrun, lost.into());
         }
         if answered {
             self.hear_endpoint(slot);

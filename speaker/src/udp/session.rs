@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use vipgate_api::ObjectRef;
 
 use super::listener;
-use super::sessions::{Crowd, Flow};
+use super::places::Place;
+use super::sessions::Flow;
 use super::stats::{DropReason, EndReason, ListenerStats};
 use super::table::Port;
 use super::token::Token;
@@ -36,8 +37,15 @@ pub(super) struct Session {
     pub(super) left: bool,
     pub(super) health: Arc<EndpointState>,
     pub(super) route: Arc<ObjectRef>,
-    /// The listener's.
-    pub(super) stats: Arc<ListenerStats>,
+    /// Among the sessions of its listener.
+    pub(super) place: Place,
+}
+
+impl Session {
+    /// The counters of its listener.
+    pub(super) fn stats(&self) -> &Arc<ListenerStats> {
+        self.place.stats()
+    }
 }
 
 impl Worker {
@@ -46,9 +54,15 @@ impl Worker {
         if self.table.drain_until.is_some() {
             return Err(DropReason::Draining);
         }
+        if !port.clients.may(flow.client.ip()) {
+            return Err(DropReason::NotAllowed);
+        }
         let target = port.target.as_ref().ok_or(DropReason::NoRoute)?;
         if self.table.binds.contains(&flow.client) {
             return Err(DropReason::Loop);
+        }
+        if port.listener.settings.rate.is_some_and(|rate| !self.is_slow_enough(port, rate)) {
+            return Err(DropReason::TooFast);
         }
         let forward = &target.forward;
         let (share, first) = {
@@ -56,7 +70,7 @@ impl Worker {
             rotation.pick(forward)?
         };
         let endpoints = &forward.shares[share].endpoints;
-        self.make_room(flow.client);
+        let place = self.make_room(port, flow);
         for turn in 0..endpoints.len().min(TRIES) {
             let upstream = &endpoints[(first + turn) % endpoints.len()];
             let socket = match self.dial(upstream.address) {
@@ -76,7 +90,7 @@ impl Worker {
                 left: false,
                 health: Arc::clone(upstream),
                 route: Arc::clone(&forward.route),
-                stats: Arc::clone(&port.stats),
+                place,
             };
             return self.watch_session(flow, session);
         }
@@ -84,7 +98,7 @@ impl Worker {
     }
 
     fn watch_session(&mut self, flow: Flow, session: Session) -> Result<u32, DropReason> {
-        let shard = session.stats.shard(self.index);
+        let shard = session.stats().shard(self.index);
         shard.sessions.fetch_add(1, Relaxed);
         shard.open.fetch_add(1, Relaxed);
         let slot = self.sessions.begin(flow, session, self.now);
@@ -123,17 +137,6 @@ impl Worker {
         }
     }
 
-    /// Ends the session that is in the way of another of this client, if one is.
-    fn make_room(&mut self, client: SocketAddr) {
-        if let Some((slot, crowd)) = self.sessions.in_the_way(client) {
-            let reason = match crowd {
-                Crowd::All => EndReason::Crowded,
-                Crowd::Source => EndReason::SourceCrowded,
-            };
-            self.end(slot, reason);
-        }
-    }
-
     /// Where the host has no file or port left, a session gives its own.
     fn dial(&mut self, endpoint: SocketAddr) -> Result<OwnedFd, Errno> {
         match listener::dial(endpoint) {
@@ -148,7 +151,7 @@ impl Worker {
 
     pub(super) fn end(&mut self, slot: u32, reason: EndReason) {
         if let Some((_, session)) = self.sessions.end(slot) {
-            session.stats.shard(self.index).ended(reason);
+            session.stats().shard(self.index).ended(reason);
         }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use vipgate_planner::{Endpoint, ListenerId};
 
+use super::places::Places;
+use super::rate::Meter;
 use crate::proxy::EndpointHealth;
 
 /// Why a datagram was not forwarded. None of them is answered.
@@ -23,6 +25,10 @@ pub enum DropReason {
     Exhausted,
     /// It would begin a session, and the engine is ending.
     Draining,
+    /// Its client may not use the listener.
+    NotAllowed,
+    /// It would begin a session, and those of the listener begin faster than they may.
+    TooFast,
     /// It claims to come from a listener of ours: two services that answer each other's answers would never
     /// stop.
     Loop,
@@ -40,12 +46,14 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::Unreachable,
         Self::Exhausted,
         Self::Draining,
+        Self::NotAllowed,
+        Self::TooFast,
         Self::Loop,
         Self::Overrun,
         Self::Full,
@@ -63,6 +71,8 @@ impl DropReason {
             Self::Unreachable => "unreachable",
             Self::Exhausted => "exhausted",
             Self::Draining => "draining",
+            Self::NotAllowed => "not_allowed",
+            Self::TooFast => "too_fast",
             Self::Loop => "loop",
             Self::Overrun => "overrun",
             Self::Full => "full",
@@ -80,7 +90,9 @@ pub enum EndReason {
     Idle,
     /// There were too many, and this one was silent for longest.
     Crowded,
-    /// The same among those of one source.
+    /// The same among those of its listener.
+    ListenerCrowded,
+    /// The same among those of one source, in all or of its listener.
     SourceCrowded,
     /// Its endpoint does not listen (ICMP "port unreachable"), or cannot be reached any more.
     Refused,
@@ -98,9 +110,10 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Idle,
         Self::Crowded,
+        Self::ListenerCrowded,
         Self::SourceCrowded,
         Self::Refused,
         Self::Deserted,
@@ -116,6 +129,7 @@ impl EndReason {
         match self {
             Self::Idle => "idle",
             Self::Crowded => "crowded",
+            Self::ListenerCrowded => "listener_crowded",
             Self::SourceCrowded => "source_crowded",
             Self::Refused => "refused",
             Self::Deserted => "deserted",
@@ -156,16 +170,32 @@ impl Shard {
     }
 }
 
-/// The counters of a listener, for as long as its id is in the plan. Their identity also tells a
-/// listener from a later one of the same id.
+/// The counters of a listener, for as long as its id is in the plan, and what its limits go by. Their
+/// identity also tells a listener from a later one of the same id.
 #[derive(Debug)]
 pub(super) struct ListenerStats {
     shards: Box<[Shard]>,
+    pub(super) places: Places,
+    pub(super) meter: Meter,
 }
 
 impl ListenerStats {
     pub(super) fn new(workers: usize) -> Self {
-        Self { shards: (0..workers).map(|_| Shard::default()).collect() }
+        Self {
+            shards: (0..workers).map(|_| Shard::default()).collect(),
+            places: Places::default(),
+            meter: Meter::default(),
+        }
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The worker that has the most sessions; this one if it is among them.
+    pub(super) fn fullest(&self, own: usize) -> usize {
+        let open = self.shards.iter().map(|shard| shard.open.load(Relaxed)).enumerate();
+        open.max_by_key(|(worker, open)| (*open, *worker == own)).map_or(own, |(worker, _)| worker)
     }
 
     pub(super) fn shard(&self, worker: usize) -> &Shard {

@@ -12,6 +12,7 @@ use std::time::Instant;
 use vipgate_api::ObjectRef;
 use vipgate_planner::Listener;
 
+use super::clients::Clients;
 use super::rotation::Rotation;
 use super::stats::ListenerStats;
 use crate::proxy::table::Forward;
@@ -36,6 +37,7 @@ pub(super) struct Port {
     /// The port that the sockets have: another than clients use where somebody else has that.
     pub(super) served_at: u16,
     pub(super) listener: Listener,
+    pub(super) clients: Clients,
     pub(super) target: Option<Target>,
     pub(super) stats: Arc<ListenerStats>,
 }

@@ -1,6 +1,7 @@
 //! A worker: one thread, one epoll, two batches of buffers, its own sessions.
 //!
-//! Workers share nothing while they forward, but whose turn it is when a session begins. They learn of a
+//! Workers share nothing while they forward, but whose turn it is when a session begins, and how many a listener
+//! has. They learn of a
 //! new table by a counter that they look at before and after every read of a port, so what a client sends
 //! after `apply` returned is forwarded by the new table; an eventfd wakes those that sleep.
 //!
@@ -20,8 +21,9 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
 
 use super::batch::{Batch, Offload, can_cut};
+use super::room::patience_of;
 use super::session::Session;
-use super::sessions::{Limits, Patience, Sessions};
+use super::sessions::{Limits, Sessions};
 use super::shared::Shared;
 use super::stats::EndReason;
 use super::table::{Port, Table};
@@ -46,7 +48,6 @@ pub(super) struct Worker {
     /// What the socket of a port last said that it had to drop.
     pub(super) overruns: HashMap<u32, u32>,
     pub(super) sessions: Sessions<Session>,
-    pub(super) patience: Patience,
     /// From clients.
     pub(super) inbound: Batch,
     /// To clients, each piece with the number of its port: what was read of all sessions that spoke at
@@ -72,7 +73,6 @@ impl Worker {
         let all = part(config.sessions);
         // Nobody has more than a quarter, unless there is next to nothing.
         let of_a_source = part(config.sessions_per_source).min((all / 4).max(1));
-        let patience = Patience { fresh: config.idle_fresh.min(config.idle), proven: config.idle };
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
         let offload = Offload { cuts: can_cut(socket.as_fd()), ..Offload::default() };
         Ok(Self {
@@ -82,8 +82,7 @@ impl Worker {
             generation: 0,
             ports: Vec::new(),
             overruns: HashMap::new(),
-            sessions: Sessions::new(Limits { all, of_a_source }),
-            patience,
+            sessions: Sessions::new(Limits { all, of_a_source }, patience_of(config)),
             inbound: Batch::default(),
             outbound: Batch::default(),
             offload,
@@ -124,8 +123,8 @@ impl Worker {
 
     /// None: until an event comes.
     fn sleep_at_most(&self) -> Option<Timespec> {
-        let lateness = LATENESS.min(self.patience.fresh / 8);
-        let silent = self.sessions.next_silent(self.patience).map(|at| at + lateness);
+        let lateness = LATENESS.min(self.sessions.least_patience() / 8);
+        let silent = self.sessions.next_silent().map(|at| at + lateness);
         let at = [silent, self.table.drain_until].into_iter().flatten().min()?;
         let left = at.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));
         // Rounded up: the kernel counts in milliseconds, and one too early would be one more.
@@ -135,7 +134,7 @@ impl Worker {
 
     fn handle(&mut self, token: Token) {
         self.contain(Some(token), |worker| match token {
-            Token::Wake => {}
+            Token::Wake => worker.give_up_places(),
             Token::Port(number) => worker.receive(number),
             Token::Session(slot) => worker.relay(slot),
         });
@@ -158,7 +157,7 @@ impl Worker {
     }
 
     fn end_silent(&mut self) {
-        while let Some(slot) = self.sessions.silent(self.now, self.patience) {
+        while let Some(slot) = self.sessions.silent(self.now) {
             self.end(slot, EndReason::Idle);
         }
         if self.table.drain_until.is_some_and(|at| at <= self.now) {

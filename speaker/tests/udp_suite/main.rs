@@ -11,6 +11,7 @@ mod cut;
 mod drain;
 mod forward;
 mod limits;
+mod policies;
 mod refusal;
 mod rig;
 mod speed;

@@ -8,7 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
-use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Service, Target};
+use vipgate_planner::{
+    BackendShare, Endpoint, Listener, ListenerId, ListenerSettings, Service, Target,
+};
 use vipgate_speaker::udp::{Config, DropReason, EndReason, ListenerCounters, Udp};
 
 /// Longest wait for something that is to happen at once.
@@ -70,8 +72,17 @@ pub(crate) fn bare(name: &str, bind: SocketAddr) -> Listener {
         bind,
         service: Service::Udp(None),
         attached: [].into(),
-        settings: Arc::default(),
+        settings: Arc::new(ListenerSettings::of_datagrams()),
     }
+}
+
+/// The same with what a policy says of it.
+pub(crate) fn with_policy(
+    mut listener: Listener,
+    change: impl FnOnce(&mut ListenerSettings),
+) -> Listener {
+    change(Arc::make_mut(&mut listener.settings));
+    listener
 }
 
 /// A listener whose only route is `r`.

@@ -12,7 +12,7 @@ fn the_control_plane_knows_its_release() -> Result<()> {
 
 #[test]
 fn every_recipe_has_its_module() -> Result<()> {
-    for recipe in [CONTROL_PLANE, CONFORMANCE, COREDNS, HELM] {
+    for recipe in [CONTROL_PLANE, CONFORMANCE, COREDNS, HELM, WIREGUARD] {
         let names = std::fs::read_to_string(recipe.source().join("go.mod"))?;
         let module = format!("module vipgate.dev/kind-e2e/{}\n", recipe.name);
         assert!(names.starts_with(&module), "{names}");

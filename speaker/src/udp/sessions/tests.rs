@@ -20,7 +20,7 @@ fn begin(sessions: &mut Sessions<u32>, client: &str, now: Instant) -> (u32, Opti
 }
 
 fn sessions(all: usize, of_a_source: usize) -> Sessions<u32> {
-    Sessions::new(Limits { all, of_a_source })
+    Sessions::new(Limits { all, of_a_source }, PATIENCE)
 }
 
 fn prove(sessions: &mut Sessions<u32>, slot: u32, now: Instant) {
@@ -40,7 +40,7 @@ fn a_flow_has_one_session_until_it_ends() {
     assert_eq!(sessions.end(slot), Some((flow("192.0.2.1:1"), 1)));
     assert_eq!(sessions.end(slot), None);
     assert_eq!(sessions.find(&flow("192.0.2.1:1")), None);
-    assert!(sessions.is_empty() && sessions.by_address.is_empty() && sessions.sources.is_empty());
+    assert!(sessions.is_empty() && sessions.by_key.is_empty() && sessions.groups.is_empty());
 }
 
 #[test]
@@ -81,17 +81,17 @@ fn silence_ends_each_stage_in_its_time() {
     let (fresh, _) = begin(&mut sessions, "192.0.2.1:1", start);
     let (proven, _) = begin(&mut sessions, "192.0.2.1:2", start);
     prove(&mut sessions, proven, start);
-    assert_eq!(sessions.next_silent(PATIENCE), Some(start + 30 * SECOND));
-    assert_eq!(sessions.silent(start + 29 * SECOND, PATIENCE), None);
+    assert_eq!(sessions.next_silent(), Some(start + 30 * SECOND));
+    assert_eq!(sessions.silent(start + 29 * SECOND), None);
     // Either side counts.
     sessions.hear_endpoint(fresh, start + 29 * SECOND);
-    assert_eq!(sessions.silent(start + 58 * SECOND, PATIENCE), None);
-    assert_eq!(sessions.silent(start + 59 * SECOND, PATIENCE), Some(fresh));
+    assert_eq!(sessions.silent(start + 58 * SECOND), None);
+    assert_eq!(sessions.silent(start + 59 * SECOND), Some(fresh));
     sessions.end(fresh);
-    assert_eq!(sessions.silent(start + 119 * SECOND, PATIENCE), None);
-    assert_eq!(sessions.silent(start + 120 * SECOND, PATIENCE), Some(proven));
+    assert_eq!(sessions.silent(start + 119 * SECOND), None);
+    assert_eq!(sessions.silent(start + 120 * SECOND), Some(proven));
     sessions.end(proven);
-    assert_eq!(sessions.next_silent(PATIENCE), None);
+    assert_eq!(sessions.next_silent(), None);
 }
 
 #[test]
@@ -158,6 +158,105 @@ fn those_that_go_on_leave_some_room_to_others() {
     let gone: Vec<u32> = gone.iter().map(|(name, _)| *name).collect();
     let expected: Vec<u32> = (0..10).chain(100..110).collect();
     assert_eq!(gone, expected, "an eighth, and then new ones each other");
+}
+
+/// Has its client speak after an answer so often.
+fn talk(sessions: &mut Sessions<u32>, slot: u32, start: Instant, times: u32, apart: Duration) {
+    for n in 0..times {
+        sessions.hear_endpoint(slot, start + n * apart);
+        sessions.hear_client(slot, start + n * apart);
+    }
+}
+
+#[test]
+fn only_a_client_that_goes_on_for_a_while_is_settled() {
+    let mut sessions = sessions(10, 10);
+    let start = Instant::now();
+    let stage_after = |sessions: &mut Sessions<u32>, client: &str, times, apart| {
+        let (slot, _) = begin(sessions, client, start);
+        talk(sessions, slot, start, times, apart);
+        sessions.slots[slot as usize].stage
+    };
+    assert_eq!(stage_after(&mut sessions, "192.0.2.1:1", 4, SECOND), Stage::Proven);
+    assert_eq!(stage_after(&mut sessions, "192.0.2.1:2", 5, SECOND), Stage::Settled);
+    assert_eq!(stage_after(&mut sessions, "192.0.2.1:3", 100, SECOND / 100), Stage::Proven);
+    assert_eq!(stage_after(&mut sessions, "192.0.2.1:4", 500, SECOND / 100), Stage::Settled);
+    // Whoever talks without being answered does not get any further.
+    let (slot, _) = begin(&mut sessions, "192.0.2.1:5", start);
+    talk(&mut sessions, slot, start, 1, SECOND);
+    for n in 0..100 {
+        sessions.hear_client(slot, start + n * SECOND);
+    }
+    assert_eq!(sessions.slots[slot as usize].stage, Stage::Proven);
+}
+
+/// Whoever sends twice under each false address ends what looks the same, not what has gone on for a while.
+#[test]
+fn a_flood_of_two_each_does_not_end_what_is_settled() {
+    let mut sessions = sessions(800, 800);
+    let start = Instant::now();
+    let settled: Vec<u32> = (0..500)
+        .map(|n| {
+            let (slot, _) = begin(&mut sessions, &format!("192.0.2.1:{n}"), start);
+            talk(&mut sessions, slot, start, 5, SECOND);
+            slot
+        })
+        .collect();
+    for n in 0..10_000_u32 {
+        let [_, a, b, c] = n.to_be_bytes();
+        let (slot, _) = begin(&mut sessions, &format!("10.{a}.{b}.{c}:7"), start + 10 * SECOND);
+        prove(&mut sessions, slot, start + 10 * SECOND);
+    }
+    assert_eq!(sessions.slots.len(), 800);
+    assert!(settled.iter().all(|slot| sessions.slots[*slot as usize].stage == Stage::Settled));
+    // Nor do they leave no room to others.
+    for n in 0..800 {
+        let (slot, _) = begin(&mut sessions, &format!("192.0.2.2:{n}"), start + 10 * SECOND);
+        talk(&mut sessions, slot, start + 10 * SECOND, 5, SECOND);
+    }
+    for n in 0..200 {
+        begin(&mut sessions, &format!("192.0.2.3:{n}"), start + 20 * SECOND);
+    }
+    assert_eq!(sessions.classes[0].1.lens(), [100, 100, 600]);
+}
+
+#[test]
+fn each_port_has_its_patience_and_its_own_first_to_go() {
+    let mut sessions = sessions(10, 10);
+    let start = Instant::now();
+    let terms = |seconds: u32, bounded| Terms {
+        patience: Patience { fresh: seconds * SECOND, proven: seconds * SECOND },
+        bounded,
+        bounded_by_source: bounded,
+    };
+    sessions.set_terms(vec![Terms::usual(PATIENCE), terms(10, true), terms(100, false)]);
+    let at = |port: u32, client: &str| Flow { port, ..flow(client) };
+    let all: Vec<u32> =
+        [(0, "192.0.2.1:1"), (1, "192.0.2.1:2"), (1, "192.0.2.2:3"), (2, "192.0.2.1:4")]
+            .into_iter()
+            .map(|(port, client)| sessions.begin(at(port, client), 0, start + port * SECOND))
+            .collect();
+    assert_eq!(sessions.next_silent(), Some(start + 11 * SECOND));
+    assert_eq!(sessions.silent(start + 11 * SECOND), Some(all[1]));
+    let source = source_of("192.0.2.2:9".parse().unwrap());
+    assert_eq!((sessions.first_at(1), sessions.first_of(source, 1)), (Some(all[1]), Some(all[2])));
+    assert_eq!((sessions.first_at(0), sessions.first_of(source, 0)), (None, None), "not asked for");
+    sessions.hear_client(all[1], start + 5 * SECOND);
+    assert_eq!(sessions.first_at(1), Some(all[2]));
+    assert_eq!(sessions.first_to_go(), Some(all[0]), "of all it is the first that was not heard");
+    // What there is follows a change, in the order in which it was heard.
+    sessions.set_terms(vec![terms(1, true), terms(100, true), terms(50, false)]);
+    assert_eq!(sessions.next_silent(), Some(start + SECOND));
+    sessions.end(all[0]);
+    assert_eq!(sessions.next_silent(), Some(start + 52 * SECOND));
+    assert_eq!((sessions.first_at(1), sessions.first_at(2)), (Some(all[2]), None));
+    sessions.hurry(20 * SECOND);
+    assert_eq!(sessions.next_silent(), Some(start + 21 * SECOND));
+    for slot in &all[1..] {
+        sessions.end(*slot);
+    }
+    assert!(sessions.groups.is_empty() && sessions.by_key.is_empty());
+    assert_eq!((sessions.next_silent(), sessions.first_to_go()), (None, None));
 }
 
 /// Against a plain list: whatever is done, the order and the counts are the same.
