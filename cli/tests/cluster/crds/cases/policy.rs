@@ -35,7 +35,7 @@ fn of(group: &str, kind: &str) -> Value {
 }
 
 fn to<const N: usize>(targets: [Value; N]) -> Value {
-    json!({"targetRefs": targets})
+    json!({"targetRefs": targets.to_vec()})
 }
 
 /// A policy with a target, and a field at a path.
