@@ -98,6 +98,7 @@ mod tests {
     use crate::claim::{Claim, Origin};
     use crate::node::Node;
     use crate::plan::Endpoint;
+    use crate::policies::Policies;
 
     fn link(name: &str, loopback: bool, nets: &[&str]) -> Link {
         let addresses = nets.iter().map(|net| net.parse().unwrap()).collect();
@@ -131,6 +132,7 @@ mod tests {
             backends: &backends,
             grants: &grants,
             vips: &vips,
+            policies: &Policies::default(),
             place: Some(Place::new(&node, cluster)),
         };
         let all = endpoints.iter().map(|(text, at)| (Endpoint(text.parse().unwrap()), *at));

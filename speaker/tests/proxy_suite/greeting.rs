@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use vipgate_planner::Service;
+use vipgate_planner::{ListenerSettings, Service};
 
 use crate::child;
-use crate::rig::{Backend, SOON, apply, at, connect, proxy, proxy_with};
+use crate::rig::{Backend, SOON, apply, at, connect, proxy, set};
 use crate::tls::{by_name, get, passthrough, with};
 
 /// ClientHellos of real clients.
@@ -88,8 +88,11 @@ fn a_client_that_drips_costs_little() {
 fn child_drip() {
     let echo = Backend::echo(at("127.37.8.12:9501"));
     let bind = at("127.37.9.12:9500");
-    let proxy = proxy_with(|config| config.hello_timeout = Duration::from_secs(60));
-    apply(&proxy, &[passthrough("tls", bind, None, &[(None, echo.address)])]);
+    let proxy = proxy();
+    let patient = |settings: &mut ListenerSettings| {
+        settings.handshake_timeout = Duration::from_secs(60);
+    };
+    apply(&proxy, &[set(passthrough("tls", bind, None, &[(None, echo.address)]), patient)]);
     // A ClientHello in the smallest records, which does not end within what is looked at.
     let record = |byte: u8| [22, 3, 1, 0, 1, byte];
     let mut hello: Vec<u8> = [1, 0, 0x2a, 0].into_iter().flat_map(record).collect();
