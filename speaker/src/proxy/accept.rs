@@ -4,7 +4,7 @@
 //! wakes one of them. The kernel wakes the one that watches longest; after accepting, a worker
 //! therefore goes to the end of that line, and connections are spread evenly.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 
-use super::connection::{Connection, Owner, Place};
+use super::connection::{Connection, Owner, Place, peer};
 use super::slots::number;
 use super::socket;
 use super::table::Port;
@@ -113,7 +113,9 @@ impl Worker {
             return socket::reset(client);
         };
         let stats = Arc::clone(&accepting.entry.stats);
-        let (route, pick) = self.pick(listener, None);
+        let address = self.wants_client(listener).then(|| peer(client.as_fd())).flatten();
+        let address = address.map(|address| address.ip());
+        let (route, pick) = self.pick(listener, None, address);
         let shard = match &route {
             Some(route) => route.shard(self.index),
             None => stats.shard(self.index),

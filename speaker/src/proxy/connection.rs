@@ -26,13 +26,16 @@
 //! ended its direction is not gone; it may be waiting for the answer.
 //!
 //! The stages are in files of their own: [`arrive`], [`greet`] (until it is known what the client wants),
-//! [`dial`], [`backend_tls`] and [`forward`] (until the end).
+//! [`dial`] (with [`introduce`], what the backend is told of the client, and [`backend_tls`]) and [`forward`]
+//! (until the end; or until the endpoint has left, [`departed`]).
 
 mod arrive;
 mod backend_tls;
+mod departed;
 mod dial;
 mod forward;
 mod greet;
+mod introduce;
 mod record;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -290,7 +293,7 @@ impl Connection {
             Stage::Greeting(greeting) => Some(greeting.wake_at()),
             Stage::Handshake(handshake) => Some(handshake.deadline),
             Stage::Dialling(dial) | Stage::Securing(dial) => Some(dial.deadline),
-            Stage::Open => None,
+            Stage::Open => self.departs_at(),
             Stage::Resetting(resetting) => Some(resetting.poll_at),
             Stage::Farewell(farewell) => Some(farewell.deadline),
         }
@@ -362,7 +365,7 @@ impl Connection {
             }
             Stage::Dialling(_) => self.dialling_too_long(context),
             Stage::Securing(_) => self.securing_too_long(context),
-            Stage::Open => Verdict::Wait,
+            Stage::Open => self.depart(context.now),
             Stage::Resetting(_) => self.salvage(context),
             Stage::Farewell(farewell) => Verdict::End(Ending::Refused(farewell.reason)),
         }

@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
 
 use super::pump::write_some;
 use super::tls::Socket;
@@ -88,6 +88,24 @@ impl End {
     /// Whether there is TLS on it.
     pub(super) fn is_secure(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// What was agreed on of what the peer offered (ALPN), if anything.
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        self.tls.as_ref()?.alpn_protocol()
+    }
+
+    /// The version of TLS that was agreed on.
+    pub(super) fn version(&self) -> Option<ProtocolVersion> {
+        self.tls.as_ref()?.protocol_version()
+    }
+
+    /// Whether bytes wait that can be taken at once.
+    pub(super) fn has_bytes(&mut self) -> bool {
+        match &mut self.tls {
+            Some(tls) => tls.reader().fill_buf().is_ok_and(|plain| !plain.is_empty()),
+            None => self.readable,
+        }
     }
 
     /// Notes an event of the socket.

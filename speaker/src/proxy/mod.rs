@@ -21,10 +21,10 @@
 //!
 //! Guarantees:
 //! * Weights are exact ([`pick`]); a picked share without endpoints resets; another endpoint is
-//!   tried only inside the picked share. One that cannot be connected to is passed over
-//!   (`endpoint`).
+//!   tried only inside the picked share. Which endpoint of it is for its policy to say (`balance`); one
+//!   that cannot be connected to (`endpoint`), or fails its checks (`check`), is passed over.
 //! * Configuration closes a connection only when its listener is gone or its route is no longer
-//!   attached to it. A listening socket lives on while any listener wants its address and port.
+//!   attached to it, or where a policy says so of endpoints that left (`departure`). A listening socket lives on while any listener wants its address and port.
 //! * Half-closes and resets are passed on in both directions; a receiver that stalls stops its
 //!   sender.
 //! * Without traffic nothing runs. Without files, accepting pauses, and what is open goes on.
@@ -33,15 +33,19 @@ mod accept;
 pub mod access_log;
 mod admission;
 mod adopt;
+pub(crate) mod balance;
+mod check;
 mod choose;
 mod client_hello;
 pub mod config;
 mod connect;
 mod connection;
 mod control;
+mod departure;
 mod door;
 mod end;
 pub(crate) mod endpoint;
+mod endpoints;
 mod farewell;
 mod hello;
 pub mod holder;
@@ -60,6 +64,7 @@ mod proxy_protocol;
 mod pump;
 mod refusal;
 mod relay;
+pub(crate) mod share;
 mod shared;
 pub(crate) mod slots;
 mod socket;
@@ -91,6 +96,7 @@ pub use stats::{
 };
 
 use control::Control;
+use endpoint::EndpointState;
 use shared::Shared;
 use table::Table;
 use worker::Worker;
@@ -110,9 +116,8 @@ impl Proxy {
     ///
     /// # Errors
     /// When the operating system has no thread, file or epoll to give.
-    pub fn start(mut config: Config) -> io::Result<Self> {
-        config.connect_tries = config.connect_tries.clamp(1, 8);
-        let prober = prober::start(config.connect_timeout)?;
+    pub fn start(config: Config) -> io::Result<Self> {
+        let prober = prober::start()?;
         let shared = Arc::new(Shared::new(config)?);
         let (logger, log) = access_log::start(&shared.config.access_log, Arc::clone(&shared.log))?;
         let proxy = Self {
@@ -215,6 +220,11 @@ impl Proxy {
             listeners.insert(id.clone(), all);
             routes.extend(by_route.into_iter().map(|(route, one)| ((id.clone(), route), one)));
         }
+        let unhealthy = control.unhealthy();
+        let health = |state: &EndpointState| EndpointHealth {
+            unhealthy: unhealthy.contains(&state.address),
+            ..state.snapshot()
+        };
         Snapshot {
             listeners,
             routes,
@@ -225,7 +235,7 @@ impl Proxy {
                 .collect(),
             endpoints: control
                 .endpoints()
-                .map(|state| (Endpoint(state.address), state.snapshot()))
+                .map(|state| (Endpoint(state.address), health(&state)))
                 .collect(),
             open: self.shared.open.load(Relaxed),
             preserved: self.preserved(),

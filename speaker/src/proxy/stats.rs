@@ -70,11 +70,13 @@ pub enum ResetReason {
     /// There was no TLS handshake with any endpoint that was tried, or the backend broke the protocol
     /// later.
     BackendTls,
+    /// The endpoint left its backendRef, and its connections were to end for it.
+    EndpointGone,
 }
 
 impl ResetReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::ConnectFailed,
@@ -98,6 +100,7 @@ impl ResetReason {
         Self::TooFast,
         Self::Idle,
         Self::BackendTls,
+        Self::EndpointGone,
     ];
 
     /// Whether a connection may have a route when this happens to it.
@@ -114,6 +117,7 @@ impl ResetReason {
             | Self::Panic
             | Self::Idle
             | Self::BackendTls
+            | Self::EndpointGone
             | Self::Tls => true,
             Self::NoRoute
             | Self::NoName
@@ -155,6 +159,7 @@ impl ResetReason {
             Self::TooFast => "too_fast",
             Self::Idle => "idle",
             Self::BackendTls => "backend_tls",
+            Self::EndpointGone => "endpoint_gone",
         }
     }
 }
@@ -405,8 +410,10 @@ pub struct EndpointHealth {
     /// The last failure, as the operating system words it, or what was wrong with TLS.
     pub last_error: Option<String>,
     /// Whether new connections keep away while another endpoint of the backendRef is left: attempts
-    /// failed two times in a row, and it has not answered since.
+    /// failed as often in a row as the strictest of its backendRefs says, and it has not answered since.
     pub ejected: bool,
     /// How often that became so.
     pub ejections: u64,
+    /// Whether a check found that it does not work; whoever asked for that check keeps away from it.
+    pub unhealthy: bool,
 }

@@ -10,7 +10,7 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::event::epoll::EventFlags;
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
 
 use super::end::{End, Failed, Next};
 use super::relay::{Ends, Moved, Rescue, Turn};
@@ -84,6 +84,25 @@ impl TlsPump {
     /// The side failed; there is an alert when it broke the protocol.
     pub(super) fn shake(&mut self, side: Side, socket: BorrowedFd<'_>) -> Result<bool, Failed> {
         self.end(side).shake(socket)
+    }
+
+    /// What was agreed on of what the client offered, if anything.
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        self.client.alpn()
+    }
+
+    /// The version that was agreed on, as people write it.
+    pub(super) fn version(&self) -> Option<&'static str> {
+        match self.client.version()? {
+            ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+            ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+            _ => None,
+        }
+    }
+
+    /// Whether plain bytes of the client wait.
+    pub(super) fn has_plain(&mut self) -> bool {
+        self.client.has_bytes()
     }
 
     /// Moves what can be moved now.

@@ -321,7 +321,11 @@ impl Worker {
 
     /// Connects a client to what a listener has for a name.
     pub(super) fn pick_for(&mut self, id: ConnectionId, listener: u32, name: Option<&str>) {
-        let (route, pick) = self.pick(listener, name);
+        let client = self.wants_client(listener).then(|| {
+            let connection = self.connections.get(id.slot as usize)?;
+            Some(connection.client_addresses()?.client.ip())
+        });
+        let (route, pick) = self.pick(listener, name, client.flatten());
         if let (Some(route), Some(connection)) = (route, self.connections.get_mut(id.slot as usize))
         {
             connection.set_route(route, self.index);
@@ -330,6 +334,15 @@ impl Worker {
             self.watch_idle(id);
         }
         self.handle(id, |connection, context| connection.picked(pick, context));
+    }
+
+    /// Endpoints left, or came back, whose connections are to end for it.
+    pub(super) fn look_at_endpoints(&mut self) {
+        for (slot, connection) in &mut self.connections {
+            if let Some(at) = connection.look_at_endpoint() {
+                self.timers.arm(at, ConnectionId::new(slot, connection.generation));
+            }
+        }
     }
 
     /// Resets the connections for which there is a reason.

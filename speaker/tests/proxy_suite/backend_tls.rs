@@ -19,7 +19,7 @@ use crate::ca::Ca;
 use crate::child;
 use crate::rig::{
     Backend, apply, assert_rejected, assert_reset, at, connect, counters, eventually, listener,
-    proxy, proxy_with, route, share,
+    proxy, route, share,
 };
 use crate::tls::{Issued, shake, terminate, tls_backend, with};
 
@@ -27,9 +27,15 @@ const NAME: &str = "b.example.com";
 
 /// A listener of TCP whose backends are spoken to like this.
 pub(crate) fn plain(bind: SocketAddr, tls: BackendTls, to: &[SocketAddr]) -> Listener {
+    within(BackendSettings::default().connect_timeout, bind, tls, to)
+}
+
+/// The same, where connecting may take so long.
+fn within(timeout: Duration, bind: SocketAddr, tls: BackendTls, to: &[SocketAddr]) -> Listener {
+    let tls = Some(Arc::new(tls));
     let mut share = share(1, to);
     share.settings =
-        Arc::new(BackendSettings { tls: Some(Arc::new(tls)), ..BackendSettings::default() });
+        Arc::new(BackendSettings { tls, connect_timeout: timeout, ..BackendSettings::default() });
     listener("l", bind, vec![share])
 }
 
@@ -146,13 +152,13 @@ fn a_backend_that_speaks_no_tls_is_a_failed_attempt() {
     let ends = Backend::new(at("127.37.4.5:9501"), drop);
     let (silent, _streams) = Backend::hands_over(at("127.37.4.6:9501"));
     let bind = at("127.37.5.4:9500");
-    let proxy = proxy_with(|config| config.connect_timeout = Duration::from_millis(300));
+    let (proxy, soon) = (proxy(), Duration::from_millis(300));
     for (backend, why) in [
         (&says, "what it answers is no TLS"),
         (&ends, "ended the connection in the TLS handshake"),
         (&silent, "took too long"),
     ] {
-        apply(&proxy, &[plain(bind, ca.to(NAME), &[backend.address])]);
+        apply(&proxy, &[within(soon, bind, ca.to(NAME), &[backend.address])]);
         let start = Instant::now();
         let mut client = connect(bind);
         client.write_all(b"for nobody but the backend").unwrap();
@@ -379,8 +385,8 @@ fn a_client_may_go_before_the_backend_is_ready() {
     let config = ca.issue(&[NAME]).server();
     let (backend, streams) = Backend::hands_over(at("127.37.4.16:9501"));
     let bind = at("127.37.5.11:9500");
-    let proxy = proxy_with(|config| config.connect_timeout = Duration::from_secs(5));
-    apply(&proxy, &[plain(bind, ca.to(NAME), &[backend.address])]);
+    let (proxy, late) = (proxy(), Duration::from_secs(5));
+    apply(&proxy, &[within(late, bind, ca.to(NAME), &[backend.address])]);
     let client = connect(bind);
     let server = streams.recv().unwrap();
     crate::rig::reset(client);

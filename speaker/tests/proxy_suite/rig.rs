@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockRef, Socket, Type};
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 use vipgate_planner::{
-    BackendShare, Endpoint, Listener, ListenerId, ListenerSettings, Service, Target,
+    BackendSettings, BackendShare, Endpoint, Listener, ListenerId, ListenerSettings, Service,
+    Target,
 };
 use vipgate_speaker::proxy::{Config, ListenerCounters, Proxy};
 
@@ -60,6 +61,17 @@ pub(crate) fn share(weight: u32, endpoints: &[SocketAddr]) -> BackendShare {
         settings: Arc::default(),
         preserved: Default::default(),
     }
+}
+
+/// The same with settings that are not the default.
+pub(crate) fn share_with(
+    weight: u32,
+    endpoints: &[SocketAddr],
+    change: impl FnOnce(&mut BackendSettings),
+) -> BackendShare {
+    let mut settings = BackendSettings::default();
+    change(&mut settings);
+    BackendShare { settings: Arc::new(settings), ..share(weight, endpoints) }
 }
 
 /// A listener whose only route is `r`.

@@ -83,7 +83,7 @@ impl Connection {
         }
         self.server = None;
         self.relay.forget_server();
-        let again = dial.failed_secure(why, context.config.connect_tries);
+        let again = dial.failed_secure(why);
         self.stage = Stage::Dialling(dial);
         match again {
             true => self.dial(context),

@@ -1,14 +1,15 @@
 //! Connecting to the picked target.
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
+use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
-use rustix::net::{getpeername, getsockname};
 
+use super::departed::Departing;
+use super::introduce::Unsaid;
 use super::{Connection, Context, DEAD, Ending, Stage, Verdict};
 use crate::proxy::connect;
 use crate::proxy::keepalive;
@@ -20,7 +21,9 @@ impl Connection {
     /// Starts attempts until one is under way.
     pub(super) fn dial(&mut self, context: &Context<'_>) -> Verdict {
         let client = match &self.stage {
-            Stage::Dialling(dial) if dial.preserves() => self.client_addresses(),
+            Stage::Dialling(dial) if dial.preserves() => {
+                self.client_addresses().map(|known| (known.client, known.to))
+            }
             _ => None,
         };
         while let Stage::Dialling(dial) = &mut self.stage {
@@ -36,14 +39,14 @@ impl Connection {
                         let _ = keepalive::set(socket.as_fd(), Some(keepalive));
                     }
                     self.server = Some(socket);
-                    dial.deadline = context.now + context.config.connect_timeout;
+                    dial.deadline = context.now + dial.settings().connect_timeout;
                     return Verdict::Arm(dial.deadline);
                 }
                 Err(error) if connect::is_exhaustion(error) => {
                     return Verdict::End(Ending::Reset(ResetReason::OutOfFiles));
                 }
                 Err(error) => {
-                    if !dial.failed(error, context.config.connect_tries) {
+                    if !dial.failed(error) {
                         return Verdict::End(Ending::Reset(ResetReason::ConnectFailed));
                     }
                 }
@@ -57,10 +60,9 @@ impl Connection {
         self.server = None;
         // What the failed socket said is not about the next one.
         self.relay.forget_server();
-        let tries = context.config.connect_tries;
         let again = match dial.doubts(error, context.now) {
-            true => dial.failed_and_stays(error, tries),
-            false => dial.failed(error, tries),
+            true => dial.failed_and_stays(error),
+            false => dial.failed(error),
         };
         if again {
             self.dial(context)
@@ -101,6 +103,15 @@ impl Connection {
         if !flags.contains(EventFlags::OUT) {
             return Verdict::Wait;
         }
+        match self.introduce() {
+            Ok(()) => {}
+            Err(Unsaid::NoClient) => return Verdict::End(Ending::Reset(ResetReason::ByClient)),
+            Err(Unsaid::Reset) => {
+                self.connected(context);
+                return self.broke(Side::Server, context);
+            }
+            Err(Unsaid::Failed(error)) => return self.attempt_failed(error, context),
+        }
         if is_secure {
             return self.secure(context);
         }
@@ -109,12 +120,12 @@ impl Connection {
     }
 
     pub(super) fn connected(&mut self, context: &Context<'_>) {
-        let (Stage::Dialling(dial) | Stage::Securing(dial)) = &self.stage else { return };
+        let (Stage::Dialling(dial) | Stage::Securing(dial)) = &mut self.stage else { return };
         let endpoint = Arc::clone(dial.endpoint());
-        endpoint.connected();
         let (source, asked) = (dial.source, dial.was_asked());
         let left = dial.deadline.saturating_duration_since(context.now);
-        let took = context.config.connect_timeout.saturating_sub(left);
+        let took = dial.settings().connect_timeout.saturating_sub(left);
+        let (held, member) = dial.succeeded(context.now);
         if let Some(record) = &mut self.record {
             record.endpoint = Some(Arc::clone(&endpoint));
             if let Some(tally) = &mut record.tally {
@@ -142,15 +153,10 @@ impl Connection {
             }
         }
         self.stage = Stage::Open;
-    }
-
-    /// The client's address, and the one that it connected to: by the PROXY header where there is one.
-    pub(super) fn client_addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
-        if let Some(header) = self.record.as_ref().and_then(|record| record.header) {
-            return Some((header.source, header.destination));
+        if held.is_some() {
+            let record = self.record();
+            record.held = held;
+            record.departing = member.map(Departing::new);
         }
-        let client = getpeername(&self.client).ok().flatten()?;
-        let vip = getsockname(&self.client).ok()?;
-        Some((client.try_into().ok()?, vip.try_into().ok()?))
     }
 }

@@ -9,9 +9,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use vipgate_planner::Keepalive;
 
+use super::departed::Departing;
 use super::{Connection, Ending};
 use crate::proxy::access_log::{Line, Place, Tally};
-use crate::proxy::endpoint::EndpointState;
+use crate::proxy::endpoint::{EndpointState, Held};
 use crate::proxy::limits::Permit;
 use crate::proxy::preserve::Preserved;
 use crate::proxy::proxy_protocol::read::Addresses;
@@ -21,6 +22,10 @@ use crate::proxy::proxy_protocol::read::Addresses;
 pub(in crate::proxy) struct Record {
     /// The endpoint that it is connected to.
     pub(super) endpoint: Option<Arc<EndpointState>>,
+    /// The same, where its connections are counted or may have to end.
+    pub(super) held: Option<Held>,
+    /// Where it is to end some time after the endpoint left its backendRef.
+    pub(super) departing: Option<Departing>,
     /// Who connected, where somebody looked: the client, or the sender of a PROXY header.
     pub(super) peer: Option<SocketAddr>,
     /// What the PROXY header said, where there was one that says it.

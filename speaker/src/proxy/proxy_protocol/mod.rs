@@ -4,3 +4,4 @@
 //! Reading and writing live apart: what we take is wider than what we say.
 
 pub(super) mod read;
+pub(super) mod write;
