@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use vipgate_api::vipgate::Transport;
 use vipgate_planner::{Certificate, Listener, ListenerId, Service, Termination, TlsRange};
@@ -21,9 +20,8 @@ use super::door::{self, Door};
 use super::endpoint::EndpointState;
 use super::keepalive;
 use super::listener::{self, BindError};
-use super::pipe;
 use super::prober::Prober;
-use super::shared::Shared;
+use super::shared::{self, Shared};
 use super::slots::Slots;
 use super::stats::ListenerStats;
 use super::table::{Endpoints, Entry, Forward, Port, Protocol, Table};
@@ -305,12 +303,11 @@ impl Control {
     /// How many connections the process has files for: two each, after listening sockets, what
     /// each worker needs, and the reserve.
     fn connection_limit(&self, shared: &Shared) -> usize {
-        let Some(files) = getrlimit(Resource::Nofile).current else { return usize::MAX };
         let config = &shared.config;
-        let workers = 2 * config.workers.get() + 2 * pipe::MOST;
+        let workers = 2 * config.workers.get() + 2 * shared.most_pipes;
         let kept = config.reserved_files + self.kept_files;
         let others = kept + self.ports.iter().count() + workers;
-        (usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(others) / 2).max(1)
+        (shared::files().saturating_sub(others) / 2).max(1)
     }
 }
 

@@ -18,8 +18,9 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 const ROOM: usize = 1 << 20;
 /// A pipe with less room is not used.
 const LEAST_ROOM: usize = 64 * 1024;
-/// Pipes of all workers.
-pub(super) const MOST: usize = 48;
+/// Pipes of all workers, at most, and how many open files there have to be for each.
+const MOST: usize = 48;
+const FILES_FOR_EACH: usize = 100;
 /// Empty ones that a worker keeps.
 const KEPT: usize = 8;
 
@@ -27,8 +28,14 @@ const KEPT: usize = 8;
 #[derive(Debug)]
 pub(super) struct Pipes {
     idle: Vec<Pipe>,
-    /// How many there are, of all workers.
+    /// How many there are, of all workers, and how many there may be.
     made: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// How many pipes all workers may have where so many files may be open.
+pub(super) fn most(files: usize) -> usize {
+    MOST.min(files / FILES_FOR_EACH)
 }
 
 /// A pipe with what is in it.
@@ -44,16 +51,16 @@ pub(super) struct Pipe {
 }
 
 impl Pipes {
-    /// None yet; `made` counts those of all workers.
-    pub(super) fn new(made: Arc<AtomicUsize>) -> Self {
-        Self { idle: Vec::new(), made }
+    /// None yet; `made` counts those of all workers, of which there are at most so many.
+    pub(super) fn new(made: Arc<AtomicUsize>, most: usize) -> Self {
+        Self { idle: Vec::new(), made, most }
     }
 
     /// An empty pipe, unless there are too many, or no file or room is left for it.
     pub(super) fn take(&mut self) -> Option<Pipe> {
         self.idle.pop().or_else(|| {
             // Counted first, so that all workers together never have more.
-            if self.made.fetch_add(1, Relaxed) >= MOST {
+            if self.made.fetch_add(1, Relaxed) >= self.most {
                 self.made.fetch_sub(1, Relaxed);
                 return None;
             }
@@ -94,7 +101,7 @@ mod tests {
     #[test]
     fn there_are_never_more_than_the_limit_and_those_given_back_are_used_again() {
         let made = Arc::new(AtomicUsize::new(0));
-        let (mut one, mut other) = (Pipes::new(made.clone()), Pipes::new(made.clone()));
+        let (mut one, mut other) = (Pipes::new(made.clone(), MOST), Pipes::new(made.clone(), MOST));
         let mut taken: Vec<Pipe> = std::iter::from_fn(|| one.take()).collect();
         assert_eq!(taken.len(), MOST);
         assert!(other.take().is_none());
@@ -111,9 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn where_files_are_few_pipes_are_fewer() {
+        assert_eq!([most(0), most(300), most(1024), most(1 << 20)], [0, 3, 10, MOST]);
+    }
+
+    #[test]
     fn one_that_is_not_empty_is_closed() {
         let made = Arc::new(AtomicUsize::new(0));
-        let mut pipes = Pipes::new(made.clone());
+        let mut pipes = Pipes::new(made.clone(), 1);
         let mut pipe = pipes.take().unwrap();
         pipe.held = 1;
         pipes.give_back(pipe);

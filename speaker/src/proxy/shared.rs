@@ -4,8 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::access_log::Counts;
 use super::config::Config;
+use super::pipe;
 use super::preserve::Preserving;
 use super::stats::EngineStats;
 use super::table::Table;
@@ -21,8 +24,9 @@ pub(super) struct Shared {
     pub(super) open: AtomicUsize,
     /// How many there may be.
     pub(super) limit: AtomicUsize,
-    /// Pipes of all workers.
+    /// Pipes of all workers, and how many there may be.
     pub(super) pipes: Arc<AtomicUsize>,
+    pub(super) most_pipes: usize,
     pub(super) stats: EngineStats,
     pub(super) log: Arc<Counts>,
     pub(super) preserving: Preserving,
@@ -36,6 +40,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             pipes: Arc::default(),
+            most_pipes: pipe::most(files()),
             stats: EngineStats::default(),
             log: Arc::default(),
             preserving: Preserving::default(),
@@ -47,4 +52,10 @@ impl Shared {
     pub(super) fn is_full(&self) -> bool {
         self.open.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed)
     }
+}
+
+/// How many files may be open.
+pub(super) fn files() -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }

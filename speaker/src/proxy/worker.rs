@@ -79,7 +79,7 @@ impl Worker {
             Token::Wake.data(),
             EventFlags::IN | EventFlags::ET,
         )?;
-        let pipes = Pipes::new(Arc::clone(&shared.pipes));
+        let pipes = Pipes::new(Arc::clone(&shared.pipes), shared.most_pipes);
         let now = Instant::now();
         Ok(Self {
             index,

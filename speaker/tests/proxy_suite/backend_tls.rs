@@ -283,7 +283,8 @@ fn a_backend_may_want_a_certificate() {
 fn the_host_says_whom_to_trust() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("trusted.pem");
-    let variables = [("SSL_CERT_FILE", file.to_str().unwrap())];
+    let none = folder.path().to_str().unwrap();
+    let variables = [("SSL_CERT_FILE", file.to_str().unwrap()), ("SSL_CERT_DIR", none)];
     child::run_with("backend_tls::child_host_roots", &variables);
 }
 

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+
+use crate::rig::eventually;
 
 /// Runs one ignored test of this binary alone in a process, and passes on what it printed.
 #[track_caller]
@@ -50,14 +53,17 @@ pub(crate) struct Workers {
 
 impl Workers {
     pub(crate) fn find() -> Self {
-        let tasks: Vec<_> = std::fs::read_dir("/proc/self/task")
-            .unwrap()
-            .map(|task| task.unwrap().path())
-            .filter(|task| {
+        // A thread has its name soon after it was started.
+        let mut tasks = Vec::new();
+        eventually("workers have their names", || {
+            let all = std::fs::read_dir("/proc/self/task").unwrap();
+            let all = all.map(|task| task.unwrap().path());
+            let is_worker = |task: &PathBuf| {
                 std::fs::read_to_string(task.join("comm")).unwrap().starts_with("proxy-")
-            })
-            .collect();
-        assert!(!tasks.is_empty(), "no worker is found");
+            };
+            tasks = all.filter(is_worker).collect();
+            !tasks.is_empty()
+        });
         let open = |name| tasks.iter().map(|task| File::open(task.join(name)).unwrap()).collect();
         Self { schedstat: open("schedstat"), status: open("status") }
     }

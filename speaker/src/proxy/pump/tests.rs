@@ -37,7 +37,7 @@ impl Rig {
     fn new(buffer: usize) -> Self {
         let ((writer, source), (reader, sink)) = (pair(), pair());
         let (pump, buffer) = (Pump::default(), vec![0; buffer]);
-        let pipes = Pipes::new(Arc::default());
+        let pipes = Pipes::new(Arc::default(), 1);
         Self { writer, source, sink, reader, pump, buffer, pipes, moved: 0 }
     }
 
