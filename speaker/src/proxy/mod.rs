@@ -13,7 +13,9 @@
 //! a hundred bytes and no buffer, and forwarding makes no system call that it does not need.
 //!
 //! Where several listeners share a port, or clients speak TLS, the client has to say first what it wants
-//! (`hello`, `host`, `client_hello`); elsewhere nothing is looked at.
+//! (`hello`, `host`, `client_hello`; how often, says `pace`); elsewhere nothing is looked at.
+//! TLS may end here, and may begin anew to the backend, whose handshake is part of connecting (`tls`,
+//! `end`, `tls_pump`).
 //!
 //! What a listener's settings say (`settings` of the plan's listener) costs where it is set: a connection of
 //! such a port is received (`admission`) instead of forwarded at once, a PROXY header is read
