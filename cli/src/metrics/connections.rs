@@ -66,7 +66,7 @@ const OF_ENDPOINTS: [Metric<EndpointHealth>; 4] = [
         "vipgate_endpoint_up",
         "gauge",
         "1 unless new connections keep away from it, because it could not be connected to.",
-        |health| vec![(None, u64::from(!health.ejected))],
+        |health| vec![(None, u64::from(!(health.ejected || health.unhealthy)))],
     ),
     ("vipgate_endpoint_connects_total", "counter", "Connections made to it.", |health| {
         vec![(None, health.connected)]

@@ -13,7 +13,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 
-use super::connection::{Connection, Owner, Place};
+use super::connection::{Connection, Owner, Place, peer};
 use super::hello::{Greeting, Hello};
 use super::slots::number;
 use super::socket;
@@ -116,7 +116,9 @@ impl Worker {
         };
         let stats = Arc::clone(&accepting.entry.stats);
         stats.shard(self.index).accepted.fetch_add(1, Relaxed);
-        match self.pick(listener, None) {
+        let address = self.wants_client(listener).then(|| peer(&client)).flatten();
+        let address = address.map(|address| address.ip());
+        match self.pick(listener, None, address) {
             Err(reason) => {
                 stats.shard(self.index).reset(reason);
                 socket::reset(client);

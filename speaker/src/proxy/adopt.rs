@@ -30,6 +30,9 @@ impl Worker {
             if narrower {
                 self.end_where(|connection| table.refuses(connection));
             }
+            if table.departures != self.table.departures {
+                self.look_at_endpoints();
+            }
             if table.drain_until.is_some() {
                 self.stop_accepting();
             }

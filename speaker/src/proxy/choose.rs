@@ -1,10 +1,13 @@
 //! Which listener, target and endpoint a connection gets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
 
+use super::balance::random::Random;
 use super::connect::Dial;
 use super::connection::{Owner, Place};
 use super::name;
@@ -13,15 +16,16 @@ use super::stats::ResetReason;
 use super::table::{Entry, Forward};
 use super::worker::Worker;
 
-/// Of so many endpoints and more, half have to be left that connections keep away from the others.
-const MANY: usize = 8;
-
 /// A listener as one worker sees it.
 #[derive(Debug)]
 pub(super) struct Accepting {
     pub(super) entry: Arc<Entry>,
     /// One for each of the entry's `forwards`.
     rotations: Vec<Rotation>,
+    /// Some of them needs the client's address.
+    wants_client: bool,
+    /// What nobody else draws from.
+    random: Random,
 }
 
 /// Whose turn it is among shares, and among the endpoints inside each.
@@ -41,9 +45,6 @@ impl Rotation {
         }
     }
 }
-
-/// Where a connection goes: a target, one of its shares, and the endpoint in it to try first.
-type Picked = (Arc<Forward>, usize, usize);
 
 impl Accepting {
     /// Takes over a new entry; goes on with the picks where the weights did not change.
@@ -66,31 +67,30 @@ impl Accepting {
                 kept.unwrap_or_else(|| Rotation::new(forward, worker))
             })
             .collect();
-        Self { entry, rotations }
+        let wants_client = entry.forwards.iter().any(|(_, forward)| forward.wants_client);
+        Self { entry, rotations, wants_client, random: Random::new() }
     }
 
     /// Where the next connection of a target goes.
-    fn pick(&mut self, target: usize) -> Result<Picked, ResetReason> {
+    fn pick(
+        &mut self,
+        target: usize,
+        client: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<Dial, ResetReason> {
         let (Some((_, forward)), Some(rotation)) =
             (self.entry.forwards.get(target), self.rotations.get_mut(target))
         else {
             return Err(ResetReason::NoRoute);
         };
-        let share = rotation.picker.pick().ok_or(ResetReason::NoEndpoint)?;
-        let endpoints = &forward.shares[share].endpoints;
-        if endpoints.is_empty() {
-            return Err(ResetReason::NoEndpoint);
-        }
-        let cursor = &mut rotation.cursors[share];
-        let turn = *cursor % endpoints.len();
-        // Where most of many are ejected, those that are left are not to get it all; where all are,
-        // somebody has to be asked.
-        let reach =
-            if endpoints.len() < MANY { endpoints.len() } else { endpoints.len().div_ceil(2) };
-        let mut from_there = (turn..endpoints.len()).chain(0..turn).take(reach);
-        let place = from_there.find(|place| !endpoints[*place].is_ejected()).unwrap_or(turn);
-        *cursor = place + 1;
-        Ok((Arc::clone(forward), share, place))
+        // Only one that is gone has no address.
+        let client = forward.client(client).ok_or(ResetReason::ByClient)?;
+        let share = forward.share(&client, || rotation.picker.pick());
+        let share = share.ok_or(ResetReason::NoEndpoint)?;
+        let turn = &mut rotation.cursors[share];
+        let place = forward.shares[share].pick(&client, turn, &mut self.random, now);
+        let place = place.ok_or(ResetReason::NoEndpoint)?;
+        Ok(Dial::new(Arc::clone(forward), share, place, now).of(client))
     }
 }
 
@@ -115,18 +115,27 @@ impl Worker {
         (Some(owner), entry.terms(name))
     }
 
-    /// Picks for a connection to a listener that asks for a name.
+    /// Whether a pick for a listener needs the client's address.
+    pub(super) fn wants_client(&self, listener: u32) -> bool {
+        let accepting = self.listeners.get(listener as usize).and_then(Option::as_ref);
+        accepting.is_some_and(|accepting| accepting.wants_client)
+    }
+
+    /// Picks for a connection to a listener that asks for a name, of a client whose address is known where
+    /// that is [wanted](Self::wants_client).
     pub(super) fn pick(
         &mut self,
         listener: u32,
         name: Option<&str>,
+        client: Option<IpAddr>,
     ) -> Result<(Dial, Arc<ObjectRef>), ResetReason> {
         let accepting = self.listeners.get_mut(listener as usize).and_then(Option::as_mut);
         let accepting = accepting.ok_or(ResetReason::ListenerGone)?;
         let target = accepting.entry.target(name)?;
-        let (forward, share, first) = accepting.pick(target)?;
-        let route = Arc::clone(&forward.route);
-        Ok((Dial::new(forward, share, first, self.now), route))
+        let mut dial = accepting.pick(target, client, self.now)?;
+        dial.introduce(accepting.entry.listener.bind, name);
+        let route = Arc::clone(dial.route());
+        Ok((dial, route))
     }
 }
 

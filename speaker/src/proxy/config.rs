@@ -9,10 +9,6 @@ use std::time::Duration;
 pub struct Config {
     /// Threads that forward; each has its own epoll and its own buffer.
     pub workers: NonZeroUsize,
-    /// How long one connection attempt to an endpoint may take.
-    pub connect_timeout: Duration,
-    /// Attempts per connection, the first included; all inside the picked backendRef. At most 8.
-    pub connect_tries: u8,
     /// Accept queue of a listener; the kernel caps it at `net.core.somaxconn`.
     pub backlog: i32,
     /// Open files left to the rest of the process. What remains of `RLIMIT_NOFILE` bounds the
@@ -33,8 +29,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            connect_timeout: Duration::from_secs(1),
-            connect_tries: 3,
             backlog: 4096,
             reserved_files: 128,
             reset_patience: Duration::from_secs(2),

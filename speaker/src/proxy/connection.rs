@@ -20,12 +20,15 @@
 //! While dialling nothing is read: what the client sends waits in the kernel. A client that only
 //! ended its direction is not gone; it may be waiting for the answer.
 //!
-//! The stages are in files of their own: [`greet`] (until it is known what the client wants),
-//! [`dial`] and [`forward`] (until the end).
+//! The stages are in files of their own: [`greet`] (until it is known what the client wants), [`dial`]
+//! (with [`introduce`], what the backend is told of the client) and [`forward`] (until the end; or until the
+//! endpoint has left, [`departed`]).
 
+mod departed;
 mod dial;
 mod forward;
 mod greet;
+mod introduce;
 mod record;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -44,6 +47,7 @@ use super::relay::Relay;
 use super::socket;
 use super::stats::{ListenerStats, ResetReason};
 use super::token::{ConnectionId, Side, Token};
+pub(super) use introduce::peer;
 use record::Record;
 
 /// What both sockets are watched for, once and for all: there is no `epoll_ctl` per wake-up.
@@ -214,7 +218,7 @@ impl Connection {
             Stage::Greeting(greeting) => Some(greeting.deadline),
             Stage::Handshake(handshake) => Some(handshake.deadline),
             Stage::Dialling(dial) => Some(dial.deadline),
-            Stage::Open => None,
+            Stage::Open => self.departs_at(),
             Stage::Resetting(resetting) => Some(resetting.poll_at),
             Stage::Farewell(farewell) => Some(farewell.deadline),
         }
@@ -277,7 +281,7 @@ impl Connection {
                 Verdict::End(Ending::Reset(ResetReason::Silent))
             }
             Stage::Dialling(_) => self.dialling_too_long(context),
-            Stage::Open => Verdict::Wait,
+            Stage::Open => self.depart(context.now),
             Stage::Resetting(_) => self.salvage(context),
             Stage::Farewell(farewell) => Verdict::End(Ending::Refused(farewell.reason)),
         }

@@ -17,7 +17,7 @@ use vipgate_planner::{Certificate, Listener, ListenerId, Service, Termination};
 
 use super::endpoint::EndpointState;
 use super::listener::{self, BindError};
-use super::prober::Ejected;
+use super::prober::Prober;
 use super::shared::Shared;
 use super::slots::Slots;
 use super::stats::ListenerStats;
@@ -30,6 +30,8 @@ pub(super) struct Control {
     ports: Slots<SocketAddr, Port>,
     entries: Slots<ListenerId, Entry>,
     endpoints: Endpoints,
+    /// See [`Table`].
+    departures: u64,
     /// Whether connections to a port may be led to a socket on another one.
     may_redirect: bool,
     /// Files that are kept for datagrams.
@@ -41,11 +43,12 @@ type Outcome = Result<SocketAddr, BindError>;
 
 impl Control {
     /// Without listeners so far.
-    pub(super) fn new(prober: Option<Ejected>) -> Self {
+    pub(super) fn new(prober: Option<Prober>) -> Self {
         Self {
             ports: Slots::default(),
             entries: Slots::default(),
             endpoints: Endpoints::new(prober),
+            departures: 0,
             may_redirect: false,
             kept_files: 0,
             draining: false,
@@ -91,6 +94,11 @@ impl Control {
         shared.limit.store(self.connection_limit(shared), Relaxed);
         if changed {
             self.endpoints.forget_unused();
+            let forwards = self.entries.iter().flat_map(|(_, entry)| &entry.forwards);
+            let forwards = forwards.map(|(_, forward)| forward);
+            if self.endpoints.settle(forwards, Instant::now()) {
+                self.departures += 1;
+            }
             shared.table.publish(self.table(None));
         }
         outcomes
@@ -147,9 +155,14 @@ impl Control {
         self.endpoints.iter()
     }
 
+    /// Those that checks found not to work.
+    pub(super) fn unhealthy(&self) -> HashSet<SocketAddr> {
+        self.endpoints.unhealthy()
+    }
+
     fn table(&self, drain_until: Option<Instant>) -> Table {
         let (ports, entries) = (self.ports.values().to_vec(), self.entries.values().to_vec());
-        Table { ports, entries, drain_until }
+        Table { ports, entries, drain_until, departures: self.departures }
     }
 
     /// Takes away listeners and ports that nobody wants any more, and ports that connections can no

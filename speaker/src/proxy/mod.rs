@@ -17,23 +17,27 @@
 //!
 //! Guarantees:
 //! * Weights are exact ([`pick`]); a picked share without endpoints resets; another endpoint is
-//!   tried only inside the picked share. One that cannot be connected to is passed over
-//!   (`endpoint`).
+//!   tried only inside the picked share. Which endpoint of it is for its policy to say (`balance`); one
+//!   that cannot be connected to (`endpoint`), or fails its checks (`check`), is passed over.
 //! * Configuration closes a connection only when its listener is gone or its route is no longer
-//!   attached to it. A listening socket lives on while any listener wants its address and port.
+//!   attached to it, or where a policy says so of endpoints that left (`departure`). A listening socket lives on while any listener wants its address and port.
 //! * Half-closes and resets are passed on in both directions; a receiver that stalls stops its
 //!   sender.
 //! * Without traffic nothing runs. Without files, accepting pauses, and what is open goes on.
 
 mod accept;
 mod adopt;
+pub(crate) mod balance;
+mod check;
 mod choose;
 mod client_hello;
 pub mod config;
 mod connect;
 mod connection;
 mod control;
+mod departure;
 pub(crate) mod endpoint;
+mod endpoints;
 mod farewell;
 mod hello;
 pub mod holder;
@@ -42,9 +46,11 @@ pub mod listener;
 mod name;
 pub mod pick;
 pub(crate) mod prober;
+mod proxy_protocol;
 mod pump;
 mod refusal;
 mod relay;
+pub(crate) mod share;
 mod shared;
 pub(crate) mod slots;
 mod socket;
@@ -75,6 +81,7 @@ pub use stats::{
 };
 
 use control::Control;
+use endpoint::EndpointState;
 use shared::Shared;
 use table::Table;
 use worker::Worker;
@@ -93,9 +100,8 @@ impl Proxy {
     ///
     /// # Errors
     /// When the operating system has no thread, file or epoll to give.
-    pub fn start(mut config: Config) -> io::Result<Self> {
-        config.connect_tries = config.connect_tries.clamp(1, 8);
-        let prober = prober::start(config.connect_timeout)?;
+    pub fn start(config: Config) -> io::Result<Self> {
+        let prober = prober::start()?;
         let shared = Arc::new(Shared::new(config)?);
         let proxy = Self {
             shared: Arc::clone(&shared),
@@ -177,6 +183,11 @@ impl Proxy {
     /// What was counted so far.
     pub fn snapshot(&self) -> Snapshot {
         let control = lock(&self.control);
+        let unhealthy = control.unhealthy();
+        let health = |state: &EndpointState| EndpointHealth {
+            unhealthy: unhealthy.contains(&state.address),
+            ..state.snapshot()
+        };
         Snapshot {
             listeners: control
                 .listeners()
@@ -189,7 +200,7 @@ impl Proxy {
                 .collect(),
             endpoints: control
                 .endpoints()
-                .map(|state| (Endpoint(state.address), state.snapshot()))
+                .map(|state| (Endpoint(state.address), health(&state)))
                 .collect(),
             open: self.shared.open.load(Relaxed),
             limit: self.shared.limit.load(Relaxed),

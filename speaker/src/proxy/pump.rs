@@ -91,6 +91,11 @@ impl Pump {
         self.leftover.is_some()
     }
 
+    /// Whether the source has, or may have, something to read.
+    pub(super) fn may_read(&self) -> bool {
+        self.readable
+    }
+
     /// Moves what can be moved now. Adds the bytes that were read to `moved`.
     pub(super) fn run(
         &mut self,

@@ -106,6 +106,14 @@ impl Relay {
         }
     }
 
+    /// Whether the client has sent something that the server has not got.
+    pub(super) fn has_for_server(&mut self) -> bool {
+        match self {
+            Self::Plain { up, .. } => up.may_read(),
+            Self::Tls(tls) => tls.has_plain(),
+        }
+    }
+
     /// Moves what can be moved in both directions.
     pub(super) fn run(&mut self, ends: &mut Ends<'_>, moved: &mut Moved) -> Turn {
         let (up, down) = match self {

@@ -46,11 +46,13 @@ pub enum ResetReason {
     NotUnderstood,
     /// The TLS handshake failed, or the client broke the protocol later.
     Tls,
+    /// The endpoint left its backendRef, and its connections were to end for it.
+    EndpointGone,
 }
 
 impl ResetReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::ConnectFailed,
@@ -67,6 +69,7 @@ impl ResetReason {
         Self::Crowded,
         Self::NotUnderstood,
         Self::Tls,
+        Self::EndpointGone,
     ];
 
     /// Its name in metrics.
@@ -88,6 +91,7 @@ impl ResetReason {
             Self::Crowded => "crowded",
             Self::NotUnderstood => "not_understood",
             Self::Tls => "tls",
+            Self::EndpointGone => "endpoint_gone",
         }
     }
 }
@@ -250,8 +254,10 @@ pub struct EndpointHealth {
     /// The last failure, as the operating system words it.
     pub last_error: Option<String>,
     /// Whether new connections keep away while another endpoint of the backendRef is left: attempts
-    /// failed two times in a row, and it has not answered since.
+    /// failed as often in a row as the strictest of its backendRefs says, and it has not answered since.
     pub ejected: bool,
     /// How often that became so.
     pub ejections: u64,
+    /// Whether a check found that it does not work; whoever asked for that check keeps away from it.
+    pub unhealthy: bool,
 }

@@ -3,18 +3,16 @@
 //! A new table shares with the one before it every entry that did not change, so a worker finds the
 //! differences by comparing pointers, and keeps what it has for the rest.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
-use vipgate_planner::{Certificate, Listener, Service, Target};
+use vipgate_planner::{Certificate, Listener, Service};
 
-use super::endpoint::EndpointState;
-use super::prober::Ejected;
+pub(crate) use super::endpoints::Endpoints;
+pub(crate) use super::share::Forward;
 use super::stats::ListenerStats;
 
 /// What all workers do.
@@ -26,6 +24,8 @@ pub(super) struct Table {
     pub(super) entries: Vec<Option<Arc<Entry>>>,
     /// Set when the engine ends: accept what is queued, then no more; what is open then is reset.
     pub(super) drain_until: Option<Instant>,
+    /// Another one than before when endpoints left or came back whose connections are to end for it.
+    pub(super) departures: u64,
 }
 
 /// An address and port where connections are accepted, for one listener or for several that are told
@@ -98,82 +98,5 @@ impl Entry {
     /// The names that it takes.
     pub(super) fn hostname(&self) -> Option<&str> {
         self.listener.by_name()?.hostname.as_deref()
-    }
-}
-
-/// A target with what connecting needs at hand.
-#[derive(Debug)]
-pub(crate) struct Forward {
-    /// Shared on its own: an open connection keeps its route's name, not all its endpoints.
-    pub(crate) route: Arc<ObjectRef>,
-    pub(crate) shares: Vec<Share>,
-}
-
-/// A backendRef.
-#[derive(Debug)]
-pub(crate) struct Share {
-    pub(crate) weight: u32,
-    pub(crate) endpoints: Vec<Arc<EndpointState>>,
-}
-
-impl Forward {
-    /// Prepares a target.
-    pub(crate) fn new(target: &Target, endpoints: &mut Endpoints) -> Self {
-        let shares = target
-            .shares
-            .iter()
-            .map(|share| Share {
-                weight: share.weight,
-                endpoints: share
-                    .endpoints
-                    .iter()
-                    .map(|endpoint| endpoints.state(endpoint.0))
-                    .collect(),
-            })
-            .collect();
-        Self { route: Arc::new(target.route.clone()), shares }
-    }
-
-    /// Whether any connection could be forwarded.
-    pub(crate) fn has_endpoints(&self) -> bool {
-        self.shares.iter().any(|share| share.weight > 0 && !share.endpoints.is_empty())
-    }
-
-    /// Whether a pick over this one may go on where a pick over `other` stopped.
-    pub(crate) fn same_weights(&self, other: &Self) -> bool {
-        self.route == other.route
-            && self.shares.iter().map(|s| s.weight).eq(other.shares.iter().map(|s| s.weight))
-    }
-}
-
-/// Every endpoint that some target has, one per address.
-#[derive(Debug)]
-pub(crate) struct Endpoints {
-    known: HashMap<SocketAddr, Weak<EndpointState>>,
-    prober: Option<Ejected>,
-}
-
-impl Endpoints {
-    /// None so far.
-    pub(crate) fn new(prober: Option<Ejected>) -> Self {
-        Self { known: HashMap::new(), prober }
-    }
-
-    pub(crate) fn state(&mut self, address: SocketAddr) -> Arc<EndpointState> {
-        let known = self.known.entry(address).or_default();
-        known.upgrade().unwrap_or_else(|| {
-            let state = Arc::new(EndpointState::new(address, self.prober.clone()));
-            *known = Arc::downgrade(&state);
-            state
-        })
-    }
-
-    /// Forgets endpoints that no target has any more.
-    pub(crate) fn forget_unused(&mut self) {
-        self.known.retain(|_, state| state.strong_count() > 0);
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Arc<EndpointState>> {
-        self.known.values().filter_map(Weak::upgrade)
     }
 }

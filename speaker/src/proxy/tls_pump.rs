@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
-use rustls::ServerConnection;
+use rustls::{ProtocolVersion, ServerConnection};
 
 use super::pump::write_some;
 use super::relay::{Ends, Moved, Rescue, Turn};
@@ -123,6 +123,25 @@ impl TlsPump {
                 return Ok(false);
             }
         }
+    }
+
+    /// What was agreed on of what the client offered, if anything.
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        self.tls.alpn_protocol()
+    }
+
+    /// The version that was agreed on, as people write it.
+    pub(super) fn version(&self) -> Option<&'static str> {
+        match self.tls.protocol_version()? {
+            ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+            ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+            _ => None,
+        }
+    }
+
+    /// Whether plain bytes of the client wait.
+    pub(super) fn has_plain(&mut self) -> bool {
+        self.tls.reader().fill_buf().is_ok_and(|plain| !plain.is_empty())
     }
 
     /// Moves what can be moved now.

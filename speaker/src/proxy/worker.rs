@@ -273,8 +273,21 @@ impl Worker {
     fn pick_for(&mut self, id: ConnectionId, name: Option<&str>) {
         let place = self.connections.get(id.slot as usize).map(|c| c.owner.place);
         let Some(Place::Listener(listener)) = place else { return };
-        let pick = self.pick(listener, name);
+        let client = self.wants_client(listener).then(|| {
+            let connection = self.connections.get(id.slot as usize)?;
+            Some(connection.client_addresses()?.client.ip())
+        });
+        let pick = self.pick(listener, name, client.flatten());
         self.handle(id, |connection, context| connection.picked(pick, context));
+    }
+
+    /// Endpoints left, or came back, whose connections are to end for it.
+    pub(super) fn look_at_endpoints(&mut self) {
+        for (slot, connection) in &mut self.connections {
+            if let Some(at) = connection.look_at_endpoint() {
+                self.timers.arm(at, ConnectionId::new(slot, connection.generation));
+            }
+        }
     }
 
     /// Resets the connections for which there is a reason.

@@ -9,7 +9,7 @@ use vipgate_speaker::proxy::{EndpointHealth, Proxy};
 
 use crate::rig::{
     Backend, apply, assert_rejected, at, black_hole, eventually, fetch, listener, proxy,
-    proxy_with, share,
+    proxy_with, share, share_with,
 };
 
 fn health(proxy: &Proxy, endpoint: SocketAddr) -> EndpointHealth {
@@ -116,12 +116,13 @@ fn what_is_left_is_not_buried_under_the_rest() {
 fn many_black_holes_cost_no_time() {
     let holes: Vec<_> = (1..=60).map(|host| at(&format!("127.32.6.{host}:7100"))).collect();
     let _held: Vec<_> = holes.iter().map(|address| black_hole(*address)).collect();
-    let proxy = proxy_with(|config| {
-        config.connect_timeout = Duration::from_millis(200);
-        config.connect_tries = 8;
-    });
+    let proxy = proxy();
     let bind = at("127.32.6.100:7100");
-    apply(&proxy, &[listener("l", bind, vec![share(1, &holes)])]);
+    let impatient = share_with(1, &holes, |settings| {
+        settings.connect_timeout = Duration::from_millis(200);
+        settings.connect_tries = 8;
+    });
+    apply(&proxy, &[listener("l", bind, vec![impatient])]);
     for _ in 0..3 {
         let clients: Vec<_> =
             (0..40).map(|_| thread::spawn(move || fetch(bind).is_err())).collect();
@@ -178,4 +179,54 @@ fn an_ejected_backend_ref_keeps_its_share() {
     let served = (0..40).filter(|_| fetch(bind).is_ok()).count();
     assert_eq!(served, 30);
     assert!(health(&proxy, dead).ejected);
+}
+
+/// Each backendRef says for itself after how many failures it keeps away from an endpoint, or never.
+#[test]
+fn every_backend_ref_has_its_own_number_of_failures() {
+    let good = Backend::says(at("127.32.7.2:7100"), "good");
+    let dead = at("127.32.7.3:7100");
+    let proxy = proxy_with(|config| config.workers = 1.try_into().unwrap());
+    let asked = |bind: SocketAddr, times: usize| {
+        let before = health(&proxy, dead).failed;
+        (0..times).for_each(|_| drop(fetch(bind).unwrap()));
+        health(&proxy, dead).failed - before
+    };
+    let binds: Vec<_> = (1..=3).map(|port| at(&format!("127.32.7.1:71{port:02}"))).collect();
+    let with = |place: usize, eject_after| {
+        let endpoints = [dead, good.address];
+        let share = share_with(1, &endpoints, |settings| settings.eject_after = eject_after);
+        listener(&format!("l{place}"), binds[place], vec![share])
+    };
+    apply(&proxy, &[with(0, Some(1)), with(1, Some(4)), with(2, None)]);
+    assert_eq!(asked(binds[0], 10), 1);
+    assert!(health(&proxy, dead).ejected);
+    // It takes three more for this one, before a question that fails, or after.
+    assert_eq!(asked(binds[1], 20), 3);
+    assert_eq!(asked(binds[2], 10), 5, "it never keeps away");
+    assert_eq!(asked(binds[0], 10), 0);
+}
+
+/// How long and how often is tried is for each backendRef to say.
+#[test]
+fn one_try_and_a_short_one() {
+    let silent = at("127.32.8.2:7100");
+    let _hole = black_hole(silent);
+    let good = Backend::says(at("127.32.8.3:7100"), "good");
+    let proxy = proxy_with(|config| config.workers = 1.try_into().unwrap());
+    let (once, twice) = (at("127.32.8.1:7100"), at("127.32.8.1:7101"));
+    let share = |tries| {
+        share_with(1, &[silent, good.address], |settings| {
+            settings.connect_tries = tries;
+            settings.connect_timeout = Duration::from_millis(100);
+            settings.eject_after = None;
+        })
+    };
+    apply(&proxy, &[listener("a", once, vec![share(1)]), listener("b", twice, vec![share(2)])]);
+    let begin = Instant::now();
+    assert_rejected(once);
+    assert!(begin.elapsed() >= Duration::from_millis(95));
+    assert_eq!(fetch(once).unwrap(), b"good");
+    assert_eq!(fetch(twice).unwrap(), b"good");
+    assert!(begin.elapsed() < Duration::from_millis(900), "{:?}", begin.elapsed());
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
-use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Service, Target};
+use vipgate_planner::{
+    BackendSettings, BackendShare, Endpoint, Listener, ListenerId, Service, Target,
+};
 use vipgate_speaker::proxy::{Config, ListenerCounters, Proxy};
 
 /// Longest wait for something that is to happen at once.
@@ -57,6 +59,17 @@ pub(crate) fn share(weight: u32, endpoints: &[SocketAddr]) -> BackendShare {
         unusable: None,
         settings: Arc::default(),
     }
+}
+
+/// The same with settings that are not the default.
+pub(crate) fn share_with(
+    weight: u32,
+    endpoints: &[SocketAddr],
+    change: impl FnOnce(&mut BackendSettings),
+) -> BackendShare {
+    let mut settings = BackendSettings::default();
+    change(&mut settings);
+    BackendShare { settings: Arc::new(settings), ..share(weight, endpoints) }
 }
 
 /// A listener whose only route is `r`.

@@ -8,7 +8,7 @@ use vipgate_speaker::proxy::ResetReason;
 
 use crate::rig::{
     Backend, apply, assert_rejected, at, black_hole, counters, fetch, listener, proxy, proxy_with,
-    share,
+    share, share_with,
 };
 
 /// 1,000 connections through one worker: every share within 2 of its part, the empty one included.
@@ -104,9 +104,10 @@ fn a_refused_endpoint_is_passed_over() {
     let backend = Backend::says(at("127.33.3.3:7000"), "here");
     // Long enough that waiting for it once, even on a busy machine, shows.
     let patience = Duration::from_secs(20);
-    let proxy = proxy_with(|config| config.connect_timeout = patience);
+    let proxy = proxy();
     let bind = at("127.33.3.1:7000");
-    apply(&proxy, &[listener("l", bind, vec![share(1, &[refuses, backend.address])])]);
+    let patient = share_with(1, &[refuses, backend.address], |s| s.connect_timeout = patience);
+    apply(&proxy, &[listener("l", bind, vec![patient])]);
     let begin = Instant::now();
     for _ in 0..20 {
         assert_eq!(fetch(bind).unwrap(), b"here");
@@ -157,13 +158,19 @@ fn three_tries_and_then_a_reset() {
 fn a_lone_endpoint_is_asked_again_only_when_it_was_silent() {
     let (refuses, silent) = (at("127.33.6.2:7000"), at("127.33.6.3:7000"));
     let _hole = black_hole(silent);
-    let proxy = proxy_with(|config| config.connect_timeout = Duration::from_millis(100));
+    let proxy = proxy();
     let (bind, quiet) = (at("127.33.6.1:7000"), at("127.33.6.1:7001"));
     apply(
         &proxy,
         &[
             listener("refuses", bind, vec![share(1, &[refuses])]),
-            listener("silent", quiet, vec![share(1, &[silent])]),
+            listener(
+                "silent",
+                quiet,
+                vec![share_with(1, &[silent], |settings| {
+                    settings.connect_timeout = Duration::from_millis(100);
+                })],
+            ),
         ],
     );
     assert_rejected(bind);

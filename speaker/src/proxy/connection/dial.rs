@@ -5,6 +5,8 @@ use rustix::io::Errno;
 use rustix::net::getpeername;
 use rustix::net::sockopt::socket_error;
 
+use super::departed::Departing;
+use super::introduce::Unsaid;
 use super::{Connection, Context, DEAD, Ending, Stage, Verdict};
 use crate::proxy::connect;
 use crate::proxy::stats::ResetReason;
@@ -21,14 +23,14 @@ impl Connection {
             match attempt {
                 Ok(socket) => {
                     self.server = Some(socket);
-                    dial.deadline = context.now + context.config.connect_timeout;
+                    dial.deadline = context.now + dial.settings().connect_timeout;
                     return Verdict::Arm(dial.deadline);
                 }
                 Err(error) if connect::is_exhaustion(error) => {
                     return Verdict::End(Ending::Reset(ResetReason::OutOfFiles));
                 }
                 Err(error) => {
-                    if !dial.failed(error, context.config.connect_tries) {
+                    if !dial.failed(error) {
                         return Verdict::End(Ending::Reset(ResetReason::ConnectFailed));
                     }
                 }
@@ -42,7 +44,7 @@ impl Connection {
         self.server = None;
         // What the failed socket said is not about the next one.
         self.relay.forget_server();
-        if dial.failed(error, context.config.connect_tries) {
+        if dial.failed(error) {
             self.dial(context)
         } else {
             Verdict::End(Ending::Reset(ResetReason::ConnectFailed))
@@ -78,16 +80,30 @@ impl Connection {
         if !flags.contains(EventFlags::OUT) {
             return Verdict::Wait;
         }
+        match self.introduce() {
+            Ok(()) => {}
+            Err(Unsaid::NoClient) => return Verdict::End(Ending::Reset(ResetReason::ByClient)),
+            Err(Unsaid::Reset) => {
+                self.connected(context);
+                return self.broke(Side::Server, context);
+            }
+            Err(Unsaid::Failed(error)) => return self.attempt_failed(error, context),
+        }
         self.connected(context);
         self.forward(context)
     }
 
     fn connected(&mut self, context: &Context<'_>) {
-        let Stage::Dialling(dial) = &self.stage else { return };
-        dial.endpoint().connected();
+        let Stage::Dialling(dial) = &mut self.stage else { return };
         let left = dial.deadline.saturating_duration_since(context.now);
-        let took = context.config.connect_timeout.saturating_sub(left);
+        let took = dial.settings().connect_timeout.saturating_sub(left);
+        let (held, member) = dial.succeeded(context.now);
         self.owner.stats.shard(context.worker).connected(took);
         self.stage = Stage::Open;
+        if held.is_some() {
+            let record = self.record();
+            record.endpoint = held;
+            record.departing = member.map(Departing::new);
+        }
     }
 }

@@ -39,7 +39,7 @@ impl Connection {
         let turn = self.relay.run(&mut ends, &mut moved);
         self.count(context, &moved);
         match turn {
-            Turn::Waiting => Verdict::Wait,
+            Turn::Waiting => self.rest(),
             Turn::More => Verdict::Again,
             Turn::Finished => Verdict::End(Ending::Orderly),
             Turn::Failed(side) => self.broke(side, context),

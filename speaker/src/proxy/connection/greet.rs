@@ -111,6 +111,10 @@ impl Connection {
         if let Some(server) = self.server.take() {
             socket::reset(server);
         }
+        if let Some(record) = &mut self.record {
+            // It counts no more.
+            record.endpoint = None;
+        }
         let farewell = Farewell::new(refusal.bytes(), reason, context.now);
         let deadline = farewell.deadline;
         self.stage = Stage::Farewell(Box::new(farewell));
