@@ -53,7 +53,6 @@ impl Endpoints {
 
     /// Those of an engine that does not connect to them by TCP: none is ejected, and they are checked
     /// where the check says another port.
-    #[allow(dead_code, reason = "for the engine of datagrams")]
     pub(crate) fn of_datagrams(prober: Prober) -> Self {
         Self { ejects: false, ..Self::new(Some(prober)) }
     }

@@ -18,6 +18,7 @@ use super::stats::ListenerStats;
 use super::table::{Port, Table, Target};
 use crate::proxy::BindError;
 use crate::proxy::endpoint::EndpointState;
+use crate::proxy::prober::Prober;
 use crate::proxy::slots::Slots;
 use crate::proxy::table::{Endpoints, Forward};
 
@@ -40,22 +41,20 @@ pub(super) struct Control {
 
 type Outcome = Result<SocketAddr, BindError>;
 
-impl Default for Control {
-    /// Endpoints are never ejected: that one answers no more shows when it refuses, and then its sessions
-    /// end.
-    fn default() -> Self {
+impl Control {
+    /// Without listeners so far. Endpoints are never ejected: that one answers no more shows when it refuses,
+    /// and then its sessions end.
+    pub(super) fn new(prober: Prober) -> Self {
         Self {
             ports: Slots::default(),
             stats: BTreeMap::new(),
-            endpoints: Endpoints::new(None),
+            endpoints: Endpoints::of_datagrams(prober),
             given_up: Vec::new(),
             may_redirect: false,
             draining: false,
         }
     }
-}
 
-impl Control {
     /// See [`Udp::apply`](super::Udp::apply).
     pub(super) fn apply(
         &mut self,

@@ -20,8 +20,8 @@
 //!
 //! Guarantees:
 //! * Weights are exact over the sessions of a listener, over all workers. A picked share without
-//!   endpoints drops. Another endpoint is tried only inside the picked share, and only if the host has no
-//!   way to the first.
+//!   endpoints drops. Which endpoint of it is for its policy to say (`proxy::balance`); another is tried only
+//!   inside the picked share, and only if the host has no way to the first.
 //! * A client gets what its endpoint sent, from the VIP, and nothing else: never more than one datagram
 //!   for each one of the endpoint. What begins no session is not answered.
 //! * A datagram is forwarded whole or not at all, and those of a flow in their order.
@@ -67,7 +67,7 @@ use vipgate_planner::{Endpoint, Listener, ListenerId};
 pub use config::Config;
 pub use stats::{DropReason, EndReason, ListenerCounters, Snapshot};
 
-use crate::proxy::BindError;
+use crate::proxy::{BindError, prober};
 use control::Control;
 use shared::Shared;
 use table::Table;
@@ -88,10 +88,11 @@ impl Udp {
     /// # Errors
     /// When the operating system has no thread, file or epoll to give.
     pub fn start(config: Config) -> io::Result<Self> {
+        let prober = prober::start()?;
         let shared = Arc::new(Shared::new(config)?);
         let udp = Self {
             shared: Arc::clone(&shared),
-            control: Mutex::default(),
+            control: Mutex::new(Control::new(prober)),
             workers: Mutex::default(),
         };
         for index in 0..shared.config.workers.get() {

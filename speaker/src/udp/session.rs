@@ -16,7 +16,7 @@ use super::stats::{DropReason, EndReason, ListenerStats};
 use super::table::Port;
 use super::token::Token;
 use super::worker::Worker;
-use crate::proxy::endpoint::EndpointState;
+use crate::proxy::endpoint::{EndpointState, Held};
 
 /// Endpoints that are tried, all of one share, where the host has no way to the first.
 const TRIES: usize = 3;
@@ -36,6 +36,8 @@ pub(super) struct Session {
     /// Whether the endpoint is one of the route's no more.
     pub(super) left: bool,
     pub(super) health: Arc<EndpointState>,
+    /// Has it counted as open at its endpoint, where that decides who gets the next one.
+    _held: Option<Held>,
     pub(super) route: Arc<ObjectRef>,
     /// Among the sessions of its listener.
     pub(super) place: Place,
@@ -65,36 +67,41 @@ impl Worker {
             return Err(DropReason::TooFast);
         }
         let forward = &target.forward;
+        let client = forward.client(Some(flow.client.ip())).ok_or(DropReason::NoEndpoint)?;
         let (share, first) = {
             let mut rotation = target.rotation.lock().unwrap_or_else(PoisonError::into_inner);
-            rotation.pick(forward)?
+            rotation.pick(forward, &client, self.now)?
         };
-        let endpoints = &forward.shares[share].endpoints;
+        let share = &forward.shares[share];
         let place = self.make_room(port, flow);
-        for turn in 0..endpoints.len().min(TRIES) {
-            let upstream = &endpoints[(first + turn) % endpoints.len()];
-            let socket = match self.dial(upstream.address) {
-                Ok(socket) => socket,
+        let (mut at, mut tried) = (first, Vec::new());
+        let socket = loop {
+            let upstream = &share.endpoints[at];
+            match self.dial(upstream.address) {
+                Ok(socket) => break socket,
                 Err(error) if is_exhaustion(error) => return Err(DropReason::Exhausted),
-                Err(error) => {
-                    upstream.failed(error);
-                    continue;
-                }
-            };
-            let session = Session {
-                socket,
-                endpoint: upstream.address,
-                bind: port.listener.bind,
-                equipped: false,
-                overrun: 0,
-                left: false,
-                health: Arc::clone(upstream),
-                route: Arc::clone(&forward.route),
-                place,
-            };
-            return self.watch_session(flow, session);
+                Err(error) => upstream.failed(error),
+            }
+            tried.push(at);
+            let next = share.next(&client, at, |place| tried.contains(&place).then_some(true));
+            at = next.filter(|_| tried.len() < TRIES).ok_or(DropReason::Unreachable)?;
+        };
+        if at != first {
+            share.moved(&client, at, self.now);
         }
-        Err(DropReason::Unreachable)
+        let session = Session {
+            socket,
+            endpoint: share.endpoints[at].address,
+            bind: port.listener.bind,
+            equipped: false,
+            overrun: 0,
+            left: false,
+            health: Arc::clone(&share.endpoints[at]),
+            _held: share.hold(at),
+            route: Arc::clone(&forward.route),
+            place,
+        };
+        self.watch_session(flow, session)
     }
 
     fn watch_session(&mut self, flow: Flow, session: Session) -> Result<u32, DropReason> {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
 
 mod amplification;
+mod balancing;
 mod bulk;
 mod config;
 mod cut;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 use vipgate_planner::{
-    BackendShare, Endpoint, Listener, ListenerId, ListenerSettings, Service, Target,
+    BackendSettings, BackendShare, Endpoint, Listener, ListenerId, ListenerSettings, Service,
+    Target,
 };
 use vipgate_speaker::udp::{Config, DropReason, EndReason, ListenerCounters, Udp};
 
@@ -58,6 +59,15 @@ pub(crate) fn share(weight: u32, endpoints: &[SocketAddr]) -> BackendShare {
         settings: Arc::default(),
         preserved: Default::default(),
     }
+}
+
+/// The same with what a policy says of it.
+pub(crate) fn under(
+    mut share: BackendShare,
+    change: impl FnOnce(&mut BackendSettings),
+) -> BackendShare {
+    change(Arc::make_mut(&mut share.settings));
+    share
 }
 
 /// A listener without a route.
