@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use vipgate_api::manifest::{File, Listing, Mode, Snapshot, Update, read_manifest};
 
 const GOOD: &str = include_str!("good/all-kinds.yaml");
-const OBJECTS: usize = 20;
+const OBJECTS: usize = 24;
 
 #[derive(Clone, Debug)]
 enum Damage {

@@ -59,6 +59,9 @@ impl Policy for BackendPolicy {
 /// A target, wherever it is named.
 pub(super) type Target<'a> = (&'a str, &'a PolicyTargetReference);
 
+/// The targets of a policy: whether it has them, as far as other policies go.
+pub(super) type Outcomes<'a> = Vec<(Target<'a>, Result<(), Refusal>)>;
+
 /// Who has what.
 pub(super) struct Contest<'a, P> {
     shelf: &'a Shelf<P>,
@@ -97,10 +100,8 @@ impl<'a, P: Policy> Contest<'a, P> {
         self.winners.iter().map(|(target, winner)| (*target, self.shelf[*winner].object.spec()))
     }
 
-    /// Every policy with its targets: whether it has them, as far as other policies go.
-    pub(super) fn outcomes(
-        &self,
-    ) -> impl Iterator<Item = (&'a ObjectKey, &'a P, Vec<(Target<'a>, Result<(), Refusal>)>)> {
+    /// Every policy with its targets.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (&'a ObjectKey, &'a P, Outcomes<'a>)> {
         self.shelf.iter().map(|(key, stored)| {
             let policy: &P = &stored.object;
             let outcome = |target: &'a PolicyTargetReference| {

@@ -143,6 +143,9 @@ pub(super) fn both<T>(near: Option<T>, far: Option<T>, over: impl FnOnce(T, T) -
     }
 }
 
+/// A listener that a target means: its Gateway, its place in that, itself.
+type Meant<'a> = (&'a ObjectKey, usize, &'a AdmittedListener);
+
 /// What verdicts are made from.
 struct Ground<'a> {
     admission: &'a Admission,
@@ -171,10 +174,7 @@ impl<'a> Ground<'a> {
     }
 
     /// The ancestor of a target, and the listeners that are meant.
-    fn find(
-        &self,
-        target: Target<'_>,
-    ) -> Result<(ParentReference, Vec<(&'a ObjectKey, usize, &'a AdmittedListener)>), Refusal> {
+    fn find(&self, target: Target<'_>) -> Result<(ParentReference, Vec<Meant<'a>>), Refusal> {
         let section = target.1.section_name.as_ref();
         let object = object(target).ok_or_else(|| missing("is of no kind that has listeners"))?;
         let (gateway, set) = match object.kind {
@@ -233,7 +233,7 @@ impl<'a> Ground<'a> {
         &self,
         policy: &ListenerPolicy,
         target: Target<'_>,
-        listeners: &[(&'a ObjectKey, usize, &'a AdmittedListener)],
+        listeners: &[Meant<'a>],
     ) -> Effect {
         let mut effect = Effect::default();
         if listeners.is_empty() && target.1.kind == Kind::ListenerSet.name() {

@@ -31,6 +31,7 @@ pub struct BackendPolicySpec {
     /// and `Maglev`: by the client's address, the same on all nodes; with `SourceHash` only the clients of an
     /// endpoint that goes move, with `Maglev` the endpoints' shares are more equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Balancing")]
     pub balancing: Option<Balancing>,
     /// Whether a client stays with its endpoint; no unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,10 +39,12 @@ pub struct BackendPolicySpec {
     /// By which version of the PROXY protocol the backend is told of the client; `None` (unless said): by
     /// none. Every server behind must expect it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ProxyProtocol")]
     pub proxy_protocol: Option<ProxyProtocol>,
     /// From which address the backend sees connections come: the node's (`Node`, unless said) or, on endpoints
     /// of the same node, the client's own (`Preserve`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ClientAddress")]
     pub client_address: Option<ClientAddress>,
     /// How hard it is tried to connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
