@@ -4,6 +4,7 @@
 //! wakes one of them. The kernel wakes the one that watches longest; after accepting, a worker
 //! therefore goes to the end of that line, and connections are spread evenly.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
+use rustix::net::{Shutdown, SocketFlags, accept_with, acceptfrom_with, shutdown};
 
 use super::connection::{Connection, Owner, Place, peer};
 use super::slots::number;
@@ -36,8 +37,8 @@ impl Worker {
                     if self.shared.is_full() {
                         break;
                     }
-                    match accept_one(&socket) {
-                        Ok(client) => self.admit(number(slot), client),
+                    match accept_one(&socket, self.looks(number(slot))) {
+                        Ok((client, from)) => self.admit(number(slot), client, from),
                         Err(error) if is_passing(error) => {}
                         Err(_) => break,
                     }
@@ -59,8 +60,8 @@ impl Worker {
             if self.shared.is_full() || self.starved {
                 return self.pause(slot, &socket);
             }
-            match accept_one(&socket) {
-                Ok(client) => {
+            match accept_one(&socket, self.looks(slot)) {
+                Ok((client, from)) => {
                     accepted = true;
                     // When it is time to stop, this one still counts as accepted before.
                     if let Some((generation, table)) = self.newer_table()
@@ -72,7 +73,7 @@ impl Worker {
                         // The listener went away between the client's connect and now.
                         return socket::reset(client);
                     }
-                    self.admit(slot, client);
+                    self.admit(slot, client, from);
                 }
                 Err(Errno::AGAIN) => break,
                 Err(error) if is_passing(error) => {}
@@ -92,13 +93,13 @@ impl Worker {
     }
 
     /// Starts to forward an accepted connection, or to ask the client what it wants; or resets it.
-    fn admit(&mut self, slot: u32, client: OwnedFd) {
+    fn admit(&mut self, slot: u32, client: OwnedFd, from: Option<SocketAddr>) {
         let Some(port) = self.ports.get(slot as usize).and_then(Option::as_ref) else {
             return socket::reset(client);
         };
         if port.door.guarded {
             let port = Arc::clone(port);
-            return self.receive(slot, &port, client);
+            return self.receive(slot, &port, client, from);
         }
         if port.asks {
             let greeting = port.greeting(self.now);
@@ -133,6 +134,12 @@ impl Worker {
                 self.watch_idle(id);
             }
         }
+    }
+
+    /// Whether some listener of a port has to know its clients' addresses.
+    fn looks(&self, slot: u32) -> bool {
+        let port = self.ports.get(slot as usize).and_then(Option::as_ref);
+        port.is_some_and(|port| port.door.looks)
     }
 
     fn socket(&self, slot: u32) -> Option<Arc<OwnedFd>> {
@@ -197,8 +204,18 @@ impl Port {
     }
 }
 
-fn accept_one(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
-    accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+/// A connection, with the client's address if that is asked for: here the kernel knows it also of a client
+/// that has gone again.
+fn accept_one(
+    socket: &OwnedFd,
+    with_address: bool,
+) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    if !with_address {
+        return accept_with(socket, flags).map(|client| (client, None));
+    }
+    let (client, from) = acceptfrom_with(socket, flags)?;
+    Ok((client, from.and_then(|from| from.try_into().ok())))
 }
 
 /// Errors of accept(2) that are about the one connection, which is gone by then.

@@ -1,5 +1,6 @@
 //! From accepted to its listener: what a worker does with a new connection where settings matter.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,14 +17,23 @@ use super::worker::Worker;
 impl Worker {
     /// Takes in a connection of a port where settings matter. It counts at the port until its listener is
     /// known.
-    pub(super) fn receive(&mut self, slot: u32, port: &Port, client: OwnedFd) {
+    pub(super) fn receive(
+        &mut self,
+        slot: u32,
+        port: &Port,
+        client: OwnedFd,
+        from: Option<SocketAddr>,
+    ) {
         let (door, now) = (&port.door, self.now);
-        let from = door.looks.then(|| peer(client.as_fd()));
-        // It has gone again, and nobody knows who it was.
-        if from == Some(None) {
-            return socket::reset(client);
-        }
-        let from = from.flatten();
+        let from = match (from, door.looks) {
+            // A table came between accept and now.
+            (None, true) => match peer(client.as_fd()) {
+                Some(from) => Some(from),
+                // It has gone again, and nobody knows who it was.
+                None => return socket::reset(client),
+            },
+            (from, _) => from,
+        };
         let header = from.is_some_and(|from| door.expects_header(from.ip()));
         port.stats.shard(self.index).accepted.fetch_add(1, Relaxed);
         let owner = Owner { place: Place::Port(slot), stats: Arc::clone(&port.stats) };

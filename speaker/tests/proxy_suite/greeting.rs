@@ -38,12 +38,16 @@ fn goes_through(bind: SocketAddr, pieces: &[&[u8]], pause: Duration) {
     assert!(begin.elapsed() < SOON / 2, "{:?}", begin.elapsed());
 }
 
+fn patient(settings: &mut ListenerSettings) {
+    settings.handshake_timeout = Duration::from_secs(60);
+}
+
 #[test]
 fn a_hello_in_any_pieces_reaches_its_backend() {
     let echo = Backend::echo(at("127.37.8.10:9501"));
     let bind = at("127.37.9.10:9500");
-    let proxy = proxy_with(|config| config.hello_timeout = Duration::from_secs(60));
-    apply(&proxy, &[passthrough("tls", bind, None, &[(None, echo.address)])]);
+    let proxy = proxy();
+    apply(&proxy, &[set(passthrough("tls", bind, None, &[(None, echo.address)]), patient)]);
     for hello in hellos() {
         let (whole, bytes) = (hello.len(), hello.chunks(1).collect::<Vec<_>>());
         goes_through(bind, &[&hello], Duration::ZERO);
@@ -89,9 +93,6 @@ fn child_drip() {
     let echo = Backend::echo(at("127.37.8.12:9501"));
     let bind = at("127.37.9.12:9500");
     let proxy = proxy();
-    let patient = |settings: &mut ListenerSettings| {
-        settings.handshake_timeout = Duration::from_secs(60);
-    };
     apply(&proxy, &[set(passthrough("tls", bind, None, &[(None, echo.address)]), patient)]);
     // A ClientHello in the smallest records, which does not end within what is looked at.
     let record = |byte: u8| [22, 3, 1, 0, 1, byte];
