@@ -11,6 +11,7 @@
 //!   Service                              x                  x          (x)
 //!   EndpointSlice                                           x          (x)
 //!   Backend, ReferenceGrant                                 x
+//!   answers to DNS names                                    x
 //!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
 //!   BGPPeer, BGPAdvertisement, BFDProfile, Community, Secret, IPAddressPool
@@ -44,6 +45,7 @@ use crate::certificates::{self, Certificates};
 use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::environment::Environment;
 use crate::layer::Layer;
+use crate::names::Names;
 use crate::node::{Neighbours, Node, NodeReport};
 use crate::plan::Plan;
 use crate::report::{Lost, Reports};
@@ -75,6 +77,7 @@ pub struct Planner {
     unreadable: BTreeSet<ObjectRef>,
     classless: Classless,
     environment: Environment,
+    names: Names,
 
     services: Layer<Services>,
     read_services: services::Reader,
@@ -348,6 +351,15 @@ impl Planner {
         }
     }
 
+    /// Replaces what DNS names resolve to. Whoever gives out addresses alone needs none: in the role of a
+    /// controller a name counts as resolved.
+    pub fn set_names(&mut self, names: Names) {
+        if names != self.names {
+            self.names = names;
+            self.resolution.touch();
+        }
+    }
+
     /// The objects.
     pub fn world(&self) -> &World {
         &self.world
@@ -361,6 +373,13 @@ impl Planner {
     /// The Secrets that listeners have certificates from.
     pub fn secrets_in_use(&self) -> BTreeSet<ObjectKey> {
         self.certificates.value().secrets()
+    }
+
+    /// The DNS names that attached routes have endpoints by, in the order of their letters. None in the
+    /// role of a controller.
+    pub fn names_in_use(&self) -> BTreeSet<String> {
+        let routes = self.resolution.value().0.values();
+        routes.flat_map(|resolved| resolved.names.iter().cloned()).collect()
     }
 
     /// How often each layer ran.
@@ -497,7 +516,8 @@ impl Planner {
         let (attachment, allocation) = (self.attachment.value(), self.allocation.value());
         let is_node = self.role != Role::Controller;
         let place = is_node.then(|| Place::new(&self.node.name, &self.node.labels));
-        let resolve = || resolution::resolve(&self.world, attachment, allocation, place);
+        let names = is_node.then_some(&self.names);
+        let resolve = || resolution::resolve(&self.world, attachment, allocation, place, names);
         if self.resolution.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();
