@@ -217,6 +217,8 @@ pub enum Reason {
     OtherController,
     /// Ours, in lists of problems only: a backendRef without an endpoint that is ready.
     NoEndpoints,
+    /// Ours, in lists of problems only: a DNS name of a Backend that does not resolve.
+    NameNotResolved,
     /// Ours: an older BGPPeer is the same router on the same node.
     DuplicatePeer,
     /// Ours: a BGPPeer names a BFDProfile that is not there.

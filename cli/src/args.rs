@@ -73,6 +73,8 @@ pub(crate) struct RunArgs {
     /// Label of this host, for the nodeSelectors of advertisements and BGPPeers; may be repeated.
     #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
     pub(crate) labels: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) names: NamesArgs,
     /// Forwarding threads [default: one per CPU].
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -213,6 +215,8 @@ pub(crate) struct SpeakerArgs {
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
     pub(crate) access_log: AccessLogArgs,
+    #[command(flatten)]
+    pub(crate) names: NamesArgs,
     /// Forwarding threads [default: one per CPU].
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -284,6 +288,15 @@ impl From<&AccessLogArgs> for AccessLog {
             },
         }
     }
+}
+
+/// Who is asked for DNS names of Backends.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct NamesArgs {
+    /// DNS server that is asked for the names of Backends; the port is 53 unless said [default: those of
+    /// /etc/resolv.conf].
+    #[arg(long, value_name = "IP[:PORT]", env = "VIPGATE_RESOLVER", value_parser = parse_resolver)]
+    pub(crate) resolver: Option<SocketAddr>,
 }
 
 /// `vipgate status`.
@@ -394,6 +407,19 @@ fn parse_member(text: &str) -> Result<SocketAddr, String> {
         _ => Err("write an IP address, with a port if it is not 7947: 192.0.2.11 or \
                   192.0.2.11:7000 or [2001:db8::11]:7000"
             .to_owned()),
+    }
+}
+
+fn parse_resolver(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse::<SocketAddr>();
+    let server = with_port.or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)));
+    match server {
+        Ok(server) if server.port() != 0 && !server.ip().is_unspecified() => Ok(server),
+        _ => {
+            Err("write the IP address of a DNS server, with a port if it is not 53: 192.0.2.53 or \
+                  127.0.0.1:5353 or [2001:db8::53]:5353"
+                .to_owned())
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod exclusion;
 mod hostname;
 mod layer;
 mod local;
+pub mod names;
 mod no_backends;
 pub mod node;
 pub mod ownership;
@@ -44,6 +45,7 @@ pub use candidacy::{SelectsPools, selects_pool};
 pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use environment::Environment;
 pub use exclusion::{Exclusion, ExclusionReason};
+pub use names::{Answer, Names};
 pub use node::{Link, ListenerState, MacAddr, Neighbour, Neighbours, Node, NodeReport, VipState};
 pub use plan::{
     AccessLog, Announce, BackendSettings, BackendShare, BackendTls, Balancing, ByName, Certificate,

@@ -11,6 +11,7 @@
 //!   Service                              x                  x          (x)
 //!   EndpointSlice                                           x          (x)
 //!   Backend, ReferenceGrant                                 x
+//!   answers to DNS names                                    x
 //!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
 //!   L2Advertisement                                                    x
 //!   ListenerPolicy, BackendPolicy, which routes and backends there are
@@ -47,6 +48,7 @@ use crate::certificates::{self, Certificates};
 use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::environment::Environment;
 use crate::layer::Layer;
+use crate::names::Names;
 use crate::node::{Neighbours, Node, NodeReport};
 use crate::plan::Plan;
 use crate::policies::{self, Policies};
@@ -79,6 +81,7 @@ pub struct Planner {
     unreadable: BTreeSet<ObjectRef>,
     classless: Classless,
     environment: Environment,
+    names: Names,
 
     services: Layer<Services>,
     read_services: services::Reader,
@@ -373,6 +376,15 @@ impl Planner {
         }
     }
 
+    /// Replaces what DNS names resolve to. Whoever gives out addresses alone needs none: in the role of a
+    /// controller a name counts as resolved.
+    pub fn set_names(&mut self, names: Names) {
+        if names != self.names {
+            self.names = names;
+            self.resolution.touch();
+        }
+    }
+
     /// The objects.
     pub fn world(&self) -> &World {
         &self.world
@@ -386,6 +398,13 @@ impl Planner {
     /// The Secrets that listeners have certificates from.
     pub fn secrets_in_use(&self) -> BTreeSet<ObjectKey> {
         self.certificates.value().secrets()
+    }
+
+    /// The DNS names that attached routes have endpoints by, in the order of their letters. None in the
+    /// role of a controller.
+    pub fn names_in_use(&self) -> BTreeSet<String> {
+        let routes = self.resolution.value().0.values();
+        routes.flat_map(|resolved| resolved.names.iter().cloned()).collect()
     }
 
     /// How often each layer ran.
@@ -540,7 +559,9 @@ impl Planner {
         let cluster = self.role == Role::Speaker;
         let place = is_node.then(|| Place::new(&self.node, cluster));
         let policies = self.policies.value();
-        let resolve = || resolution::resolve(&self.world, attachment, allocation, policies, place);
+        let names = is_node.then_some(&self.names);
+        let resolve =
+            || resolution::resolve(&self.world, attachment, allocation, policies, place, names);
         if self.resolution.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();

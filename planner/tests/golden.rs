@@ -2,7 +2,8 @@
 //!
 //! Each folder below `golden/` is a case. `in.yaml` are its objects, applied after those of
 //! `golden/base.yaml`; a comment at its top says what the case shows. `node.yaml`, `claims.yaml`
-//! and `foreign.yaml` replace the node, the claims and the addresses in foreign use. With a
+//! and `foreign.yaml` replace the node, the claims and the addresses in foreign use; `names.yaml` are
+//! the answers to DNS names. With a
 //! `report.yaml` the node reports that; without one it does everything the plan asks for.
 //! `plan.yaml` and `status.yaml` come out. `BLESS=1` rewrites them: read every one that changed.
 
@@ -57,6 +58,9 @@ fn run(folder: &Path, case: &Path) -> Outcome {
     }
     if let Some(yaml) = text("foreign.yaml") {
         planner.set_foreign(support::read(&name, &yaml));
+    }
+    if let Some(yaml) = text("names.yaml") {
+        planner.set_names(support::read(&name, &yaml));
     }
     let base = fs::read_to_string(folder.join("base.yaml")).expect("base.yaml");
     let input = text("in.yaml").unwrap_or_else(|| panic!("{name} has no in.yaml"));

@@ -6,6 +6,7 @@ mod deadline;
 pub mod group;
 pub mod host;
 pub mod l2;
+pub mod names;
 pub mod node;
 pub mod proxy;
 mod published;

@@ -55,6 +55,7 @@ impl Reason {
         Self::NoAddressOfFamily,
         Self::OtherController,
         Self::NoEndpoints,
+        Self::NameNotResolved,
         Self::DuplicatePeer,
         Self::BfdProfileNotFound,
         Self::InvalidBfdProfile,
@@ -238,6 +239,9 @@ impl Reason {
             }
             Self::NoEndpoints => {
                 "A backendRef has no endpoint that is ready; its share of the connections is reset."
+            }
+            Self::NameNotResolved => {
+                "A DNS name of a Backend does not resolve; the addresses that it had last go on being used."
             }
             Self::DuplicatePeer => {
                 "An older BGPPeer is the same router on the same node; there is one session, with the \

@@ -158,6 +158,12 @@ fn backend() -> Definition {
                 ".spec.endpoints[0].address",
                 "Address of the first endpoint.",
             ),
+            Column::new(
+                "First Hostname",
+                "string",
+                ".spec.endpoints[0].hostname",
+                "DNS name of the first endpoint.",
+            ),
             Column::new("Port", "integer", ".spec.endpoints[0].port", "Its port."),
             AGE,
             Column::new("Endpoints", "string", ".spec.endpoints", "All endpoints.").wide(),

@@ -241,8 +241,8 @@ fn selector() -> Value {
 pub(crate) fn endpoint_address(_: &mut SchemaGenerator) -> Schema {
     let form = rule(
         "isIP(self)",
-        "write an IP address (192.0.2.10, 2001:db8::10); the port goes into `port`, and names are not \
-         resolved",
+        "write an IP address (192.0.2.10, 2001:db8::10); the port goes into `port`, a name into \
+         `hostname`",
     );
     let host = rule(
         "!isIP(self) || !ip(self).isUnspecified() && !['224.0.0.0/4', 'ff00::/8'].exists(net, \
@@ -252,11 +252,37 @@ pub(crate) fn endpoint_address(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 2, "maxLength": 45, "x-kubernetes-validations": [form, host]})
 }
 
+/// `Backend.spec.endpoints[].hostname`.
+pub(crate) fn endpoint_hostname(_: &mut SchemaGenerator) -> Schema {
+    let form = rule(
+        format!(
+            r"self.matches('^{LABEL_SHAPE}(\\.{LABEL_SHAPE})*$') && self.split('.').all(label, label.size() <= {LABEL})"
+        ),
+        "write a DNS name in full (db.example.com): lower-case letters, digits, - and ., at most 63 between \
+         dots, no dot at the end; the port goes into `port`",
+    );
+    let name = rule(
+        r"!self.matches('(^|\\.)[0-9]+$')",
+        "an address goes into `address`, and no DNS name ends in a number",
+    );
+    json_schema!({"type": "string", "minLength": 1, "maxLength": NAME, "x-kubernetes-validations": [form, name]})
+}
+
+/// One of `Backend.spec.endpoints`.
+pub(crate) fn address_or_hostname() -> Value {
+    json!([rule(
+        "has(self.address) != has(self.hostname)",
+        "an endpoint has either an `address` or a `hostname`: write one of the two",
+    )])
+}
+
 /// `Backend.spec.endpoints`: the items are those of the type.
 pub(crate) fn endpoints_once() -> Value {
     json!([rule(
-        "self.all(one, self.exists_one(other, one.address == other.address && one.port == other.port))",
-        "an endpoint stands here twice: write each address and port once",
+        "self.all(one, self.exists_one(other, has(one.address) == has(other.address) && \
+         has(one.hostname) == has(other.hostname) && (!has(one.address) || one.address == other.address) && \
+         (!has(one.hostname) || one.hostname == other.hostname) && one.port == other.port))",
+        "an endpoint stands here twice: write each address or name, and port, once",
     )])
 }
 

@@ -56,6 +56,18 @@ fn times_are_seconds_with_fractions() {
 }
 
 #[test]
+fn a_resolver_is_an_address_with_the_port_of_dns_unless_said() {
+    for (text, server) in [
+        ("192.0.2.53", "192.0.2.53:53"),
+        ("127.0.0.1:5353", "127.0.0.1:5353"),
+        ("2001:db8::53", "[2001:db8::53]:53"),
+    ] {
+        assert_eq!(run(&["--resolver", text]).unwrap().names.resolver, server.parse().ok());
+    }
+    assert_eq!(run(&[]).unwrap().names.resolver, None);
+}
+
+#[test]
 fn what_is_wrong_is_answered_with_what_to_write() {
     for (arguments, answer) in [
         (["--label", "rack"], "write it as KEY=VALUE, for example rack=a1"),
@@ -66,6 +78,8 @@ fn what_is_wrong_is_answered_with_what_to_write() {
         (["--drain-timeout", "86401"], "write a number of seconds from 0 to 86400"),
         (["--announce-interval", "0"], "write a number of seconds from 1 to 86400"),
         (["--workers", "0"], "--workers"),
+        (["--resolver", "dns.example.com"], "write the IP address of a DNS server"),
+        (["--resolver", "0.0.0.0"], "write the IP address of a DNS server"),
     ] {
         let [flag, value] = arguments;
         let error = run(&[&format!("{flag}={value}")]).unwrap_err();

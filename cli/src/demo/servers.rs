@@ -38,7 +38,9 @@ pub(super) fn start(node: &Node, link: &Link, example: &Path) -> Result<Vec<(Ech
             Object::Backend(backend) => {
                 let name = backend.metadata.name.clone().unwrap_or_default();
                 for endpoint in &backend.spec.endpoints {
-                    let address: IpAddr = endpoint.address.parse()?;
+                    // A name is of a server that is there already.
+                    let Some(address) = &endpoint.address else { continue };
+                    let address: IpAddr = address.parse()?;
                     names.insert((address, endpoint.port).into(), name.clone());
                 }
             }

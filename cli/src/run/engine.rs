@@ -11,6 +11,7 @@ use vipgate_api::manifest::Update;
 use vipgate_controller::foreign::Findings;
 use vipgate_planner::{Foreign, Link, Node, NodeReport, Planner, Statuses};
 use vipgate_speaker::group::{Group, News, Standing};
+use vipgate_speaker::names::Resolver;
 use vipgate_speaker::node::Speaker;
 
 use super::board::{Board, Shown, Situation};
@@ -38,6 +39,7 @@ pub(super) struct Engine {
     /// Users of claims of others of which no manifest was read yet.
     unread: BTreeSet<ObjectRef>,
     speaker: Arc<Speaker>,
+    resolver: Resolver,
     journal: Journal,
     board: Arc<Board>,
 }
@@ -57,6 +59,7 @@ impl Engine {
         node: Node,
         group: Option<Arc<Group>>,
         speaker: Arc<Speaker>,
+        resolver: Resolver,
         board: Arc<Board>,
     ) -> Self {
         let mut planner = Planner::new();
@@ -80,6 +83,7 @@ impl Engine {
             group,
             unread: BTreeSet::new(),
             speaker,
+            resolver,
             journal: Journal::default(),
             board,
         }
@@ -96,9 +100,11 @@ impl Engine {
     /// Goes on for ever.
     pub(super) async fn run(&mut self) {
         let (mut links, mut reports) = (self.speaker.links(), self.speaker.reports());
+        let mut answers = self.resolver.answers();
         // Whatever came between the first plan and now.
         links.mark_changed();
         reports.mark_changed();
+        answers.mark_changed();
         loop {
             tokio::select! {
                 update = self.source.changed() => self.take(update),
@@ -106,6 +112,9 @@ impl Engine {
                 Ok(()) = reports.changed() => {
                     let report = reports.borrow_and_update().clone();
                     self.learn(report);
+                }
+                Ok(()) = answers.changed() => {
+                    self.planner.set_names(answers.borrow_and_update().clone());
                 }
                 () = regrouped(&mut self.group) => {}
                 () = until(self.findings.due()) => self.forget(),
@@ -181,6 +190,7 @@ impl Engine {
     fn settle(&mut self) {
         self.follow_group();
         let outcome = self.planner.run();
+        self.resolver.want(self.planner.names_in_use());
         self.save();
         if let Some(Membership { group, clerk, .. }) = &mut self.group {
             clerk.say(group, self.planner.claims(), &self.findings.addresses());

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_planner::Node;
 use vipgate_speaker::host::raise_open_files;
+use vipgate_speaker::names::{Resolver, Servers};
 use vipgate_speaker::node::{Config, Speaker};
 use vipgate_speaker::{proxy, udp};
 
@@ -98,7 +99,9 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
         tracing::info!(group = args.group.group_name, address = %group.address(),
             "one of a group of hosts");
     }
-    let mut engine = Engine::new(source, state, node, group, Arc::clone(&speaker), board);
+    let servers = Servers::of_host(args.names.resolver);
+    let resolver = Resolver::start(servers, &tracker, stopped.clone());
+    let mut engine = Engine::new(source, state, node, group, Arc::clone(&speaker), resolver, board);
     engine.begin();
     socket.serve(reporter, &tracker, stopped.clone());
     metrics::serve(args.metrics.place, Arc::clone(&speaker), &tracker, stopped.clone()).await;

@@ -13,6 +13,7 @@ use vipgate_controller::claims::Vips;
 use vipgate_controller::group_key;
 use vipgate_controller::watch::Event;
 use vipgate_planner::{Link, Neighbour, Neighbours, Node, NodeReport, Outcome, Planner, Role};
+use vipgate_speaker::names::Resolver;
 use vipgate_speaker::node::Speaker;
 
 use super::copies::Copies;
@@ -47,6 +48,7 @@ pub(super) struct Engine {
     troubles: Troubles,
     sessions: SessionEvents,
     speaker: Arc<Speaker>,
+    resolver: Resolver,
     members: Members,
     /// What the last plan was made of, once there was one.
     outcome: Option<Outcome>,
@@ -97,6 +99,7 @@ impl Engine {
     pub(super) fn new(
         node: &str,
         speaker: Arc<Speaker>,
+        resolver: Resolver,
         members: Members,
         last_good: LastGood,
         board: Arc<Board>,
@@ -116,6 +119,7 @@ impl Engine {
             troubles: Troubles::default(),
             sessions,
             speaker,
+            resolver,
             members,
             outcome: None,
             is_so: false,
@@ -149,6 +153,7 @@ impl Engine {
         mut rivals: watch::Receiver<Option<String>>,
     ) {
         let (mut links, mut reports) = (self.speaker.links(), self.speaker.reports());
+        let mut answers = self.resolver.answers();
         self.follow_links(&mut links);
         loop {
             tokio::select! {
@@ -162,6 +167,9 @@ impl Engine {
                 }
                 Ok(()) = links.changed() => self.follow_links(&mut links),
                 Ok(()) = reports.changed() => {}
+                Ok(()) = answers.changed() => {
+                    self.planner.set_names(answers.borrow_and_update().clone());
+                }
                 () = self.members.changed() => {}
                 Ok(()) = rivals.changed() => self.note_rival(rivals.borrow_and_update().as_deref()),
                 () = until(self.known.until), if self.outcome.is_none() => {}
@@ -431,6 +439,7 @@ impl Engine {
             self.last_good.write();
             self.planner.set_report(report.clone());
             let outcome = self.planner.run();
+            self.resolver.want(self.planner.names_in_use());
             self.speaker.apply(Arc::clone(&outcome.plan));
             self.outcome = Some(outcome);
         }

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use vipgate_api::Kind;
 use vipgate_controller::{cluster, events, watch};
 use vipgate_speaker::host::raise_open_files;
+use vipgate_speaker::names::{Resolver, Servers};
 use vipgate_speaker::node::{Config, Speaker};
 use vipgate_speaker::{proxy, udp};
 
@@ -127,9 +128,12 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let board = Arc::new(Board::new(args.node.clone(), Arc::clone(&speaker)));
     let members =
         Members::new(&args.node, args.group_address, args.rebalance, Arc::clone(&speaker), state);
+    let servers = Servers::of_host(args.names.resolver);
+    let resolver = Resolver::start(servers, &tracker, stopped.clone());
     let engine = Engine::new(
         &args.node,
         Arc::clone(&speaker),
+        resolver,
         members,
         last_good,
         Arc::clone(&board),

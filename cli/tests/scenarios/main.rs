@@ -19,6 +19,7 @@ mod hosts;
 mod ipv6;
 mod links;
 mod loopback;
+mod names;
 mod process;
 mod reload;
 mod routed;

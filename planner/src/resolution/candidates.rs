@@ -9,8 +9,10 @@ use vipgate_api::k8s::{
 use vipgate_api::vipgate::Backend;
 use vipgate_api::{ObjectKey, Reason};
 
+use super::by_name::ByName;
 use super::here::Whereabouts;
 use super::nearness::{Nearness, Place};
+use crate::names::Names;
 use crate::refusal::Refusal;
 use crate::world::Shelf;
 
@@ -193,11 +195,13 @@ fn readiness(conditions: Option<&EndpointConditions>) -> Option<Readiness> {
     }
 }
 
-/// Endpoints of a Backend; of those on one port when the reference names it.
+/// Endpoints of a Backend; of those on one port when the reference names it. Names are noted in `by_name`.
 pub(super) fn of_backend(
     key: &ObjectKey,
     port: Option<u16>,
     backends: &Shelf<Backend>,
+    names: Option<&Names>,
+    by_name: &mut ByName,
 ) -> Result<Vec<Candidate>, Refusal> {
     let not_found = |message| Refusal::new(Reason::BackendNotFound, message);
     let Some(backend) = backends.get(key) else {
@@ -206,19 +210,34 @@ pub(super) fn of_backend(
     };
     let endpoints = &backend.object.spec.endpoints;
     let mut found = Vec::with_capacity(endpoints.len());
+    let mut fits = false;
     for endpoint in endpoints.iter().filter(|endpoint| port.is_none_or(|p| p == endpoint.port)) {
-        let Ok(address) = endpoint.address.parse::<IpAddr>() else {
-            return Err(not_found(format!(
-                "Backend {key}: {:?} is not an IP address: write one such as 192.0.2.10",
-                endpoint.address
-            )));
+        fits = true;
+        let mut ready = |address: IpAddr| {
+            let address = SocketAddr::new(address.to_canonical(), endpoint.port);
+            let (readiness, nearness) = (Readiness::Ready, Nearness::default());
+            let whereabouts = Whereabouts::default();
+            found.push(Candidate { address, readiness, nearness, whereabouts });
         };
-        let address = SocketAddr::new(address.to_canonical(), endpoint.port);
-        let (readiness, nearness) = (Readiness::Ready, Nearness::default());
-        let whereabouts = Whereabouts::default();
-        found.push(Candidate { address, readiness, nearness, whereabouts });
+        match (&endpoint.address, &endpoint.hostname) {
+            (Some(text), None) => match text.parse::<IpAddr>() {
+                Ok(address) => ready(address),
+                Err(_) => {
+                    return Err(not_found(format!(
+                        "Backend {key}: {text:?} is not an IP address: write one such as 192.0.2.10, or \
+                         a DNS name as hostname"
+                    )));
+                }
+            },
+            (None, Some(name)) => by_name.look_up(name, names).for_each(ready),
+            _ => {
+                return Err(not_found(format!(
+                    "Backend {key}: an endpoint has either an address or a hostname: write one of the two"
+                )));
+            }
+        }
     }
-    match (port, found.is_empty() && !endpoints.is_empty()) {
+    match (port, !fits && !endpoints.is_empty()) {
         (Some(port), true) => {
             let mut ports: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.port).collect();
             ports.sort_unstable();

@@ -133,6 +133,7 @@ mod tests {
             grants: &grants,
             vips: &vips,
             policies: &Policies::default(),
+            names: None,
             place: Some(Place::new(&node, cluster)),
         };
         let all = endpoints.iter().map(|(text, at)| (Endpoint(text.parse().unwrap()), *at));

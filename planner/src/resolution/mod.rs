@@ -1,13 +1,15 @@
 //! From backendRefs to endpoints.
 //!
 //! Flow, for each backendRef: kind served? → reference permitted? → object and port there? →
-//! ready endpoints (leaving ones when none is ready) → addresses that may be forwarded to.
+//! ready endpoints (leaving ones when none is ready), names by their last answer → addresses that may be
+//! forwarded to.
 //!
 //! What always holds: a target has one share for each backendRef, in their order and with their
 //! weights, also for those that cannot be resolved. So a broken reference takes its own part of
 //! the connections down and no other. The existence of an object in another namespace shows only
 //! where a ReferenceGrant allows to look.
 
+mod by_name;
 mod candidates;
 mod grants;
 mod here;
@@ -22,6 +24,7 @@ use vipgate_api::k8s::Service;
 use vipgate_api::vipgate::Backend;
 use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
+use self::by_name::ByName;
 use self::candidates::{Candidate, Readiness, SliceIndex};
 pub(crate) use self::candidates::{ready_nodes, with_endpoints};
 use self::here::Whereabouts;
@@ -29,6 +32,7 @@ pub use self::nearness::Place;
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
 use crate::claim::Claims;
+use crate::names::Names;
 use crate::plan::{BackendSettings, BackendShare, Endpoint, Target};
 use crate::policies::Policies;
 use crate::refusal::Refusal;
@@ -73,6 +77,10 @@ pub struct Resolved {
     pub refusals: Vec<Refusal>,
     /// backendRefs that are right, have a weight, and have nothing that is ready.
     pub starved: Vec<String>,
+    /// What is wrong with DNS names of backendRefs that have endpoints all the same.
+    pub doubtful: Vec<String>,
+    /// The DNS names of all backendRefs.
+    pub names: BTreeSet<String>,
 }
 
 /// Sorted, each once, with what is known of where it runs.
@@ -87,6 +95,8 @@ struct Ground<'a> {
     vips: &'a Claims,
     place: Option<Place<'a>>,
     policies: &'a Policies,
+    /// None where names are somebody else's to resolve.
+    names: Option<&'a Names>,
 }
 
 /// Resolves every attached route, for connections that are forwarded from a place or from nowhere in
@@ -97,11 +107,12 @@ pub fn resolve(
     allocation: &Allocation,
     policies: &Policies,
     place: Option<Place<'_>>,
+    names: Option<&Names>,
 ) -> Resolution {
     let World { services, endpoint_slices, backends, grants, routes, .. } = world;
     let slices = SliceIndex::new(endpoint_slices);
     let vips = &allocation.claims;
-    let ground = Ground { services, slices, backends, grants, vips, place, policies };
+    let ground = Ground { services, slices, backends, grants, vips, place, policies, names };
     let mut resolution = Resolution::default();
     for (key, parents) in &attachment.routes {
         let sides: BTreeSet<VipSide> = parents
@@ -122,25 +133,35 @@ impl Ground<'_> {
     fn route(&self, key: &ObjectRef, route: &Route, side: VipSide) -> Resolved {
         let references = route.spec.rules.first().map(|rule| rule.backend_refs.as_slice());
         let (mut shares, mut refusals, mut starved) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut doubtful, mut names) = (Vec::new(), BTreeSet::new());
         for (index, reference) in references.unwrap_or_default().iter().enumerate() {
             let target = target_of(&key.key, reference);
-            let found = self.reference(key, reference, &target, side);
+            let mut by_name = ByName::default();
+            let found = self.reference(key, reference, &target, side, &mut by_name);
             let backend = describe(reference, &target);
             let (endpoints, unusable) = match found {
+                Ok(endpoints) if endpoints.is_empty() && by_name.elsewhere => (endpoints, None),
                 Ok(endpoints) if endpoints.is_empty() => {
-                    let why = format!("{backend} has no endpoint that is ready");
+                    let why = match by_name.reasons() {
+                        Some(reasons) => format!("{backend}: {reasons}"),
+                        None => format!("{backend} has no endpoint that is ready"),
+                    };
                     if reference.weight > 0 {
                         starved.push(why.clone());
                     }
                     (endpoints, Some(why))
                 }
-                Ok(endpoints) => (endpoints, None),
+                Ok(endpoints) => {
+                    doubtful.extend(by_name.errors.iter().map(|why| format!("{backend}: {why}")));
+                    (endpoints, None)
+                }
                 Err(refusal) => {
                     let message = format!("backendRefs[{index}]: {}", refusal.message);
                     refusals.push(Refusal::new(refusal.reason, message));
                     (Endpoints::new(), Some(refusal.message))
                 }
             };
+            names.append(&mut by_name.names);
             let settings = self.settings(key, reference, &target);
             shares.push(BackendShare {
                 backend,
@@ -152,7 +173,7 @@ impl Ground<'_> {
             });
         }
         let target = Arc::new(Target { route: key.clone(), shares });
-        Resolved { target, refusals, starved }
+        Resolved { target, refusals, starved, doubtful, names }
     }
 
     /// How connections of a route get to what a backendRef names.
@@ -174,6 +195,7 @@ impl Ground<'_> {
         reference: &BackendRef,
         target: &ObjectKey,
         side: VipSide,
+        by_name: &mut ByName,
     ) -> Result<Endpoints, Refusal> {
         let kind = (reference.group.as_str(), reference.kind.as_str());
         if !matches!(kind, ("", "Service") | (VIPGATE_GROUP, "Backend")) {
@@ -197,7 +219,7 @@ impl Ground<'_> {
                 &self.slices,
                 self.place,
             )?,
-            _ => candidates::of_backend(target, port, self.backends)?,
+            _ => candidates::of_backend(target, port, self.backends, self.names, by_name)?,
         };
         self.usable(candidates, side, &describe(reference, target))
     }

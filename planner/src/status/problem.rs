@@ -45,6 +45,7 @@ pub(super) fn problems(statuses: &Statuses, layers: &Layers<'_>) -> Vec<Problem>
     }
     list.absent(layers);
     list.starved(layers);
+    list.doubtful(layers);
     list.contested(layers);
     for (object, refusal) in &layers.routing.problems {
         list.add(object.kind, &object.key, refusal.reason, &refusal.message);
@@ -174,6 +175,18 @@ impl List {
             );
             for VipUser { object, .. } in &claim.users {
                 self.add(object.kind, &object.key, Reason::AddressNotUsable, message.clone());
+            }
+        }
+    }
+
+    /// Names that do not resolve now, where connections go by what they resolved to before.
+    fn doubtful(&mut self, layers: &Layers<'_>) {
+        for (key, parents) in &layers.attachment.routes {
+            for parent in parents.iter().filter(|parent| parent.verdict.is_ok()) {
+                let resolved = route::resolved(layers, key, parent);
+                for why in resolved.iter().flat_map(|resolved| &resolved.doubtful) {
+                    self.add(key.kind, &key.key, Reason::NameNotResolved, why);
+                }
             }
         }
     }

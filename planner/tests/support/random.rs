@@ -427,8 +427,12 @@ fn any_slice() -> impl Strategy<Value = Value> {
 }
 
 fn any_backend() -> impl Strategy<Value = Value> {
-    let endpoint = (select(&ENDPOINTS[..]), 80..82_u16)
-        .prop_map(|(address, port)| json!({"address": address, "port": port}));
+    let endpoint = (select(&ENDPOINTS[..]), 80..82_u16, prop::bool::weighted(0.2)).prop_map(
+        |(address, port, by_name)| match by_name {
+            true => json!({"hostname": "name.example.com", "port": port}),
+            false => json!({"address": address, "port": port}),
+        },
+    );
     (metadata(), vec(endpoint, 0..4)).prop_map(|(metadata, endpoints)| {
         json!({"kind": "Backend", "metadata": metadata, "spec": {"endpoints": endpoints}})
     })

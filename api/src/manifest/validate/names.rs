@@ -63,6 +63,27 @@ pub(super) fn hostname(name: &str) -> Check {
     subdomain(name.strip_prefix("*.").unwrap_or(name))
 }
 
+/// A name that DNS is asked for: labels of at most 63, the last of them no number, or it would be taken
+/// for an address.
+pub(super) fn dns(name: &str) -> Check {
+    if let Some(name) = name.strip_suffix('.')
+        && dns(name).is_ok()
+    {
+        return Err(format!("is always a name in full: leave the dot out, `{name}`"));
+    }
+    subdomain(name)?;
+    if name.split('.').any(|label| label.len() > 63) {
+        return Err(format!("{} has more than 63 characters between dots", shorten(name, true)));
+    }
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "{name} ends in a number, as no DNS name does: write an address into `address`"
+        ));
+    }
+    Ok(())
+}
+
 /// Key of a label or annotation: `name` or `prefix/name`.
 pub(super) fn qualified(key: &str) -> Check {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(p, name)| (Some(p), name));

@@ -9,7 +9,9 @@ use super::selector::{selector, selectors};
 use super::{duplicates, length, names, port};
 use crate::crd::rules::MOST_RANGES;
 use crate::manifest::problem::Findings;
-use crate::vipgate::{AddressRange, Backend, IpAddressPool, L2Advertisement, is_interface_name};
+use crate::vipgate::{
+    AddressRange, Backend, BackendEndpoint, IpAddressPool, L2Advertisement, is_interface_name,
+};
 
 pub(super) fn pool(pool: &IpAddressPool, findings: &mut Findings) {
     let spec = &pool.spec;
@@ -111,21 +113,54 @@ pub(super) fn backend(backend: &Backend, findings: &mut Findings) {
     for (index, endpoint) in endpoints.iter().enumerate() {
         let path = format!("spec.endpoints[{index}]");
         port(&format!("{path}.port"), endpoint.port, findings);
-        let text = &endpoint.address;
-        let message = match text.parse::<IpAddr>() {
-            Err(_) => not_an_address(text),
-            Ok(address) if address.is_unspecified() || address.is_multicast() => {
-                format!("{address} is no address of a host")
+        match (&endpoint.address, &endpoint.hostname) {
+            (Some(address), None) => {
+                note(&format!("{path}.address"), host_address(address), findings);
             }
-            Ok(_) => continue,
-        };
-        findings.error(format!("{path}.address"), message);
+            (None, Some(name)) => {
+                note(&format!("{path}.hostname"), hostname(name), findings);
+            }
+            (Some(_), Some(_)) => {
+                let message = "has an `address` and a `hostname`: write one of the two".to_owned();
+                findings.error(path, message);
+            }
+            (None, None) => {
+                let message = "has no address: write an `address` or a `hostname`".to_owned();
+                findings.error(path, message);
+            }
+        }
     }
-    let key = |one: &crate::vipgate::BackendEndpoint| (one.address.clone(), one.port);
+    let key = |one: &BackendEndpoint| (one.address.clone(), one.hostname.clone(), one.port);
     duplicates(endpoints.iter().map(key), |first, index| {
         let message = format!("is the same as spec.endpoints[{first}]: remove one of them");
-        findings.error(format!("spec.endpoints[{index}].address"), message);
+        let of = endpoints.get(index).is_some_and(|one| one.address.is_none());
+        let field = if of { "hostname" } else { "address" };
+        findings.error(format!("spec.endpoints[{index}].{field}"), message);
     });
+}
+
+fn host_address(text: &str) -> Result<(), String> {
+    match text.parse::<IpAddr>() {
+        Err(_) => Err(not_an_address(text)),
+        Ok(address) if address.is_unspecified() || address.is_multicast() => {
+            Err(format!("{address} is no address of a host"))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+fn hostname(text: &str) -> Result<(), String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(format!("{text} is an address: write `address: {text}`"));
+    }
+    if let Some((name, port)) = text.split_once(':')
+        && port.parse::<u16>().is_ok()
+    {
+        return Err(format!(
+            "{text:?} has a port in it: write `hostname: {name}` and `port: {port}`"
+        ));
+    }
+    names::dns(text)
 }
 
 fn not_an_address(text: &str) -> String {
@@ -134,5 +169,10 @@ fn not_an_address(text: &str) -> String {
         let (ip, port) = (socket.ip(), socket.port());
         return format!("{text:?} has a port in it: write `address: {ip}` and `port: {port}`");
     }
-    format!("{text:?} is not an IP address (DNS names are not served yet): write the address")
+    if names::dns(text).is_ok() {
+        return format!("{text:?} is not an IP address but a name: write `hostname: {text}`");
+    }
+    format!(
+        "{text:?} is not an IP address: write one, such as 192.0.2.10, or a DNS name as `hostname`"
+    )
 }

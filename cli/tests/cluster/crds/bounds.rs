@@ -334,6 +334,13 @@ pub(super) fn the_largest_objects_are_taken(api: &Arc<Api>) -> Result<()> {
             }),
         ),
         object(
+            "Backend",
+            "names",
+            &json!({
+                "endpoints": many(100, &|n| json!({"hostname": vec![label(n); 3].join("."), "port": 80})),
+            }),
+        ),
+        object(
             "BGPAdvertisement",
             "everything",
             &json!({

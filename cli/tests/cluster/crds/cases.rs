@@ -263,9 +263,12 @@ fn interfaces() -> Case {
     )
 }
 
-fn backends() -> [Case; 3] {
+fn backends() -> [Case; 6] {
     let endpoint = |address: &str, port: u16| json!({"address": address, "port": port});
     let at = |address: &str| json!({"endpoints": [endpoint(address, 80)]});
+    let name = |name: &str, port: u16| json!({"hostname": name, "port": port});
+    let named = |text: &str| json!({"endpoints": [name(text, 80)]});
+    let label = "a".repeat(63);
     [
         case(
             "Backend",
@@ -293,10 +296,50 @@ fn backends() -> [Case; 3] {
             "an endpoint stands here twice",
             [
                 json!({"endpoints": [endpoint("192.0.2.1", 80), endpoint("192.0.2.1", 81), endpoint("192.0.2.2", 80)]}),
+                json!({"endpoints": [endpoint("192.0.2.1", 80), name("a.example", 80), name("a.example", 81), name("b.example", 80)]}),
             ],
             [
                 json!({"endpoints": [endpoint("192.0.2.1", 80), endpoint("192.0.2.2", 80), endpoint("192.0.2.1", 80)]}),
+                json!({"endpoints": [name("a.example", 80), endpoint("192.0.2.2", 80), name("a.example", 80)]}),
             ],
+        ),
+        case(
+            "Backend",
+            "spec.endpoints[]",
+            "an endpoint has either an `address` or a `hostname`",
+            [at("192.0.2.1"), named("db.example.com")],
+            [
+                json!({"endpoints": [{"port": 80}]}),
+                json!({"endpoints": [{"address": "192.0.2.1", "hostname": "db.example.com", "port": 80}]}),
+            ],
+        ),
+        case(
+            "Backend",
+            "spec.endpoints[].hostname",
+            "write a DNS name in full",
+            [
+                named("db.example.com"),
+                named("nas"),
+                named("1-a.2.b"),
+                named(&format!("{label}.example")),
+            ],
+            [
+                named("db.example.com."),
+                named("DB.example.com"),
+                named("*.example.com"),
+                named("db_1.example.com"),
+                named("a..b"),
+                named("-a.b"),
+                named("db.example.com:80"),
+                named(&format!("{label}a.example")),
+            ],
+        ),
+        case(
+            "Backend",
+            "spec.endpoints[].hostname",
+            "an address goes into `address`",
+            [named("db.example.com"), named("1.2.3.x4")],
+            [named("192.0.2.1"), named("192.0.2"), named("7"), named("db.7")],
         ),
     ]
 }
