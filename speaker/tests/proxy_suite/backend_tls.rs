@@ -286,8 +286,11 @@ fn a_backend_may_want_a_certificate() {
 fn the_host_says_whom_to_trust() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("trusted.pem");
-    let none = folder.path().to_str().unwrap();
-    let variables = [("SSL_CERT_FILE", file.to_str().unwrap()), ("SSL_CERT_DIR", none)];
+    // Each stands for one of the host's own places.
+    let none = folder.path().join("none");
+    std::fs::create_dir(&none).unwrap();
+    let variables =
+        [("SSL_CERT_FILE", file.to_str().unwrap()), ("SSL_CERT_DIR", none.to_str().unwrap())];
     child::run_with("backend_tls::child_host_roots", &variables);
 }
 

@@ -100,6 +100,8 @@ fn child_drip() {
     while hello.len() < 16 * 1024 - 6 {
         hello.extend(record(0));
     }
+    // They have their names by the time that they serve.
+    goes_through(bind, &[&hellos()[0]], Duration::ZERO);
     let mut workers = child::Workers::find();
     let before = workers.cpu();
     let mut clients: Vec<_> = (0..16).map(|_| connect(bind)).collect();
