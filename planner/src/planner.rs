@@ -26,8 +26,8 @@
 //! ```
 //!
 //! `(x)`: in the role of a speaker, for what they say of where they may be announced. Routing looks at the
-//! node, too: its name and labels; so does resolution, for which endpoints are near, and at its links, for which
-//! are on it. Behind each `x` the layers that use the result run too, but only if it is
+//! node, too: its name and labels; so does resolution, for which endpoints are near, and, where clients' addresses are preserved,
+//! at its links, for which are on it. Behind each `x` the layers that use the result run too, but only if it is
 //! another than before. So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
 //!
 //! What always holds: the outcome depends on the inputs as they are, never on the way they came
@@ -256,7 +256,7 @@ impl Planner {
             self.routing.touch();
             self.resolution.touch();
         }
-        if node.links != self.node.links {
+        if node.links != self.node.links && self.resolution.value().preserves() {
             self.resolution.touch();
         }
         self.assembly.touch();

@@ -33,7 +33,7 @@ use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
 use crate::claim::Claims;
 use crate::names::Names;
-use crate::plan::{BackendSettings, BackendShare, Endpoint, Target};
+use crate::plan::{BackendSettings, BackendShare, ClientAddress, Endpoint, Target};
 use crate::policies::Policies;
 use crate::refusal::Refusal;
 use crate::world::{Shelf, World};
@@ -42,6 +42,14 @@ use crate::world::{Shelf, World};
 /// on loopback). Only what is attached, and only for the VIPs there are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resolution(pub BTreeMap<(ObjectRef, VipSide), Resolved>);
+
+impl Resolution {
+    /// Whether some backend is to see its clients' addresses.
+    pub(crate) fn preserves(&self) -> bool {
+        let mut shares = self.0.values().flat_map(|resolved| &resolved.target.shares);
+        shares.any(|share| share.settings.client_address == ClientAddress::Preserve)
+    }
+}
 
 /// On which side of the host an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
