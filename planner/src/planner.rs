@@ -11,7 +11,9 @@
 //!   Service                              x                  x          (x)
 //!   EndpointSlice                                           x          (x)
 //!   Backend, ReferenceGrant                                 x
-//!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
+//!   Secret, ConfigMap, ReferenceGrant   (a layer of its own: certificates)   x  x
+//!   BackendTLSPolicy, ConfigMap, Service, Backend, ReferenceGrant, routes
+//!                      (a layer of its own: TLS towards backends)      x        x
 //!   L2Advertisement                                                    x
 //!   BGPPeer, BGPAdvertisement, BFDProfile, Community, Secret, IPAddressPool
 //!                      (a layer of its own: routing)                   x        x
@@ -40,6 +42,7 @@ use crate::admission::{self, Admission};
 use crate::allocation::{self, Allocation, Pools, Want};
 use crate::assembly;
 use crate::attachment::{self, Attachment};
+use crate::backend_tls::{self, Policies};
 use crate::certificates::{self, Certificates};
 use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::environment::Environment;
@@ -80,6 +83,7 @@ pub struct Planner {
     read_services: services::Reader,
     admission: Layer<Admission>,
     certificates: Layer<Certificates>,
+    backend_tls: Layer<Policies>,
     routing: Layer<Routing>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
     allocation: Layer<Allocation>,
@@ -185,6 +189,7 @@ impl Planner {
             }
             Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
                 self.attachment.touch();
+                self.backend_tls.touch();
                 self.resolution.touch();
                 self.status.touch();
             }
@@ -194,6 +199,7 @@ impl Planner {
                     Role::Speaker => self.assembly.touch(),
                     Role::Standalone => {}
                 }
+                self.backend_tls.touch();
                 self.resolution.touch();
             }
             Kind::EndpointSlice => {
@@ -202,8 +208,12 @@ impl Planner {
                     self.assembly.touch();
                 }
             }
-            Kind::Backend => self.resolution.touch(),
+            Kind::Backend => {
+                self.backend_tls.touch();
+                self.resolution.touch();
+            }
             Kind::ReferenceGrant => {
+                self.backend_tls.touch();
                 self.resolution.touch();
                 self.certificates.touch();
             }
@@ -211,11 +221,13 @@ impl Planner {
                 self.certificates.touch();
                 self.routing.touch();
             }
+            Kind::ConfigMap => {
+                self.certificates.touch();
+                self.backend_tls.touch();
+            }
+            Kind::BackendTlsPolicy => self.backend_tls.touch(),
             // No layer looks at these yet.
-            Kind::ListenerPolicy
-            | Kind::BackendPolicy
-            | Kind::BackendTlsPolicy
-            | Kind::ConfigMap => {}
+            Kind::ListenerPolicy | Kind::BackendPolicy => {}
             Kind::L2Advertisement => self.assembly.touch(),
             Kind::BgpPeer | Kind::BgpAdvertisement | Kind::BfdProfile | Kind::Community => {
                 self.routing.touch();
@@ -363,9 +375,21 @@ impl Planner {
         &self.claims
     }
 
-    /// The Secrets that listeners have certificates from.
+    /// The Secrets that listeners have certificates from, and Gateways those that backends are shown.
     pub fn secrets_in_use(&self) -> BTreeSet<ObjectKey> {
         self.certificates.value().secrets()
+    }
+
+    /// The ConfigMaps whose certificates somebody has to go back to, as far as they can be used.
+    pub fn config_maps_in_use(&self) -> BTreeSet<ObjectKey> {
+        let of_backends = self.backend_tls.value().bundles_in_use();
+        self.certificates.value().bundles_in_use().chain(of_backends).cloned().collect()
+    }
+
+    /// The ConfigMaps that are referred to and may be, whether or not they are known.
+    pub fn config_maps_wanted(&self) -> BTreeSet<ObjectKey> {
+        let of_backends = self.backend_tls.value().bundles_wanted();
+        self.certificates.value().bundles_wanted().chain(of_backends).cloned().collect()
     }
 
     /// How often each layer ran.
@@ -391,6 +415,7 @@ impl Planner {
         self.run_pools();
         self.run_allocation();
         self.run_attachment();
+        self.run_backend_tls();
         self.run_resolution();
         self.run_assembly();
         self.run_status();
@@ -412,16 +437,18 @@ impl Planner {
             self.allocation.touch();
             self.certificates.touch();
             self.attachment.touch();
+            self.backend_tls.touch();
             self.assembly.touch();
             self.status.touch();
         }
     }
 
     fn run_certificates(&mut self) {
-        let World { secrets, grants, .. } = &self.world;
+        let World { secrets, config_maps, grants, .. } = &self.world;
         let admission = self.admission.value();
         let in_cluster = self.role != Role::Standalone;
-        let resolve = || certificates::resolve(admission, secrets, grants, in_cluster);
+        let ground = certificates::Ground { secrets, config_maps, grants, in_cluster };
+        let resolve = || certificates::resolve(admission, ground);
         if self.certificates.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();
@@ -492,7 +519,17 @@ impl Planner {
         let World { routes, namespaces, .. } = &self.world;
         let admission = self.admission.value();
         if self.attachment.refresh(|| attachment::attach(admission, routes, namespaces)) {
+            self.backend_tls.touch();
             self.resolution.touch();
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_backend_tls(&mut self) {
+        let (admission, attachment) = (self.admission.value(), self.attachment.value());
+        let resolve = || backend_tls::resolve(&self.world, admission, attachment);
+        if self.backend_tls.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();
         }
@@ -518,6 +555,7 @@ impl Planner {
                 attachment: self.attachment.value(),
                 resolution: self.resolution.value(),
                 certificates: self.certificates.value(),
+                backend_tls: self.backend_tls.value(),
                 routing: self.routing.value(),
             };
             let is_node = self.role != Role::Controller;
@@ -543,6 +581,7 @@ impl Planner {
                 attachment: self.attachment.value(),
                 resolution: self.resolution.value(),
                 certificates: self.certificates.value(),
+                backend_tls: self.backend_tls.value(),
                 routing: self.routing.value(),
                 sets: &self.world.listener_sets,
                 plan: self.assembly.value(),

@@ -23,6 +23,7 @@ use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
 use self::candidates::{Candidate, Readiness, SliceIndex};
 pub(crate) use self::candidates::{ready_nodes, with_endpoints};
+pub(crate) use self::grants::may_refer;
 pub use self::nearness::Place;
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
