@@ -77,6 +77,8 @@ pub enum ConditionType {
     PartiallyInvalid,
     /// The Gateway API version is one we support.
     SupportedVersion,
+    /// A Gateway that lets clients in whatever certificate they show (only ever True).
+    InsecureFrontendValidationMode,
     /// Ours, of a Service: it has every address that it asks for.
     #[serde(rename = "vipgate.dev/AddressAssigned")]
     AddressAssigned,
@@ -87,20 +89,27 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accepted,
         Self::Programmed,
         Self::ResolvedRefs,
         Self::Conflicted,
         Self::PartiallyInvalid,
         Self::SupportedVersion,
+        Self::InsecureFrontendValidationMode,
         Self::AddressAssigned,
         Self::Contested,
     ];
 
     /// Whether it is bad news when it holds.
     pub fn is_negative(self) -> bool {
-        matches!(self, Self::Conflicted | Self::PartiallyInvalid | Self::Contested)
+        matches!(
+            self,
+            Self::Conflicted
+                | Self::PartiallyInvalid
+                | Self::InsecureFrontendValidationMode
+                | Self::Contested
+        )
     }
 }
 
@@ -157,8 +166,16 @@ pub enum Reason {
     InvalidRouteKinds,
     /// A certificate that is missing or malformed.
     InvalidCertificateRef,
-    /// The certificate that a Gateway is to show to backends is never shown.
+    /// The certificate that a Gateway is to show to backends is missing or malformed.
     InvalidClientCertificateRef,
+    /// A reference to authorities that leads to no certificate.
+    InvalidCACertificateRef,
+    /// A reference to authorities of a kind that has none.
+    InvalidCACertificateKind,
+    /// None of the references to authorities leads to a certificate.
+    NoValidCACertificate,
+    /// How clients are checked differs from what is the default (InsecureFrontendValidationMode).
+    ConfigurationChanged,
     /// A reference across namespaces without a ReferenceGrant.
     RefNotPermitted,
     /// No listener has the `sectionName` or `port` of the parentRef.
@@ -185,6 +202,8 @@ pub enum Reason {
     Conflicted,
     /// A policy whose target does not exist.
     TargetNotFound,
+    /// Ours: the BackendTLSPolicy of a backendRef cannot be followed.
+    InvalidBackendTls,
     /// Ours: every endpoint of a backendRef has an address that we refuse to forward to.
     AddressRefused,
     /// Ours, all is well (AddressAssigned).

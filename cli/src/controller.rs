@@ -20,7 +20,7 @@ use crate::run::{control_threads, host_name, instance_name};
 use crate::signals::Signals;
 
 /// What decisions are made about.
-const KINDS: [Kind; 26] = [
+const KINDS: [Kind; 27] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -34,6 +34,7 @@ const KINDS: [Kind; 26] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Secret,
+    Kind::ConfigMap,
     Kind::IpAddressPool,
     Kind::L2Advertisement,
     Kind::BgpPeer,

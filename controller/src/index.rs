@@ -13,6 +13,7 @@ use vipgate_api::{Kind, Object, ObjectKey, ObjectRef, Resource, Stored};
 use vipgate_planner::world::Shelf;
 use vipgate_planner::{Environment, Lost, LostNode, Planner, Role};
 
+use crate::bundles::Bundles;
 use crate::claims::Vips;
 use crate::watch::{Event, Seen};
 
@@ -38,6 +39,8 @@ pub struct Index {
     pub seen: BTreeMap<ObjectRef, Arc<Seen>>,
     /// ServiceAccounts that may be companions.
     pub accounts: Shelf<ServiceAccount>,
+    /// ConfigMaps: the planner gets those that somebody read.
+    pub bundles: Bundles,
     /// Objects that cannot be read now: why, and what is known of them all the same. Of those that
     /// could be read once the planner has that version.
     pub unreadable: BTreeMap<ObjectRef, (String, Arc<Seen>)>,
@@ -79,6 +82,7 @@ impl Default for Index {
             vips: Vips::default(),
             seen: BTreeMap::new(),
             accounts: Shelf::new(),
+            bundles: Bundles::default(),
             unreadable: BTreeMap::new(),
             speakers: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -90,9 +94,22 @@ impl Default for Index {
 }
 
 impl Index {
+    /// One that knows nothing; copies are in the namespace `install`.
+    pub fn new(install: &str) -> Self {
+        Self { bundles: Bundles::new(install), ..Self::default() }
+    }
+
     /// Takes in what happened.
     pub fn take(&mut self, event: Event) {
         match event {
+            // Without its content: of those that are not ours only that they changed is noted.
+            Event::Applied(Object::ConfigMap(map), _, seen) => {
+                let reference = ObjectRef::new(Kind::ConfigMap, map.key());
+                match self.bundles.changed(&map.metadata) {
+                    true => drop(self.seen.insert(reference, seen)),
+                    false => drop(self.seen.remove(&reference)),
+                }
+            }
             Event::Applied(object, age, seen) => {
                 let reference = object.reference();
                 if self.seen.get(&reference).is_some_and(|known| is_older(&seen, known)) {
@@ -133,6 +150,10 @@ impl Index {
                         self.reserve();
                     }
                     Kind::ServiceAccount => drop(self.accounts.remove(&reference.key)),
+                    Kind::ConfigMap => {
+                        self.bundles.gone(&reference.key);
+                        self.planner.delete(&reference);
+                    }
                     _ => drop(self.planner.delete(&reference)),
                 }
             }
@@ -198,6 +219,7 @@ impl Index {
             Kind::GatewayClass => world.classes.get(&object.key).map(|s| &s.object.metadata),
             Kind::Service => world.services.get(&object.key).map(|s| &s.object.metadata),
             Kind::Secret => world.secrets.get(&object.key).map(|s| &s.object.metadata),
+            Kind::ConfigMap => world.config_maps.get(&object.key).map(|s| &s.object.metadata),
             Kind::ServiceAccount => self.accounts.get(&object.key).map(|s| &s.object.metadata),
             _ => return true,
         };

@@ -9,7 +9,7 @@
 //! [`cluster`], [`discovery`] and [`watch`] serve the speaker too.
 
 pub mod backoff;
-pub mod certificates;
+pub mod bundles;
 pub mod change;
 pub mod claims;
 pub mod class;
@@ -17,6 +17,7 @@ pub mod classless;
 pub mod cluster;
 pub mod companion;
 pub mod controller;
+pub mod copies;
 pub mod discovery;
 pub mod events;
 pub mod fights;

@@ -41,6 +41,15 @@ pub enum Written {
     Failed(String),
 }
 
+/// Why an object was not read; the texts say what to check.
+#[derive(Debug)]
+pub enum Unread {
+    /// The API server refuses it.
+    Refused(String),
+    /// There was no answer, or none that could be understood.
+    Unanswered(String),
+}
+
 /// Writes objects of all kinds.
 #[derive(Clone)]
 pub struct Writer {
@@ -66,6 +75,30 @@ impl Writer {
         match namespace {
             "" => Api::all_with(self.client.clone(), &resource),
             namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+
+    /// Reads an object; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When the API server does not tell.
+    pub async fn read(
+        &self,
+        object: &ObjectRef,
+        version: &str,
+    ) -> Result<Option<DynamicObject>, Unread> {
+        let api = self.api(object.kind, version, &object.key.namespace);
+        match tokio::time::timeout(ANSWER, api.get_opt(&object.key.name)).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(kube::Error::Api(refusal))) => Err(Unread::Refused(format!(
+                "may not get {object}, or cannot now: {}",
+                refusal.message
+            ))),
+            Ok(Err(error)) => Err(Unread::Unanswered(format!("cannot get {object}: {error}"))),
+            Err(_) => {
+                let why = format!("cannot get {object}: no answer from the API server");
+                Err(Unread::Unanswered(why))
+            }
         }
     }
 

@@ -15,8 +15,9 @@ use vipgate_api::{Kind, ObjectKey, ObjectRef};
 use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
 use crate::allocation::Allocation;
 use crate::attachment::{Attachment, names_of};
+use crate::backend_tls;
 use crate::candidacy::{self, Candidacy};
-use crate::certificates::Certificates;
+use crate::certificates::{Certificates, Resolved};
 use crate::claim::Claim;
 use crate::hostname;
 use crate::node::{Neighbours, Node};
@@ -46,6 +47,8 @@ pub struct Layers<'a> {
     pub certificates: &'a Certificates,
     /// What policies say of listeners.
     pub policies: &'a Policies,
+    /// TLS towards backends.
+    pub backend_tls: &'a backend_tls::Policies,
     /// What is about BGP.
     pub routing: &'a Routing,
 }
@@ -59,6 +62,7 @@ pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>) -> Plan
         attachment,
         resolution,
         certificates,
+        backend_tls,
         policies,
         routing,
     } = *layers;
@@ -76,7 +80,7 @@ pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>) -> Plan
         plan.sources.extend(sources);
     }
     let mut alive = BTreeSet::new();
-    let ground = Ground { world, attachment, resolution, certificates, policies };
+    let ground = Ground { world, attachment, resolution, certificates, policies, backend_tls };
     for (ObjectRef { kind, key }, addresses) in &allocation.users {
         if *kind == Kind::Service {
             continue;
@@ -162,6 +166,19 @@ struct Ground<'a> {
     resolution: &'a Resolution,
     certificates: &'a Certificates,
     policies: &'a Policies,
+    backend_tls: &'a backend_tls::Policies,
+}
+
+/// How a listener ends TLS. One that is to check its clients and knows nothing to check them by ends
+/// none: handshakes are reset, and nobody gets in unchecked.
+fn termination(resolved: Option<&Resolved>, alpn: Vec<String>) -> Termination {
+    let Some(resolved) = resolved else { return Termination { alpn, ..Termination::default() } };
+    let (certificates, clients) = match resolved.clients.as_ref().map(|clients| &clients.check) {
+        None => (resolved.usable.clone(), None),
+        Some(Ok(check)) => (resolved.usable.clone(), Some(Arc::clone(check))),
+        Some(Err(_)) => (Vec::new(), None),
+    };
+    Termination { certificates, alpn, clients }
 }
 
 impl Ground<'_> {
@@ -173,34 +190,29 @@ impl Ground<'_> {
         address: IpAddr,
     ) -> Vec<Listener> {
         let slots = self.attachment.listeners.get(key).map(Vec::as_slice).unwrap_or_default();
-        let certificates = self.certificates.0.get(key).map(Vec::as_slice).unwrap_or_default();
+        let certificates = self.certificates.listeners.get(key);
+        let certificates = certificates.map(Vec::as_slice).unwrap_or_default();
         gateway
             .served()
             .map(|(index, listener)| {
                 let attached = slots.get(index).map(Vec::as_slice).unwrap_or_default();
-                let by_name = || self.by_name(listener, attached, address);
-                let usable =
-                    || certificates.get(index).map(|all| all.usable.clone()).unwrap_or_default();
+                let by_name = || self.by_name(key, listener, attached, address);
+                let only = || self.only(key, listener, attached, address);
+                let end = |alpn| termination(certificates.get(index), alpn);
                 let service = match listener.protocol.as_str() {
                     "HTTP" => Service::Http(by_name()),
                     "HTTPS" => {
                         // What is inside goes to the backend as it comes, and nothing tells
                         // whether that one speaks HTTP/2.
                         let alpn = vec!["http/1.1".to_owned()];
-                        Service::Https(
-                            by_name(),
-                            Termination { certificates: usable(), alpn, clients: None },
-                        )
+                        Service::Https(by_name(), end(alpn))
                     }
                     "TLS" if listener.tls == Some(TlsMode::Passthrough) => {
                         Service::Tls(by_name(), Tls::Passthrough)
                     }
-                    "TLS" => {
-                        let end = Termination { certificates: usable(), ..Termination::default() };
-                        Service::Tls(by_name(), Tls::Terminate(end))
-                    }
-                    "UDP" => Service::Udp(self.only(attached, address)),
-                    _ => Service::Tcp(self.only(attached, address)),
+                    "TLS" => Service::Tls(by_name(), Tls::Terminate(end(Vec::new()))),
+                    "UDP" => Service::Udp(only()),
+                    _ => Service::Tcp(only()),
                 };
                 let id = ListenerId {
                     gateway: key.clone(),
@@ -217,13 +229,20 @@ impl Ground<'_> {
     }
 
     /// Where there is nothing to choose by, the oldest route has the listener.
-    fn only(&self, attached: &[ObjectRef], address: IpAddr) -> Option<Arc<Target>> {
-        self.target(attached.first()?, address)
+    fn only(
+        &self,
+        gateway: &ObjectKey,
+        listener: &AdmittedListener,
+        attached: &[ObjectRef],
+        address: IpAddr,
+    ) -> Option<Arc<Target>> {
+        self.target(gateway, listener, attached.first()?, address)
     }
 
     /// Each name belongs to the oldest route that has it.
     fn by_name(
         &self,
+        gateway: &ObjectKey,
         listener: &AdmittedListener,
         attached: &[ObjectRef],
         address: IpAddr,
@@ -231,7 +250,7 @@ impl Ground<'_> {
         let mut targets: Vec<(Option<String>, Arc<Target>)> = Vec::new();
         for route in attached {
             let Some(stored) = self.world.routes.get(route) else { continue };
-            let Some(target) = self.target(route, address) else { continue };
+            let Some(target) = self.target(gateway, listener, route, address) else { continue };
             for name in names_of(listener, &stored.object.spec) {
                 // What the listener takes anyway is no choice.
                 let name = name.filter(|name| listener.hostname.as_ref() != Some(name));
@@ -244,8 +263,27 @@ impl Ground<'_> {
         ByName { hostname: listener.hostname.clone(), targets }
     }
 
-    fn target(&self, route: &ObjectRef, address: IpAddr) -> Option<Arc<Target>> {
+    fn target(
+        &self,
+        gateway: &ObjectKey,
+        listener: &AdmittedListener,
+        route: &ObjectRef,
+        address: IpAddr,
+    ) -> Option<Arc<Target>> {
         let resolved = self.resolution.0.get(&(route.clone(), VipSide::of(address)))?;
-        Some(Arc::clone(&resolved.target))
+        let passes = listener.tls == Some(TlsMode::Passthrough);
+        if passes || route.kind == Kind::UdpRoute || self.backend_tls.is_empty() {
+            return Some(Arc::clone(&resolved.target));
+        }
+        let stored = self.world.routes.get(route)?;
+        let certificate =
+            self.certificates.shown.get(gateway).and_then(|shown| shown.as_ref().ok());
+        Some(backend_tls::secured(
+            &resolved.target,
+            &stored.object,
+            self.backend_tls,
+            &self.world.services,
+            certificate,
+        ))
     }
 }

@@ -16,6 +16,7 @@ pub mod allocation;
 mod announce;
 pub mod assembly;
 pub mod attachment;
+pub mod backend_tls;
 pub mod bgp;
 mod candidacy;
 pub mod certificates;

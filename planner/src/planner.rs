@@ -12,7 +12,9 @@
 //!   EndpointSlice                                           x          (x)
 //!   Backend, ReferenceGrant                                 x
 //!   answers to DNS names                                    x
-//!   Secret, ReferenceGrant     (a layer of its own: certificates)      x        x
+//!   Secret, ConfigMap, ReferenceGrant   (a layer of its own: certificates)   x  x
+//!   BackendTLSPolicy, ConfigMap, Service, Backend, ReferenceGrant, routes
+//!                      (a layer of its own: TLS towards backends)      x        x
 //!   L2Advertisement                                                    x
 //!   ListenerPolicy, BackendPolicy, which routes and backends there are
 //!                      (a layer of its own: policies)           x          x        x
@@ -44,6 +46,7 @@ use crate::admission::{self, Admission};
 use crate::allocation::{self, Allocation, Pools, Want};
 use crate::assembly;
 use crate::attachment::{self, Attachment};
+use crate::backend_tls;
 use crate::certificates::{self, Certificates};
 use crate::claim::{Claim, Claims, Foreign, VipUser};
 use crate::environment::Environment;
@@ -87,6 +90,7 @@ pub struct Planner {
     read_services: services::Reader,
     admission: Layer<Admission>,
     certificates: Layer<Certificates>,
+    backend_tls: Layer<backend_tls::Policies>,
     routing: Layer<Routing>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
     allocation: Layer<Allocation>,
@@ -196,6 +200,7 @@ impl Planner {
             Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
                 self.attachment.touch();
                 self.touch_policies();
+                self.backend_tls.touch();
                 self.resolution.touch();
                 self.status.touch();
             }
@@ -206,6 +211,7 @@ impl Planner {
                     Role::Standalone => {}
                 }
                 self.touch_policies();
+                self.backend_tls.touch();
                 self.resolution.touch();
             }
             Kind::EndpointSlice => {
@@ -216,10 +222,12 @@ impl Planner {
             }
             Kind::Backend => {
                 self.touch_policies();
+                self.backend_tls.touch();
                 self.resolution.touch();
             }
             Kind::ListenerPolicy | Kind::BackendPolicy => self.policies.touch(),
             Kind::ReferenceGrant => {
+                self.backend_tls.touch();
                 self.resolution.touch();
                 self.certificates.touch();
             }
@@ -227,8 +235,11 @@ impl Planner {
                 self.certificates.touch();
                 self.routing.touch();
             }
-            // No layer looks at these yet.
-            Kind::BackendTlsPolicy | Kind::ConfigMap => {}
+            Kind::ConfigMap => {
+                self.certificates.touch();
+                self.backend_tls.touch();
+            }
+            Kind::BackendTlsPolicy => self.backend_tls.touch(),
             Kind::L2Advertisement => self.assembly.touch(),
             Kind::BgpPeer | Kind::BgpAdvertisement | Kind::BfdProfile | Kind::Community => {
                 self.routing.touch();
@@ -395,7 +406,7 @@ impl Planner {
         &self.claims
     }
 
-    /// The Secrets that listeners have certificates from.
+    /// The Secrets that listeners have certificates from, and Gateways those that backends are shown.
     pub fn secrets_in_use(&self) -> BTreeSet<ObjectKey> {
         self.certificates.value().secrets()
     }
@@ -405,6 +416,18 @@ impl Planner {
     pub fn names_in_use(&self) -> BTreeSet<String> {
         let routes = self.resolution.value().0.values();
         routes.flat_map(|resolved| resolved.names.iter().cloned()).collect()
+    }
+
+    /// The ConfigMaps whose certificates somebody has to go back to, as far as they can be used.
+    pub fn config_maps_in_use(&self) -> BTreeSet<ObjectKey> {
+        let of_backends = self.backend_tls.value().bundles_in_use();
+        self.certificates.value().bundles_in_use().chain(of_backends).cloned().collect()
+    }
+
+    /// The ConfigMaps that are referred to and may be, whether or not they are known.
+    pub fn config_maps_wanted(&self) -> BTreeSet<ObjectKey> {
+        let of_backends = self.backend_tls.value().bundles_wanted();
+        self.certificates.value().bundles_wanted().chain(of_backends).cloned().collect()
     }
 
     /// How often each layer ran.
@@ -432,6 +455,7 @@ impl Planner {
         self.run_allocation();
         self.run_attachment();
         self.run_policies();
+        self.run_backend_tls();
         self.run_resolution();
         self.run_assembly();
         self.run_status();
@@ -456,16 +480,18 @@ impl Planner {
             if !self.world.listener_policies.is_empty() {
                 self.policies.touch();
             }
+            self.backend_tls.touch();
             self.assembly.touch();
             self.status.touch();
         }
     }
 
     fn run_certificates(&mut self) {
-        let World { secrets, grants, .. } = &self.world;
+        let World { secrets, config_maps, grants, .. } = &self.world;
         let admission = self.admission.value();
         let in_cluster = self.role != Role::Standalone;
-        let resolve = || certificates::resolve(admission, secrets, grants, in_cluster);
+        let ground = certificates::Ground { secrets, config_maps, grants, in_cluster };
+        let resolve = || certificates::resolve(admission, ground);
         if self.certificates.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();
@@ -537,6 +563,7 @@ impl Planner {
         let admission = self.admission.value();
         if self.attachment.refresh(|| attachment::attach(admission, routes, namespaces)) {
             self.touch_policies();
+            self.backend_tls.touch();
             self.resolution.touch();
             self.assembly.touch();
             self.status.touch();
@@ -548,6 +575,15 @@ impl Planner {
         let work_out = || policies::work_out(&self.world, admission, attachment);
         if self.policies.refresh(work_out) {
             self.resolution.touch();
+            self.assembly.touch();
+            self.status.touch();
+        }
+    }
+
+    fn run_backend_tls(&mut self) {
+        let (admission, attachment) = (self.admission.value(), self.attachment.value());
+        let resolve = || backend_tls::resolve(&self.world, admission, attachment);
+        if self.backend_tls.refresh(resolve) {
             self.assembly.touch();
             self.status.touch();
         }
@@ -578,6 +614,7 @@ impl Planner {
                 resolution: self.resolution.value(),
                 certificates: self.certificates.value(),
                 policies: self.policies.value(),
+                backend_tls: self.backend_tls.value(),
                 routing: self.routing.value(),
             };
             let is_node = self.role != Role::Controller;
@@ -604,6 +641,7 @@ impl Planner {
                 resolution: self.resolution.value(),
                 certificates: self.certificates.value(),
                 policies: self.policies.value(),
+                backend_tls: self.backend_tls.value(),
                 routing: self.routing.value(),
                 sets: &self.world.listener_sets,
                 plan: self.assembly.value(),

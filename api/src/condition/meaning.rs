@@ -26,6 +26,10 @@ impl Reason {
         Self::InvalidRouteKinds,
         Self::InvalidCertificateRef,
         Self::InvalidClientCertificateRef,
+        Self::InvalidCACertificateRef,
+        Self::InvalidCACertificateKind,
+        Self::NoValidCACertificate,
+        Self::ConfigurationChanged,
         Self::RefNotPermitted,
         Self::NoMatchingParent,
         Self::NotAllowedByListeners,
@@ -39,6 +43,7 @@ impl Reason {
         Self::UnsupportedVersion,
         Self::Conflicted,
         Self::TargetNotFound,
+        Self::InvalidBackendTls,
         Self::AddressRefused,
         Self::AddressAssigned,
         Self::Overlapping,
@@ -132,8 +137,25 @@ impl Reason {
                  `tls.crt` and `tls.key` in PEM."
             }
             Self::InvalidClientCertificateRef => {
-                "`spec.tls.backend.clientCertificateRef` has no effect, because vipgate speaks no TLS to \
-                 backends: take it out. The Gateway is served all the same."
+                "`spec.tls.backend.clientCertificateRef` names a Secret that is missing or malformed: it \
+                 needs `tls.crt` and `tls.key` in PEM. The Gateway is served, and backends that ask for a \
+                 certificate get none."
+            }
+            Self::InvalidCACertificateRef => {
+                "A ConfigMap that `caCertificateRefs` names is missing or malformed: it needs `ca.crt`, \
+                 certificates in PEM. The others that are named are used."
+            }
+            Self::InvalidCACertificateKind => {
+                "`caCertificateRefs` names an object of a kind that holds no certificates of authorities: \
+                 write a ConfigMap."
+            }
+            Self::NoValidCACertificate => {
+                "None of `caCertificateRefs` leads to a certificate, so nobody is known: the listener lets \
+                 nobody in, or connections to the backend are reset. ResolvedRefs says what is wrong."
+            }
+            Self::ConfigurationChanged => {
+                "The Gateway says `AllowInsecureFallback`: clients come in with a wrong certificate, or \
+                 with none. Write `AllowValidOnly` as soon as you can."
             }
             Self::RefNotPermitted => {
                 "A reference into another namespace without a ReferenceGrant there that allows it."
@@ -146,7 +168,8 @@ impl Reason {
                  `allowedRoutes` of the listener."
             }
             Self::InvalidKind => {
-                "A backendRef names a kind that is not served: Service or Backend."
+                "A backendRef names a kind that is not served (Service and Backend are), or \
+                 `caCertificateRefs` one that holds no certificates of authorities (a ConfigMap does)."
             }
             Self::BackendNotFound => {
                 "A backendRef names an object or a port that does not exist; its share of the \
@@ -182,6 +205,10 @@ impl Reason {
             Self::TargetNotFound => {
                 "The policy names an object, or a part of one, that does not exist in its namespace or is \
                  none of ours; it counts as soon as there is one."
+            }
+            Self::InvalidBackendTls => {
+                "The BackendTLSPolicy of a backendRef cannot be followed; its share of the connections is \
+                 reset rather than sent in the clear. The conditions of the policy say what is wrong."
             }
             Self::AddressRefused => {
                 "Every endpoint of a backendRef has an address that is never forwarded to \

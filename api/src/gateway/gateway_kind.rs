@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+use super::gateway_tls::{FrontendValidation, GatewayTls};
 use crate::k8s::{LabelSelector, ObjectMeta};
 
 /// A set of listeners and the addresses they are bound on.
@@ -54,57 +54,9 @@ pub struct GatewaySpec {
     /// From where ListenerSets may add listeners; from nowhere when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_listeners: Option<AllowedListeners>,
-    /// Certificates of clients. None of it is obeyed, so what asks for it is refused.
+    /// Certificates of clients, and the one that backends are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<GatewayTls>,
-}
-
-/// `Gateway.spec.tls`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct GatewayTls {
-    /// The Gateway as client of backends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend: Option<BackendTls>,
-    /// The Gateway as server of clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frontend: Option<FrontendTls>,
-}
-
-/// `Gateway.spec.tls.backend` (GEP-3155).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackendTls {
-    /// The certificate that backends are to be shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_certificate_ref: Option<CertificateRef>,
-}
-
-/// `Gateway.spec.tls.frontend` (GEP-91).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FrontendTls {
-    /// For every listener that ends TLS, unless its port is named.
-    pub default: ClientTls,
-    /// For the listeners of single ports, in place of the default; up to 64.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub per_port: Vec<PortTls>,
-}
-
-/// `Gateway.spec.tls.frontend.perPort[]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PortTls {
-    /// The port, unique in the list.
-    pub port: u16,
-    /// What is asked of its clients.
-    pub tls: ClientTls,
-}
-
-/// What is asked of clients that speak TLS.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ClientTls {
-    /// How their certificates are checked; they need none when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation: Option<Map<String, Value>>,
 }
 
 /// `Gateway.spec.allowedListeners`.
@@ -224,9 +176,9 @@ pub struct TlsConfig {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
     /// How certificates of clients are checked (experimental channel up to 1.3; then
-    /// [`FrontendTls`]). Not obeyed, so it is refused.
+    /// [`FrontendTls`](super::FrontendTls)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frontend_validation: Option<Map<String, Value>>,
+    pub frontend_validation: Option<FrontendValidation>,
 }
 
 /// `listeners[].tls.mode`.

@@ -7,6 +7,7 @@ mod backend_tls_policy;
 mod class;
 mod duration;
 mod gateway_kind;
+mod gateway_tls;
 mod grant;
 mod listener_set;
 mod policy;
@@ -19,10 +20,13 @@ pub use backend_tls_policy::{
 pub use class::{GatewayClass, GatewayClassSpec, ParametersRef};
 pub use duration::duration;
 pub use gateway_kind::{
-    AddressType, AllowedListeners, AllowedRoutes, BackendTls, CertificateRef, ClientTls,
-    FrontendTls, Gateway, GatewayAddress, GatewaySpec, GatewayStatusAddresses, GatewayTls,
-    Infrastructure, Listener, LocalParametersRef, NamespacesFrom, PortTls, RouteGroupKind,
-    RouteNamespaces, TlsConfig, TlsMode,
+    AddressType, AllowedListeners, AllowedRoutes, CertificateRef, Gateway, GatewayAddress,
+    GatewaySpec, GatewayStatusAddresses, Infrastructure, Listener, LocalParametersRef,
+    NamespacesFrom, RouteGroupKind, RouteNamespaces, TlsConfig, TlsMode,
+};
+pub use gateway_tls::{
+    BackendTls, CaCertificateRef, ClientTls, FrontendTls, FrontendValidation,
+    FrontendValidationMode, GatewayTls, PortTls,
 };
 pub use grant::{GrantFrom, GrantTo, ReferenceGrant, ReferenceGrantSpec};
 pub use listener_set::{ListenerSet, ListenerSetSpec, ParentGatewayReference};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+use vipgate_api::k8s::{ConfigMap, Secret};
 use vipgate_api::vipgate::{self, SpeakerStatus, VirtualIp, virtual_ip_name};
 use vipgate_api::{Kind, Object, ObjectRef};
 use vipgate_controller::claims::Vips;
@@ -41,7 +42,8 @@ pub(super) struct Engine {
     nodes: Neighbours,
     speakers: BTreeSet<String>,
     vips: Vips,
-    copies: Copies,
+    copies: Copies<Secret>,
+    bundles: Copies<ConfigMap>,
     passwords: Passwords,
     known: Knowledge,
     last_good: LastGood,
@@ -113,6 +115,7 @@ impl Engine {
             speakers: BTreeSet::new(),
             vips: Vips::default(),
             copies: Copies::default(),
+            bundles: Copies::default(),
             passwords: Passwords::default(),
             known: Knowledge::default(),
             last_good,
@@ -270,6 +273,15 @@ impl Engine {
                             self.planner.apply(Object::Secret(original), age);
                         }
                     }
+                    Object::ConfigMap(map) => {
+                        let (gone, original) = self.bundles.apply(&map);
+                        if let Some(gone) = gone {
+                            self.planner.delete(&gone);
+                        }
+                        if let Some(original) = original {
+                            self.planner.apply(Object::ConfigMap(original), age);
+                        }
+                    }
                     Object::BgpPeer(_) => {
                         self.sessions.applied(object.reference(), seen);
                         self.planner.apply(object, age);
@@ -348,6 +360,11 @@ impl Engine {
                     self.planner.delete(&object);
                 }
                 if let Some(original) = self.copies.gone(&object.key) {
+                    self.planner.delete(&original);
+                }
+            }
+            Kind::ConfigMap => {
+                if let Some(original) = self.bundles.gone(&object.key) {
                     self.planner.delete(&original);
                 }
             }

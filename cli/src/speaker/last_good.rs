@@ -184,7 +184,7 @@ fn needed(object: &Object) -> Option<Object> {
             Some(Object::Speaker(Arc::new(Speaker { metadata, status })))
         }
         Object::Secret(secret) => {
-            let is_read = copies::is_copy(secret)
+            let is_read = copies::is_copy(&**secret)
                 || passwords::is_password(secret)
                 || group_key::text_of(secret).is_some();
             is_read.then(|| object.clone())

@@ -47,7 +47,7 @@ use object::SpeakerObject;
 use sessions::SessionEvents;
 
 /// What a node's plan is made from.
-const KINDS: [Kind; 25] = [
+const KINDS: [Kind; 26] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -61,6 +61,7 @@ const KINDS: [Kind; 25] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::Secret,
+    Kind::ConfigMap,
     Kind::IpAddressPool,
     Kind::L2Advertisement,
     Kind::BgpPeer,

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod assignments;
+mod authorities;
 mod bgp;
 mod bgp_objects;
 mod callers;

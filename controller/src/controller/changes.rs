@@ -6,13 +6,14 @@ use futures_util::StreamExt;
 use vipgate_api::{Condition, ConditionType, Kind, Reason};
 use vipgate_planner::Outcome;
 
+use super::bundles::Known;
 use super::{AT_ONCE, Controller};
 use crate::change::Change;
 use crate::fights::Verdict;
 use crate::merge::{Part, Transition};
 use crate::watch::Seen;
 use crate::writer::{Writer, Written};
-use crate::{certificates, class, companion};
+use crate::{class, companion, copies};
 
 /// Kinds that a companion follows from.
 const OF_COMPANIONS: [Kind; 4] =
@@ -20,6 +21,21 @@ const OF_COMPANIONS: [Kind; 4] =
 /// Kinds that a copy of a certificate follows from.
 const OF_COPIES: [Kind; 5] =
     [Kind::GatewayClass, Kind::Gateway, Kind::ListenerSet, Kind::ReferenceGrant, Kind::Secret];
+/// Kinds that a copy of authorities follows from.
+const OF_BUNDLES: [Kind; 12] = [
+    Kind::GatewayClass,
+    Kind::Gateway,
+    Kind::ListenerSet,
+    Kind::ReferenceGrant,
+    Kind::ConfigMap,
+    Kind::BackendTlsPolicy,
+    Kind::Namespace,
+    Kind::Service,
+    Kind::Backend,
+    Kind::TcpRoute,
+    Kind::TlsRoute,
+    Kind::HttpRoute,
+];
 
 impl Controller {
     pub(super) async fn write_changes(&mut self, outcome: &Outcome) {
@@ -74,7 +90,11 @@ impl Controller {
         let mut all = Vec::new();
         if self.index.knows(&OF_COPIES) {
             let in_use = self.index.planner.secrets_in_use();
-            all.extend(certificates::changes(world, &in_use, &self.settings.namespace));
+            all.extend(copies::changes(&world.secrets, &in_use, &self.settings.namespace));
+        }
+        if self.index.knows(&OF_BUNDLES) && self.bundles == Known::All {
+            let in_use = self.index.planner.config_maps_in_use();
+            all.extend(copies::changes(&world.config_maps, &in_use, &self.settings.namespace));
         }
         let knows = self.index.has_read(&OF_COMPANIONS);
         let (companion, accounts) = (self.settings.companion, &self.index.accounts);

@@ -1,7 +1,9 @@
 //! The one task that decides: objects and reports come in, claims and statuses go out.
 //!
 //! ```text
-//!   index ──> plan ──> copies, companions, finalizers that differ ─> write them
+//!   index ──> plan ──> ConfigMaps that it refers to and nobody has read ─> read them, plan again
+//!               │
+//!               ├───> copies, companions, finalizers that differ ─> write them
 //!               │
 //!               └───> claims that are no objects yet? ── yes ─> write them, plan again
 //!                                   │ no
@@ -12,6 +14,7 @@
 //! write a claim writes no status. A replica that does not lead keeps its index and writes nothing;
 //! one that begins to lead reads the claims anew before it plans.
 
+mod bundles;
 mod changes;
 mod claims;
 mod statuses;
@@ -89,6 +92,8 @@ pub struct Controller {
     ip_mode: Option<IpMode>,
     /// The claims were read since this replica leads.
     claims_are_fresh: bool,
+    /// What is known of ConfigMaps.
+    bundles: bundles::Known,
     /// The API groups that are served; read again when what is served of our kinds changed, and when
     /// this replica begins to lead.
     groups: Option<BTreeSet<String>>,
@@ -104,9 +109,10 @@ impl Controller {
     /// A controller that knows nothing, and who hands in its events.
     pub fn new(client: Client, gate: Gate, settings: Settings) -> (Self, Messenger) {
         let (teller, messenger) = teller(client.clone(), CONTROLLER_NAME, &settings.identity);
+        let index = Index::new(&settings.namespace);
         let controller = Self {
             settings,
-            index: Index::default(),
+            index,
             findings: Findings::default(),
             writer: Writer::new(client, gate),
             teller,
@@ -117,6 +123,7 @@ impl Controller {
             altered: BTreeMap::new(),
             ip_mode: None,
             claims_are_fresh: false,
+            bundles: bundles::Known::default(),
             groups: None,
             classless: Classless::Take,
             rival: None,
@@ -188,15 +195,20 @@ impl Controller {
     async fn round(&mut self) {
         self.tell_of_unreadable();
         for round in 0..CLAIM_ROUNDS {
-            let outcome = self.plan();
+            let mut outcome = self.plan();
+            if self.read_bundles().await {
+                outcome = self.plan();
+            }
             if round == 0 {
                 self.write_changes(&outcome).await;
             }
             match self.write_claims().await {
-                claims::Claimed::All => {
+                // Not before it is known what is in the ConfigMaps: "there is none" would be a guess.
+                claims::Claimed::All if self.bundles > bundles::Known::Nothing => {
                     self.write_statuses(&outcome).await;
                     return;
                 }
+                claims::Claimed::All => return self.later(),
                 claims::Claimed::More => {}
                 claims::Claimed::Later => return,
             }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
-use kube::core::Status;
+use kube::core::{PartialObjectMeta, Status};
 use kube::runtime::watcher;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
@@ -33,6 +33,8 @@ pub(super) struct KindWatch {
     version: &'static str,
     api: Api<DynamicObject>,
     config: watcher::Config,
+    /// The same objects without their content, where nothing more is asked for.
+    metadata: Option<Api<PartialObjectMeta<DynamicObject>>>,
     events: mpsc::Sender<Event>,
     known: Known,
     /// Has discovery asked again.
@@ -60,14 +62,27 @@ impl KindWatch {
         known: Known,
         doubts: Arc<Notify>,
     ) -> Self {
-        Self { kind, version, api, config, events, known, doubts, refused: 0, trouble: None }
+        let (metadata, refused, trouble) = (None, 0, None);
+        Self { kind, version, api, config, metadata, events, known, doubts, refused, trouble }
+    }
+
+    /// The same, of objects without their content if these are given.
+    pub(super) fn of_metadata(
+        self,
+        metadata: Option<Api<PartialObjectMeta<DynamicObject>>>,
+    ) -> Self {
+        Self { metadata, ..self }
     }
 
     /// Goes on until nobody reads.
     pub(super) async fn run(mut self) -> Result<(), Unread> {
         let mut backoff = Backoff::default();
         loop {
-            let mut stream = watcher(self.api.clone(), self.config.clone()).boxed();
+            let config = self.config.clone();
+            let mut stream = match &self.metadata {
+                Some(api) => watcher(api.clone(), config).map_ok(without_content).boxed(),
+                None => watcher(self.api.clone(), config).boxed(),
+            };
             self.follow(&mut stream, &mut backoff).await?;
             sleep(backoff.wait()).await;
         }
@@ -257,6 +272,23 @@ impl KindWatch {
                 status.message
             ),
         }
+    }
+}
+
+fn without_content(
+    event: watcher::Event<PartialObjectMeta<DynamicObject>>,
+) -> watcher::Event<DynamicObject> {
+    let object = |partial: PartialObjectMeta<DynamicObject>| DynamicObject {
+        types: None,
+        metadata: partial.metadata,
+        data: Value::Null,
+    };
+    match event {
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(partial) => watcher::Event::InitApply(object(partial)),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+        watcher::Event::Apply(partial) => watcher::Event::Apply(object(partial)),
+        watcher::Event::Delete(partial) => watcher::Event::Delete(object(partial)),
     }
 }
 

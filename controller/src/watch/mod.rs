@@ -16,7 +16,8 @@
 //! * An object that cannot be read keeps its last good version, and is named.
 //! * A kind that may not be read is named, with the verb that is missing, and tried again.
 //!
-//! Caveats: events of different kinds have no order. A relist tells of every object again.
+//! Caveats: events of different kinds have no order. A relist tells of every object again. A ConfigMap
+//! comes without its content where all of them are watched ([`crate::bundles`]).
 
 mod kind;
 
@@ -24,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::api::{ApiResource, DynamicObject};
-use kube::core::GroupVersionKind;
+use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use serde_json::Value;
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 
 use crate::classless::writer_of_addresses;
+use crate::copies::{BUNDLE, BUNDLE_LABEL};
 use crate::discovery::{Follower, Picture, Served};
 use crate::former::wrote_accepted;
 use crate::writer::MANAGER;
@@ -108,8 +110,9 @@ impl Seen {
 pub struct Scope {
     /// These kinds, everywhere.
     pub kinds: Vec<Kind>,
-    /// Secrets only in this namespace, which is ours. When `None` everywhere, but only those of type
-    /// `kubernetes.io/tls`: people's passwords and tokens are nobody's business here.
+    /// Secrets, and ConfigMaps that are copies, only in this namespace, which is ours. When `None`
+    /// everywhere, but only Secrets of type `kubernetes.io/tls` (people's passwords and tokens are nobody's
+    /// business here), and of ConfigMaps no more than that they are there.
     pub secrets_in: Option<String>,
     /// Of ServiceAccounts only those with this label; all when `None`. There is one for every
     /// namespace and program.
@@ -120,10 +123,9 @@ pub struct Scope {
 
 impl Scope {
     fn api(&self, client: &Client, kind: Kind, version: &str) -> Api<DynamicObject> {
-        let gvk = GroupVersionKind::gvk(kind.group(), version, kind.name());
-        let resource = ApiResource::from_gvk_with_plural(&gvk, &kind.plural());
+        let resource = resource(kind, version);
         match &self.secrets_in {
-            Some(namespace) if kind == Kind::Secret => {
+            Some(namespace) if matches!(kind, Kind::Secret | Kind::ConfigMap) => {
                 Api::namespaced_with(client.clone(), namespace, &resource)
             }
             _ => Api::all_with(client.clone(), &resource),
@@ -134,10 +136,29 @@ impl Scope {
         let all = watcher::Config::default().timeout(WATCH_SECONDS);
         match (kind, self.accounts_with) {
             (Kind::Secret, _) if self.secrets_in.is_none() => all.fields(CERTIFICATES),
+            (Kind::ConfigMap, _) if self.secrets_in.is_some() => {
+                all.labels(&format!("{BUNDLE_LABEL}={BUNDLE}"))
+            }
             (Kind::ServiceAccount, Some(label)) => all.labels(label),
             _ => all,
         }
     }
+
+    /// Where no more than the metadata of a kind are asked for: the objects without their content.
+    fn metadata(
+        &self,
+        client: &Client,
+        kind: Kind,
+        version: &str,
+    ) -> Option<Api<PartialObjectMeta<DynamicObject>>> {
+        let all = kind == Kind::ConfigMap && self.secrets_in.is_none();
+        all.then(|| Api::all_with(client.clone(), &resource(kind, version)))
+    }
+}
+
+fn resource(kind: Kind, version: &str) -> ApiResource {
+    let gvk = GroupVersionKind::gvk(kind.group(), version, kind.name());
+    ApiResource::from_gvk_with_plural(&gvk, &kind.plural())
 }
 
 /// Starts to watch. Ends with the token, or when nobody reads.
@@ -282,6 +303,7 @@ impl Watches {
             Arc::clone(self.known.entry(kind).or_default()),
             Arc::clone(&self.doubts),
         );
+        let watch = watch.of_metadata(self.scope.metadata(&self.client, kind, version));
         let ended = token.clone();
         let task = self.tracker.spawn(async move {
             tokio::select! {

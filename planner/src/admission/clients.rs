@@ -1,55 +1,74 @@
-//! Certificates of clients: those that a listener is to ask for, and the one that the Gateway is to
-//! show to backends (GEP-91, GEP-3155).
+//! Which certificates a listener asks its clients for, as the Gateway says it (GEP-91).
 //!
-//! Neither is done. A listener that would let everybody in where only holders of a certificate may
-//! come is not served; the certificate for backends protects nothing, because no connection to a
-//! backend is TLS, so it is refused by itself.
+//! What is said of a port counts, then what is said of all. It is the Gateway that says it, for the
+//! listeners of its ListenerSets too, and so the Gateway whose references these are. Whether there is
+//! anything at their ends is another layer's question ([`crate::certificates`]).
 
-use vipgate_api::Reason;
-use vipgate_api::gateway::{GatewaySpec, Listener, TlsMode};
+use vipgate_api::gateway::{
+    FrontendValidation, FrontendValidationMode, GatewaySpec, Listener, TlsMode,
+};
+use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
-use crate::refusal::Refusal;
+use super::protocol::Protocol;
 
-/// What speaks against serving a listener that ends TLS: its clients would have to be checked.
-pub(super) fn objection(gateway: &GatewaySpec, listener: &Listener) -> Option<Refusal> {
-    let tls = listener.tls.as_ref().filter(|tls| tls.mode == TlsMode::Terminate)?;
-    let field = match tls.frontend_validation {
-        Some(_) => "tls.frontendValidation".to_owned(),
-        None => validation(gateway, listener.port)?,
-    };
-    let message = format!(
-        "{field} asks clients for a certificate, which vipgate does not check yet, so the listener \
-         is not served rather than open to everybody: remove the field, or let the backend check \
-         its clients through a TCP listener"
-    );
-    Some(Refusal::new(Reason::UnsupportedValue, message))
+/// What a listener asks of the certificates of its clients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientCheck {
+    /// Who says so: what it may refer to counts.
+    pub owner: ObjectRef,
+    /// Where it stands.
+    pub field: String,
+    /// What stands there.
+    pub validation: FrontendValidation,
 }
 
-/// Where it stands that clients of a port show a certificate: what is said of the port counts, then
-/// what is said of all.
-fn validation(gateway: &GatewaySpec, port: u16) -> Option<String> {
+/// What a listener of a Gateway or of one of its ListenerSets asks of its clients, if TLS ends there.
+pub(super) fn check(
+    gateway: (&ObjectKey, &GatewaySpec),
+    set: Option<&ObjectKey>,
+    listener: &Listener,
+) -> Option<ClientCheck> {
+    Protocol::named(&listener.protocol).filter(|protocol| protocol.is_tls())?;
+    let tls = listener.tls.as_ref();
+    if tls.is_some_and(|tls| tls.mode != TlsMode::Terminate) {
+        return None;
+    }
+    let (key, spec) = gateway;
+    if let Some(validation) = tls.and_then(|tls| tls.frontend_validation.as_ref()) {
+        let owner = match set {
+            Some(set) => ObjectRef::new(Kind::ListenerSet, set.clone()),
+            None => ObjectRef::new(Kind::Gateway, key.clone()),
+        };
+        let field = "tls.frontendValidation".to_owned();
+        return Some(ClientCheck { owner, field, validation: validation.clone() });
+    }
+    let (field, validation) = of_port(spec, listener.port)?;
+    let owner = ObjectRef::new(Kind::Gateway, key.clone());
+    Some(ClientCheck { owner, field, validation: validation.clone() })
+}
+
+/// Where it stands that everybody is let in, whatever they show.
+pub(super) fn insecure(gateway: &GatewaySpec) -> Vec<String> {
+    let Some(frontend) = gateway.tls.as_ref().and_then(|tls| tls.frontend.as_ref()) else {
+        return Vec::new();
+    };
+    let of_ports = frontend.per_port.iter().enumerate();
+    let of_ports = of_ports.map(|(index, one)| (format!("perPort[{index}].tls"), &one.tls));
+    let all = [("default".to_owned(), &frontend.default)].into_iter().chain(of_ports);
+    let insecure = all.filter(|(_, tls)| {
+        let mode = tls.validation.as_ref().map(|validation| validation.mode);
+        mode == Some(FrontendValidationMode::AllowInsecureFallback)
+    });
+    insecure.map(|(place, _)| format!("spec.tls.frontend.{place}.validation.mode")).collect()
+}
+
+fn of_port(gateway: &GatewaySpec, port: u16) -> Option<(String, &FrontendValidation)> {
     let frontend = gateway.tls.as_ref()?.frontend.as_ref()?;
-    let of_port = frontend.per_port.iter().position(|one| one.port == port);
-    let (tls, field) = match of_port {
-        Some(index) => {
-            let field = format!("spec.tls.frontend.perPort[{index}].tls.validation of the Gateway");
-            (&frontend.per_port[index].tls, field)
-        }
-        None => {
-            let field = "spec.tls.frontend.default.validation of the Gateway";
-            (&frontend.default, field.to_owned())
-        }
+    let named = frontend.per_port.iter().position(|one| one.port == port);
+    let (tls, place) = match named {
+        Some(index) => (&frontend.per_port[index].tls, format!("perPort[{index}].tls")),
+        None => (&frontend.default, "default".to_owned()),
     };
-    tls.validation.is_some().then_some(field)
-}
-
-/// Why the Gateway shows no certificate to backends, if it is to show one.
-pub(super) fn certificate(gateway: &GatewaySpec) -> Option<Refusal> {
-    let reference = gateway.tls.as_ref()?.backend.as_ref()?.client_certificate_ref.as_ref()?;
-    let message = format!(
-        "spec.tls.backend.clientCertificateRef names {} {}, but vipgate speaks no TLS to backends \
-         and shows it to none: remove it",
-        reference.kind, reference.name
-    );
-    Some(Refusal::new(Reason::InvalidClientCertificateRef, message))
+    let field = format!("the Gateway's spec.tls.frontend.{place}.validation");
+    Some((field, tls.validation.as_ref()?))
 }

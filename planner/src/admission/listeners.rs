@@ -4,7 +4,7 @@ use vipgate_api::gateway::{self, CertificateRef, RouteGroupKind, RouteNamespaces
 use vipgate_api::vipgate::PortUse;
 use vipgate_api::{ObjectKey, Reason};
 
-use super::clients;
+use super::clients::{self, ClientCheck};
 use super::protocol::{self, Protocol};
 use crate::refusal::Refusal;
 
@@ -21,6 +21,8 @@ pub struct AdmittedListener {
     pub tls: Option<TlsMode>,
     /// Its certificates, as it refers to them.
     pub certificate_refs: Vec<CertificateRef>,
+    /// What is asked of the certificates of its clients, if anything.
+    pub clients: Option<ClientCheck>,
     /// Its port.
     pub port: u16,
     /// Its protocol, as written.
@@ -55,7 +57,7 @@ impl AdmittedListener {
 /// that go before all of them: what is in the way of one of these is refused, and they are not.
 /// What is refused so is in nobody's way any more.
 pub(super) fn admit(
-    gateway: &gateway::GatewaySpec,
+    gateway: (&ObjectKey, &gateway::GatewaySpec),
     set: Option<&ObjectKey>,
     listeners: &[gateway::Listener],
     before: &[AdmittedListener],
@@ -71,19 +73,16 @@ pub(super) fn admit(
         .collect();
     std::iter::zip(listeners, beaten)
         .map(|(listener, beaten)| {
-            let refused = beaten.or_else(|| objection(gateway, listener, &rivals));
-            admitted(set, listener, refused)
+            let refused = beaten.or_else(|| objection(listener, &rivals));
+            let clients = clients::check(gateway, set, listener);
+            AdmittedListener { clients, ..admitted(set, listener, refused) }
         })
         .collect()
 }
 
 /// Why a listener is not served that nothing before it stands in the way of. `rivals` are those of
 /// its object of which the same is true.
-fn objection(
-    gateway: &gateway::GatewaySpec,
-    listener: &gateway::Listener,
-    rivals: &[&gateway::Listener],
-) -> Option<Refusal> {
+fn objection(listener: &gateway::Listener, rivals: &[&gateway::Listener]) -> Option<Refusal> {
     let known = Protocol::named(&listener.protocol);
     let is_served = known.is_some_and(Protocol::is_served);
     known
@@ -91,7 +90,6 @@ fn objection(
         .or_else(|| same_hostname(listener, rivals, known?))
         .or_else(|| (!is_served).then(|| unsupported(&listener.protocol)))
         .or_else(|| passthrough(listener))
-        .or_else(|| clients::objection(gateway, listener))
 }
 
 fn admitted(
@@ -117,6 +115,7 @@ fn admitted(
         certificate_refs: (listener.tls.iter())
             .flat_map(|tls| tls.certificate_refs.iter().cloned())
             .collect(),
+        clients: None,
         port: listener.port,
         protocol: listener.protocol.clone(),
         namespaces: listener.allowed_routes.namespaces.clone(),

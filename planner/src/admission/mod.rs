@@ -12,12 +12,13 @@ mod sets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipgate_api::gateway::{Gateway, GatewayClass, ListenerSet};
+use vipgate_api::gateway::{CertificateRef, Gateway, GatewayClass, ListenerSet};
 use vipgate_api::k8s::Namespace;
 use vipgate_api::selector::Labels;
 use vipgate_api::vipgate::PortUse;
 use vipgate_api::{CONTROLLER_NAME, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
+pub use self::clients::ClientCheck;
 pub use self::listeners::AdmittedListener;
 pub(crate) use self::protocol::takes;
 use self::room::Room;
@@ -56,8 +57,10 @@ pub struct AdmittedGateway {
     pub source: Option<Source>,
     /// Why nothing of it is served, if so (Accepted=False).
     pub refused: Option<Refusal>,
-    /// A certificate that it is to show to backends, which is never done (ResolvedRefs=False).
-    pub client_certificate: Option<Refusal>,
+    /// The certificate that it shows to backends, as it refers to it.
+    pub client_certificate: Option<CertificateRef>,
+    /// Where it says that clients come in whatever certificate they show.
+    pub insecure: Vec<String>,
     /// Its listeners, in the order of the spec, then those of its ListenerSets, the set that goes
     /// first in front.
     pub listeners: Vec<AdmittedListener>,
@@ -106,13 +109,14 @@ pub fn admit(
             continue;
         };
         let mut room = Room::default();
-        let mut gateway = admit_gateway(&stored.object, name, refused.as_ref(), &mut room);
+        let mut gateway = admit_gateway(key, &stored.object, name, refused.as_ref(), &mut room);
         for set in sets.get(key).into_iter().flatten() {
             let refused = sets::allowed(&stored.object, key, &set.namespace, namespaces);
             if refused.is_none() {
                 let listeners = &listener_sets[*set].object.spec.listeners;
                 let spec = &stored.object.spec;
-                let more = listeners::admit(spec, Some(set), listeners, &gateway.listeners);
+                let before = &gateway.listeners;
+                let more = listeners::admit((key, spec), Some(set), listeners, before);
                 gateway.listeners.extend(room.taken_by(more));
             }
             let source = Source::of(&listener_sets[*set].object.metadata);
@@ -151,12 +155,13 @@ fn admit_classes(classes: &Shelf<GatewayClass>) -> BTreeMap<ObjectKey, Option<Re
 }
 
 fn admit_gateway(
+    key: &ObjectKey,
     gateway: &Gateway,
     class: &str,
     unfit: Option<&Refusal>,
     room: &mut Room,
 ) -> AdmittedGateway {
-    let listeners = listeners::admit(&gateway.spec, None, &gateway.spec.listeners, &[]);
+    let listeners = listeners::admit((key, &gateway.spec), None, &gateway.spec.listeners, &[]);
     let listeners = room.taken_by(listeners);
     let refused = unfit
         .map(|why| {
@@ -165,14 +170,25 @@ fn admit_gateway(
         })
         .or_else(|| parameters(gateway))
         .or_else(|| none_valid(&listeners));
-    let client_certificate = clients::certificate(&gateway.spec);
+    let backend = gateway.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
+    let client_certificate = backend.and_then(|tls| tls.client_certificate_ref.clone());
+    let insecure = clients::insecure(&gateway.spec);
     let source = Source::of(&gateway.metadata);
     let (withdraws, remarks) = match no_backends::withdraws(&gateway.metadata) {
         Ok(withdraws) => (withdraws, Vec::new()),
         Err(remark) => (false, vec![remark]),
     };
     let labels = labels(gateway);
-    AdmittedGateway { source, refused, client_certificate, listeners, labels, withdraws, remarks }
+    AdmittedGateway {
+        source,
+        refused,
+        client_certificate,
+        insecure,
+        listeners,
+        labels,
+        withdraws,
+        remarks,
+    }
 }
 
 /// What a Service in its place would have.

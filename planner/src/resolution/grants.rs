@@ -47,3 +47,13 @@ fn permits(grant: &ReferenceGrant, route: &ObjectRef, reference: &BackendRef) ->
     });
     from && to
 }
+
+/// Whether a route may refer to `target`.
+pub(crate) fn may_refer(
+    route: &ObjectRef,
+    reference: &BackendRef,
+    target: &ObjectKey,
+    grants: &Shelf<ReferenceGrant>,
+) -> bool {
+    check(route, reference, target, grants).is_ok()
+}

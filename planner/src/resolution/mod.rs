@@ -27,6 +27,7 @@ use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 use self::by_name::ByName;
 use self::candidates::{Candidate, Readiness, SliceIndex};
 pub(crate) use self::candidates::{ready_nodes, with_endpoints};
+pub(crate) use self::grants::may_refer;
 use self::here::Whereabouts;
 pub use self::nearness::Place;
 use crate::allocation::{Addresses, Allocation};

@@ -11,7 +11,7 @@ use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 
 use super::standing::Standing;
 use super::{GatewayStatus, Layers, listener_set};
-use crate::admission::{AdmittedGateway, list_refused};
+use crate::admission::AdmittedGateway;
 use crate::allocation::{AddressProblem, Addresses};
 use crate::node::{ListenerState, VipState};
 use crate::refusal::{Refusal, sum};
@@ -54,11 +54,16 @@ impl View<'_> {
         let sets = self.layers.admission.sets.iter().filter(|(_, set)| set.gateway == *self.key);
         let attached = sets.filter(|(key, set)| listener_set::refused(self, key, set).is_none());
         let served = !self.layers.environment.absent.contains(&Kind::ListenerSet);
-        let certificate = self.gateway.client_certificate.as_ref();
-        let resolved = certificate.map(|refusal| refusal.condition(ConditionType::ResolvedRefs));
+        let shown = self.layers.certificates.shown.get(self.key);
+        let shown = shown.and_then(|shown| shown.as_ref().err());
+        let resolved = shown.map(|refusal| refusal.condition(ConditionType::ResolvedRefs));
         GatewayStatus {
             addresses: self.published(),
-            conditions: [self.accepted(), self.programmed()].into_iter().chain(resolved).collect(),
+            conditions: [self.accepted(), self.programmed()]
+                .into_iter()
+                .chain(resolved)
+                .chain(insecure(&self.gateway.insecure))
+                .collect(),
             listeners: self.listeners_of(None),
             attached_listener_sets: served
                 .then(|| u32::try_from(attached.count()).unwrap_or(u32::MAX)),
@@ -89,7 +94,7 @@ impl View<'_> {
         self.addresses.map(|addresses| addresses.problems.as_slice()).unwrap_or_default()
     }
 
-    /// Why the Gateway is not accepted, if it is not.
+    /// Why the Gateway is not accepted, apart from what its own listeners may wait for.
     pub(super) fn refused(&self) -> Option<Refusal> {
         self.gateway.refused.clone().or_else(|| {
             let unsupported: Vec<Refusal> = (self.problems().iter().map(refusal))
@@ -99,10 +104,30 @@ impl View<'_> {
         })
     }
 
+    /// None of its own listeners can check its clients (and would let nobody in), or is valid. It keeps
+    /// its addresses: what is missing may come any moment.
+    fn none_accepted(&self) -> Option<Refusal> {
+        let mut own = self.gateway.listeners_of(None);
+        own.all(|(index, listener)| self.unaccepted(index, listener).is_some()).then(|| {
+            let message = format!("no listener is valid: {}", self.unaccepted_ones());
+            Refusal::new(Reason::ListenersNotValid, message)
+        })
+    }
+
+    /// Those of its own listeners that are not accepted, each with the reason.
+    fn unaccepted_ones(&self) -> String {
+        let own = self.gateway.listeners_of(None);
+        let bad = own.filter_map(|(index, listener)| {
+            let reason = self.unaccepted(index, listener)?.reason;
+            Some(format!("{} ({reason})", listener.name))
+        });
+        bad.collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) fn accepted(&self) -> Condition {
         let kind = ConditionType::Accepted;
-        let bad = list_refused(self.gateway.listeners_of(None).map(|(_, listener)| listener));
-        match self.refused() {
+        let bad = self.unaccepted_ones();
+        match self.refused().or_else(|| self.none_accepted()) {
             Some(refusal) => refusal.condition(kind),
             None if bad.is_empty() => {
                 Condition::holds(kind, Reason::Accepted, "every listener is accepted")
@@ -116,7 +141,7 @@ impl View<'_> {
 
     fn programmed(&self) -> Condition {
         let kind = ConditionType::Programmed;
-        if let Some(refusal) = self.refused() {
+        if let Some(refusal) = self.refused().or_else(|| self.none_accepted()) {
             let message = format!("the Gateway is not accepted: {}", refusal.message);
             return Condition::fails(kind, Reason::Invalid, message);
         }
@@ -234,6 +259,17 @@ impl View<'_> {
 /// What a listener waits for that ends TLS.
 pub(super) fn no_certificate(address: IpAddr) -> String {
     format!("its certificate has not reached the node that serves {address} yet")
+}
+
+/// What is to be said where clients come in unchecked.
+fn insecure(fields: &[String]) -> Option<Condition> {
+    let message = format!(
+        "{} is AllowInsecureFallback: clients come in with a wrong certificate, or with none",
+        fields.join(", ")
+    );
+    let kind = ConditionType::InsecureFrontendValidationMode;
+    let condition = Condition::holds(kind, Reason::ConfigurationChanged, message);
+    (!fields.is_empty()).then_some(condition)
 }
 
 fn refusal(problem: &AddressProblem) -> Refusal {

@@ -11,12 +11,12 @@ use crate::admission::AdmittedListener;
 use crate::certificates::Resolved;
 use crate::node::ListenerState;
 use crate::plan::ListenerId;
-use crate::refusal::sum;
+use crate::refusal::{Refusal, sum};
 use crate::report::{listener_state, truncated};
 
 impl View<'_> {
-    /// How a listener stands on an address. One whose certificates cannot be used anyway waits for
-    /// none: its ResolvedRefs says what is wrong.
+    /// How a listener stands on an address. One whose certificates cannot be used anyway, or which
+    /// could not check its clients, waits for none: its conditions say what is wrong.
     pub(super) fn socket(
         &self,
         index: usize,
@@ -30,17 +30,31 @@ impl View<'_> {
             address,
         };
         match listener_state(self.layers.reports, &id)? {
-            ListenerState::NoCertificate if self.certificates(index).usable.is_empty() => {
-                Some(ListenerState::Bound)
-            }
+            ListenerState::NoCertificate if self.is_useless(index) => Some(ListenerState::Bound),
             state => Some(state),
         }
     }
 
+    /// Whether no handshake with a listener can succeed, whatever the nodes know.
+    fn is_useless(&self, index: usize) -> bool {
+        let certificates = self.certificates(index);
+        certificates.usable.is_empty() || certificates.unverifiable().is_some()
+    }
+
+    /// Why a listener is not accepted, if it is not.
+    pub(super) fn unaccepted<'a>(
+        &'a self,
+        index: usize,
+        listener: &'a AdmittedListener,
+    ) -> Option<&'a Refusal> {
+        listener.refused.as_ref().or_else(|| self.certificates(index).unverifiable())
+    }
+
     /// The certificates of a listener.
     pub(super) fn certificates(&self, index: usize) -> &Resolved {
-        static NONE: Resolved = Resolved { usable: Vec::new(), refusals: Vec::new() };
-        let of_each = self.layers.certificates.0.get(self.key);
+        static NONE: Resolved =
+            Resolved { usable: Vec::new(), refusals: Vec::new(), clients: None };
+        let of_each = self.layers.certificates.listeners.get(self.key);
         of_each.and_then(|of_each| of_each.get(index)).unwrap_or(&NONE)
     }
 
@@ -58,7 +72,7 @@ impl View<'_> {
             supported_kinds: listener.supported_kinds.clone(),
             attached_routes: u32::try_from(attached).unwrap_or(u32::MAX),
             conditions: vec![
-                listener_accepted(listener),
+                self.listener_accepted(index, listener),
                 self.listener_programmed(index, listener),
                 self.listener_resolved(index, listener),
                 conflicted(listener),
@@ -66,9 +80,17 @@ impl View<'_> {
         }
     }
 
+    fn listener_accepted(&self, index: usize, listener: &AdmittedListener) -> Condition {
+        let kind = ConditionType::Accepted;
+        match self.unaccepted(index, listener) {
+            Some(refusal) => refusal.condition(kind),
+            None => Condition::holds(kind, Reason::Accepted, "the listener is valid"),
+        }
+    }
+
     fn listener_programmed(&self, index: usize, listener: &AdmittedListener) -> Condition {
         let kind = ConditionType::Programmed;
-        if let Some(refusal) = &listener.refused {
+        if let Some(refusal) = self.unaccepted(index, listener) {
             let reason = if listener.is_conflicted() { refusal.reason } else { Reason::Invalid };
             return Condition::fails(kind, reason, refusal.message.clone());
         }
@@ -122,14 +144,6 @@ impl View<'_> {
             Some(refusal) => refusal.condition(kind),
             None => Condition::holds(kind, Reason::ResolvedRefs, "every reference is resolved"),
         }
-    }
-}
-
-fn listener_accepted(listener: &AdmittedListener) -> Condition {
-    let kind = ConditionType::Accepted;
-    match &listener.refused {
-        Some(refusal) => refusal.condition(kind),
-        None => Condition::holds(kind, Reason::Accepted, "the listener is valid"),
     }
 }
 

@@ -47,7 +47,7 @@ fn none_valid(view: &View<'_>, key: &ObjectKey) -> Option<Refusal> {
 fn unserved(view: &View<'_>, index: usize, listener: &AdmittedListener) -> Option<Reason> {
     let certificates = view.certificates(index);
     let unusable = certificates.refusals.first().filter(|_| certificates.usable.is_empty());
-    listener.refused.as_ref().or(unusable).map(|refusal| refusal.reason)
+    view.unaccepted(index, listener).or(unusable).map(|refusal| refusal.reason)
 }
 
 /// The listeners that serve nobody, each with the reason.

@@ -4,6 +4,7 @@
 //! condition is ever kept, so none can be stale. Conditions come in a fixed order and have no
 //! times: whoever writes them adds `lastTransitionTime` and keeps it while the status is the same.
 
+mod backend_tls;
 mod bgp;
 mod former;
 mod gateway;
@@ -31,6 +32,7 @@ pub use self::service::{Ingress, LoadBalancer, ServiceStatus};
 use crate::admission::Admission;
 use crate::allocation::{Allocation, Pools};
 use crate::attachment::Attachment;
+use crate::backend_tls as towards_backends;
 use crate::certificates::Certificates;
 use crate::environment::Environment;
 use crate::node::Node;
@@ -193,6 +195,8 @@ pub struct Layers<'a> {
     pub certificates: &'a Certificates,
     /// What policies come to.
     pub policies: &'a Policies,
+    /// TLS towards backends.
+    pub backend_tls: &'a towards_backends::Policies,
     /// What is about BGP.
     pub routing: &'a Routing,
     /// The ListenerSets themselves.
@@ -240,6 +244,7 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
     statuses.pools = pool::statuses(layers);
     statuses.bgp = bgp::statuses(layers);
     statuses.policies.clone_from(&layers.policies.statuses);
+    statuses.policies.extend(backend_tls::statuses(layers));
     statuses.former = former::statuses(layers).into_iter().collect();
     statuses.problems = problem::problems(&statuses, layers);
     statuses

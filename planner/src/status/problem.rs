@@ -157,6 +157,9 @@ impl List {
             );
             self.add(Kind::ListenerSet, key, Reason::Invalid, message);
         }
+        for (key, refusal) in &layers.backend_tls.aimless {
+            self.add(Kind::BackendTlsPolicy, key, refusal.reason, refusal.message.clone());
+        }
         for (route, refusal) in &layers.attachment.dangling {
             self.add(route.kind, &route.key, refusal.reason, refusal.message.clone());
         }

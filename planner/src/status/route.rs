@@ -66,8 +66,10 @@ pub(super) fn resolved<'a>(
 fn resolved_refs(layers: &Layers<'_>, key: &ObjectRef, parent: &Parent) -> Condition {
     let kind = ConditionType::ResolvedRefs;
     let resolved = resolved(layers, key, parent);
+    let unsafe_ones = layers.backend_tls.obstacles(&parent.gateway, key);
     let mut refusals: Vec<&Refusal> = Vec::new();
-    for refusal in resolved.iter().flat_map(|resolved| &resolved.refusals) {
+    let refused = resolved.iter().flat_map(|resolved| &resolved.refusals);
+    for refusal in refused.chain(&unsafe_ones) {
         if !refusals.contains(&refusal) {
             refusals.push(refusal);
         }

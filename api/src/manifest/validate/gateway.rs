@@ -6,8 +6,8 @@ use super::metadata::{label, note};
 use super::{duplicates, length, listener, names, port, selector};
 use crate::GATEWAY_GROUP;
 use crate::gateway::{
-    AddressType, AllowedListeners, CertificateRef, ClientTls, FrontendTls, Gateway, GatewayAddress,
-    GatewayClass, GatewayTls, Infrastructure, ListenerSet, NamespacesFrom,
+    AddressType, AllowedListeners, CertificateRef, ClientTls, FrontendTls, FrontendValidation,
+    Gateway, GatewayAddress, GatewayClass, GatewayTls, Infrastructure, ListenerSet, NamespacesFrom,
 };
 use crate::manifest::problem::Findings;
 
@@ -84,7 +84,6 @@ fn allowed_listeners(allowed: &AllowedListeners, findings: &mut Findings) {
     }
 }
 
-/// What is well-formed here is refused all the same, by the planner: none of it is obeyed.
 fn client_tls(tls: &GatewayTls, findings: &mut Findings) {
     let backend = tls.backend.as_ref();
     if let Some(reference) = backend.and_then(|tls| tls.client_certificate_ref.as_ref()) {
@@ -105,18 +104,28 @@ fn client_tls(tls: &GatewayTls, findings: &mut Findings) {
 }
 
 fn validation(path: &str, tls: &ClientTls, findings: &mut Findings) {
-    let Some(validation) = &tls.validation else { return };
-    let path = format!("{path}.validation");
-    let authorities = validation.get("caCertificateRefs").and_then(|list| list.as_array());
-    let count = authorities.map_or(0, Vec::len);
-    length(&format!("{path}.caCertificateRefs"), count, 1, 16, findings);
-    if let Some(mode) = validation.get("mode") {
-        let modes = ["AllowValidOnly", "AllowInsecureFallback"];
-        note(
-            &format!("{path}.mode"),
-            names::one_of(mode.as_str().unwrap_or_default(), &modes),
-            findings,
-        );
+    if let Some(validation) = &tls.validation {
+        frontend_validation(&format!("{path}.validation"), validation, findings);
+    }
+}
+
+/// How certificates of clients are checked.
+pub(super) fn frontend_validation(
+    path: &str,
+    validation: &FrontendValidation,
+    findings: &mut Findings,
+) {
+    let path = format!("{path}.caCertificateRefs");
+    let references = &validation.ca_certificate_refs;
+    length(&path, references.len(), 1, 16, findings);
+    for (index, one) in references.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        note(&format!("{path}.group"), names::group(&one.group), findings);
+        note(&format!("{path}.kind"), names::kind(&one.kind), findings);
+        note(&format!("{path}.name"), names::reference(&one.name), findings);
+        if let Some(namespace) = &one.namespace {
+            note(&format!("{path}.namespace"), names::label(namespace), findings);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Listeners, which Gateways and ListenerSets have alike.
 
-use super::gateway::certificate_ref;
+use super::gateway::{certificate_ref, frontend_validation};
 use super::metadata::note;
 use super::{duplicates, length, names, port, selector};
 use crate::gateway::{AllowedRoutes, Listener, NamespacesFrom, TlsConfig, TlsMode};
@@ -116,6 +116,9 @@ fn tls(path: &str, protocol: &str, tls: Option<&TlsConfig>, findings: &mut Findi
         certificate_ref(&format!("{path}.certificateRefs[{index}]"), one, findings);
     }
     length(&format!("{path}.options"), tls.options.len(), 0, 16, findings);
+    if let Some(validation) = &tls.frontend_validation {
+        frontend_validation(&format!("{path}.frontendValidation"), validation, findings);
+    }
 }
 
 fn allowed_routes(path: &str, allowed: &AllowedRoutes, findings: &mut Findings) {

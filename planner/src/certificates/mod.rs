@@ -1,8 +1,13 @@
-//! Certificates of listeners: which Secrets they refer to, whether they may, and whether what is in
-//! them is a certificate with its key.
+//! Certificates: those that listeners show, those that their clients have to go back to, and the one
+//! that a Gateway shows to backends: which objects they refer to, whether they may, and whether there is
+//! in them what there has to be.
 //!
-//! What always holds: of a Secret in another namespace nothing is read, and nothing shows, unless a
-//! ReferenceGrant there allows it.
+//! What always holds: of an object in another namespace nothing is read, and nothing shows, unless a
+//! ReferenceGrant there allows it. A listener that asks for certificates of clients is never served
+//! without asking ([`Clients`]).
+
+pub(crate) mod bundle;
+mod clients;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,43 +17,81 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use vipgate_api::gateway::{CertificateRef, ReferenceGrant, TlsMode};
-use vipgate_api::k8s::Secret;
+use vipgate_api::k8s::{ConfigMap, Secret};
 use vipgate_api::{GATEWAY_GROUP, Kind, ObjectKey, ObjectRef, Reason};
 
+pub use self::clients::Clients;
 use crate::admission::Admission;
 use crate::plan::Certificate;
 use crate::refusal::Refusal;
 use crate::world::Shelf;
 
-/// What came out: by Gateway, one entry for each of its listeners.
+/// What came out.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Certificates(pub BTreeMap<ObjectKey, Vec<Resolved>>);
+pub struct Certificates {
+    /// By Gateway, one entry for each of its listeners.
+    pub listeners: BTreeMap<ObjectKey, Vec<Resolved>>,
+    /// By Gateway, what it shows to backends that ask for a certificate, or why it shows none although
+    /// it is to (ResolvedRefs=False).
+    pub shown: BTreeMap<ObjectKey, Result<Arc<Certificate>, Refusal>>,
+}
 
 /// The certificates of one listener.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resolved {
     /// Those that can be used, in the order of the references.
     pub usable: Vec<Arc<Certificate>>,
-    /// Those that cannot (ResolvedRefs=False).
+    /// References that lead to nothing usable (ResolvedRefs=False), those of [`Self::clients`] included.
     pub refusals: Vec<Refusal>,
+    /// What is asked of its clients, if anything.
+    pub clients: Option<Clients>,
+}
+
+impl Resolved {
+    /// Why nobody is let in, if clients are to be checked and cannot be (Accepted=False).
+    pub fn unverifiable(&self) -> Option<&Refusal> {
+        self.clients.as_ref()?.check.as_ref().err()
+    }
 }
 
 impl Certificates {
     /// The Secrets in use.
     pub fn secrets(&self) -> BTreeSet<ObjectKey> {
-        let all = self.0.values().flatten().flat_map(|resolved| &resolved.usable);
+        let of_listeners = self.listeners.values().flatten().flat_map(|resolved| &resolved.usable);
+        let all = of_listeners.chain(self.shown.values().flatten());
         all.map(|certificate| certificate.secret.clone()).collect()
+    }
+
+    /// The ConfigMaps that are referred to, and may be.
+    pub fn bundles_wanted(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.clients().flat_map(|clients| &clients.wanted)
+    }
+
+    /// Those of them that are of use.
+    pub fn bundles_in_use(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.clients().flat_map(|clients| &clients.used)
+    }
+
+    fn clients(&self) -> impl Iterator<Item = &Clients> {
+        self.listeners.values().flatten().filter_map(|resolved| resolved.clients.as_ref())
     }
 }
 
-/// Resolves the references of every listener that ends TLS. `in_cluster` says that only Secrets of type
-/// `kubernetes.io/tls` are known; a manifest's may be of any.
-pub fn resolve(
-    admission: &Admission,
-    secrets: &Shelf<Secret>,
-    grants: &Shelf<ReferenceGrant>,
-    in_cluster: bool,
-) -> Certificates {
+/// The objects that references lead to.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// Secrets.
+    pub secrets: &'a Shelf<Secret>,
+    /// ConfigMaps.
+    pub config_maps: &'a Shelf<ConfigMap>,
+    /// Permissions.
+    pub grants: &'a Shelf<ReferenceGrant>,
+    /// Whether only Secrets of type `kubernetes.io/tls` are known; a manifest's may be of any.
+    pub in_cluster: bool,
+}
+
+/// Resolves the references of every Gateway, and of every listener that ends TLS.
+pub fn resolve(admission: &Admission, ground: Ground<'_>) -> Certificates {
     let mut certificates = Certificates::default();
     for (key, gateway) in &admission.gateways {
         let of_each = gateway.listeners.iter().map(|listener| {
@@ -61,7 +104,7 @@ pub fn resolve(
                 return resolved;
             }
             for (index, reference) in listener.certificate_refs.iter().enumerate() {
-                match one(&owner, reference, secrets, grants, in_cluster) {
+                match one(&owner, reference, Reason::InvalidCertificateRef, ground) {
                     Ok(certificate) => resolved.usable.push(Arc::new(certificate)),
                     Err(refusal) => {
                         let message = format!("tls.certificateRefs[{index}]: {}", refusal.message);
@@ -74,21 +117,39 @@ pub fn resolve(
                     "tls.certificateRefs is empty: name a Secret of type kubernetes.io/tls";
                 resolved.refusals.push(Refusal::new(Reason::InvalidCertificateRef, message));
             }
+            if let Some(check) = &listener.clients {
+                let (clients, refusals) = clients::resolve(check, ground);
+                resolved.refusals.extend(refusals);
+                resolved.clients = Some(clients);
+            }
             resolved
         });
-        certificates.0.insert(key.clone(), of_each.collect());
+        certificates.listeners.insert(key.clone(), of_each.collect());
+        if let Some(reference) = &gateway.client_certificate {
+            let owner = ObjectRef { kind: Kind::Gateway, key: key.clone() };
+            let shown = one(&owner, reference, Reason::InvalidClientCertificateRef, ground);
+            let shown = shown.map(Arc::new).map_err(|refusal| {
+                let field = "spec.tls.backend.clientCertificateRef";
+                let message = format!(
+                    "{field}: {}; backends that ask for a certificate get none",
+                    refusal.message
+                );
+                Refusal::new(refusal.reason, message)
+            });
+            certificates.shown.insert(key.clone(), shown);
+        }
     }
     certificates
 }
 
+/// `invalid` is the reason for a reference that leads to nothing.
 fn one(
     owner: &ObjectRef,
     reference: &CertificateRef,
-    secrets: &Shelf<Secret>,
-    grants: &Shelf<ReferenceGrant>,
-    in_cluster: bool,
+    invalid: Reason,
+    ground: Ground<'_>,
 ) -> Result<Certificate, Refusal> {
-    let invalid = |message: String| Refusal::new(Reason::InvalidCertificateRef, message);
+    let invalid = |message: String| Refusal::new(invalid, message);
     if !reference.group.is_empty() || reference.kind != "Secret" {
         return Err(invalid(format!(
             "kind {} of group {:?} is no certificate: write a Secret of the core group",
@@ -97,17 +158,9 @@ fn one(
     }
     let namespace = reference.namespace.as_ref().unwrap_or(&owner.key.namespace);
     let key = ObjectKey::new(namespace, &reference.name);
-    if *namespace != owner.key.namespace && !granted(owner, &key, grants) {
-        let message = format!(
-            "Secret {key} is in another namespace and no ReferenceGrant there allows it: create one in \
-             namespace {namespace} with from: group {GATEWAY_GROUP}, kind {}, namespace {} and to: \
-             group \"\", kind Secret",
-            owner.kind, owner.key.namespace
-        );
-        return Err(Refusal::new(Reason::RefNotPermitted, message));
-    }
-    let Some(stored) = secrets.get(&key) else {
-        let message = match in_cluster {
+    permitted(owner, "Secret", &key, ground.grants)?;
+    let Some(stored) = ground.secrets.get(&key) else {
+        let message = match ground.in_cluster {
             true => format!(
                 "there is no Secret {key} of type kubernetes.io/tls: check name and namespace; one of \
                  another type is not read (a type cannot be changed: make it anew with `kubectl create \
@@ -120,8 +173,33 @@ fn one(
     read(&key, &stored.object).map_err(|why| invalid(format!("Secret {key}: {why}")))
 }
 
-fn granted(owner: &ObjectRef, secret: &ObjectKey, grants: &Shelf<ReferenceGrant>) -> bool {
-    let here = grants.iter().filter(|(key, _)| key.namespace == secret.namespace);
+/// Checks that `owner` may refer to an object of the core group. Inside one namespace it always may.
+fn permitted(
+    owner: &ObjectRef,
+    kind: &str,
+    key: &ObjectKey,
+    grants: &Shelf<ReferenceGrant>,
+) -> Result<(), Refusal> {
+    let namespace = &key.namespace;
+    if *namespace == owner.key.namespace || granted(owner, kind, key, grants) {
+        return Ok(());
+    }
+    let message = format!(
+        "{kind} {key} is in another namespace and no ReferenceGrant there allows it: create one in \
+         namespace {namespace} with from: group {GATEWAY_GROUP}, kind {}, namespace {} and to: \
+         group \"\", kind {kind}",
+        owner.kind, owner.key.namespace
+    );
+    Err(Refusal::new(Reason::RefNotPermitted, message))
+}
+
+fn granted(
+    owner: &ObjectRef,
+    kind: &str,
+    target: &ObjectKey,
+    grants: &Shelf<ReferenceGrant>,
+) -> bool {
+    let here = grants.iter().filter(|(key, _)| key.namespace == target.namespace);
     here.map(|(_, stored)| &stored.object.spec).any(|grant| {
         let from = grant.from.iter().any(|from| {
             from.group == GATEWAY_GROUP
@@ -130,8 +208,8 @@ fn granted(owner: &ObjectRef, secret: &ObjectKey, grants: &Shelf<ReferenceGrant>
         });
         let to = grant.to.iter().any(|to| {
             to.group.is_empty()
-                && to.kind == "Secret"
-                && to.name.as_ref().is_none_or(|name| *name == secret.name)
+                && to.kind == kind
+                && to.name.as_ref().is_none_or(|name| *name == target.name)
         });
         from && to
     })
