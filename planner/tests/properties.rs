@@ -293,7 +293,8 @@ proptest! {
                     let own = plan.listeners.iter().filter(|l| l.id.gateway == *gateway);
                     own.map(|listener| listener.id.address).collect()
                 };
-                prop_assert_eq!(has(&before.plan), has(&after.plan));
+                // It may get one of a family that the pools had none left of.
+                prop_assert!(has(&before.plan).is_subset(&has(&after.plan)));
             }
         }
     }

@@ -263,7 +263,7 @@ pub(crate) fn endpoint_hostname(_: &mut SchemaGenerator) -> Schema {
     );
     let name = rule(
         r"!self.matches('(^|\\.)[0-9]+$')",
-        "an address goes into `address`, and no DNS name ends in a number",
+        "no DNS name ends in a number: write an address as `address`",
     );
     json_schema!({"type": "string", "minLength": 1, "maxLength": NAME, "x-kubernetes-validations": [form, name]})
 }

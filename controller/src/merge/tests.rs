@@ -47,8 +47,10 @@ fn a_status_of_a_later_generation_is_left_alone() {
 #[test]
 fn the_ancestors_of_other_controllers_stay_and_there_are_never_more_than_sixteen() {
     let ancestor = |name: &str, controller: &str, status: &str| {
+        let mut condition = condition("Accepted", status, 1);
+        condition["reason"] = json!("Accepted");
         json!({"ancestorRef": {"name": name}, "controllerName": controller,
-            "conditions": [condition("Accepted", status, 1)]})
+            "conditions": [condition]})
     };
     let timed = |mut ancestor: Value, time: &str| {
         ancestor["conditions"][0]["lastTransitionTime"] = json!(time);
