@@ -1,6 +1,7 @@
 //! Authorities come and go: which ConfigMaps are asked for, and what their end does to what is served.
 
 #![allow(missing_docs, reason = "a test has no public items")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
 
 mod support;
 

@@ -69,10 +69,10 @@ pub(super) fn run(to: SocketAddr, at_once: usize, seconds: f64, renew: bool) -> 
         let now = Instant::now();
         if now.duration_since(checked) > PATIENCE / 5 {
             checked = now;
-            for number in 0..at_once {
-                if now.duration_since(slots[number].begun) > PATIENCE {
+            for (number, slot) in slots.iter_mut().enumerate() {
+                if now.duration_since(slot.begun) > PATIENCE {
                     failed += 1;
-                    slots[number] = begin(&epoll, to, number)?;
+                    *slot = begin(&epoll, to, number)?;
                 }
             }
         }

@@ -80,7 +80,8 @@ fn of_a_config_map_the_authorities_are_copied_and_found_by_label() {
     let source = ObjectKey::new("web", "ca");
     let map = config_map("ca", &json!({"ca.crt": "PEM", "settings": "none of our business"}));
     let in_use = in_use(&[source]);
-    let mut copy = created(&changes(&world_of_maps(&[map.clone()]).config_maps, &in_use, INSTALL));
+    let mut copy =
+        created(&changes(&world_of_maps(std::slice::from_ref(&map)).config_maps, &in_use, INSTALL));
     assert_eq!(copy["data"], json!({"ca.crt": "PEM"}));
     assert_eq!(copy["metadata"]["labels"][BUNDLE_LABEL], BUNDLE);
     assert_eq!(copy.get("type"), None);
