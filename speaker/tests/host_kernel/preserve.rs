@@ -75,7 +75,7 @@ impl Site {
         [
             "ip rule",
             "ip -6 rule",
-            "ip route show table all",
+            "ip -4 route show table all",
             "ip -6 route show table all",
             "nft list ruleset",
         ]
