@@ -68,7 +68,7 @@ fn listener_says(site: &Site, condition: &str, is: &str) {
 
 #[test]
 fn granted_authorities_are_copied_followed_and_withdrawn_within_a_second() {
-    let site = Site::new("authorities");
+    let site = Site::new("authority");
     site.apply_pool();
     site.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: staff}\n");
     secret(&site, "default", "web");

@@ -36,6 +36,8 @@ fn collection(kind: &str) -> String {
     let (namespace, plural) = match kind {
         "VirtualIP" | "Speaker" => ("", format!("{}s", kind.to_lowercase())),
         "Community" => ("namespaces/default/", "communities".to_owned()),
+        "ListenerPolicy" => ("namespaces/default/", "listenerpolicies".to_owned()),
+        "BackendPolicy" => ("namespaces/default/", "backendpolicies".to_owned()),
         _ => ("namespaces/default/", format!("{}s", kind.to_lowercase())),
     };
     format!("/apis/vipgate.dev/v1alpha1/{namespace}{plural}")

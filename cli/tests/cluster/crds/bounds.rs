@@ -106,6 +106,11 @@ fn examples() -> Vec<(&'static str, &'static str, Value)> {
             json!({"spec": {"endpoints": [{"address": "192.0.2.1", "port": 80}]}}),
         ),
         (
+            "Backend",
+            "bounds-of-names",
+            json!({"spec": {"endpoints": [{"hostname": "db.example.com", "port": 80}]}}),
+        ),
+        (
             "ListenerPolicy",
             "bounds",
             json!({"spec": {

@@ -337,7 +337,7 @@ fn backends() -> [Case; 6] {
         case(
             "Backend",
             "spec.endpoints[].hostname",
-            "an address goes into `address`",
+            "no DNS name ends in a number",
             [named("db.example.com"), named("1.2.3.x4")],
             [named("192.0.2.1"), named("192.0.2"), named("7"), named("db.7")],
         ),
