@@ -54,7 +54,7 @@ fn two_mysql_reaches_two_mariadb_servers() {
 #[test]
 fn the_demo_shows_every_example() {
     let output = demo(Program::new(VIPGATE));
-    assert!(output.contains("7 of 7 examples work, and fail-over."), "{output}");
+    assert!(output.contains("8 of 8 examples work, and fail-over."), "{output}");
     assert!(output.contains("who has 10.77.0.200?"), "{output}");
 }
 

@@ -16,6 +16,7 @@ mod flaps;
 mod group;
 mod guard;
 mod hosts;
+mod http_ingress;
 mod ipv6;
 mod links;
 mod loopback;
