@@ -7,7 +7,7 @@
 //!   Namespace                    x               x
 //!   IPAddressPool                x                                     x
 //!   ListenerSet              x                                                  x
-//!   routes                                       x          x                   x
+//!   routes                                       x          x          x        x
 //!   Service                              x                  x          (x)
 //!   EndpointSlice                                           x          (x)
 //!   Backend, ReferenceGrant                                 x
@@ -202,6 +202,8 @@ impl Planner {
                 self.touch_policies();
                 self.backend_tls.touch();
                 self.resolution.touch();
+                // For the names that they ask for.
+                self.assembly.touch();
                 self.status.touch();
             }
             Kind::Service => {

@@ -251,7 +251,8 @@ spec:
   rules: [{backendRefs: [{name: web, port: 80}]}, {backendRefs: [{name: web, port: 80}]}]
 ";
     let (runs, outcome) = ran(&mut planner, |planner| apply(planner, route));
-    assert_eq!(runs, Runs { attachment: 1, resolution: 1, status: 1, ..Runs::default() });
+    let expected = Runs { attachment: 1, resolution: 1, assembly: 1, status: 1, ..Runs::default() };
+    assert_eq!(runs, expected);
     assert!(Arc::ptr_eq(&before.plan, &outcome.plan));
     let problem = outcome.statuses.problems.first().expect("a problem");
     assert!(problem.message.starts_with("Dropped Rule"), "{}", problem.message);
@@ -436,4 +437,38 @@ fn two_thousand_routes_are_no_trouble() {
     planner.run();
     let took = start.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?} for one change of endpoints");
+}
+
+/// Names are in no layer between the route and the plan.
+#[test]
+fn another_hostname_alone_reaches_the_plan() {
+    let (mut planner, _) = settled();
+    let gateway = "
+kind: Gateway
+metadata: {name: names, namespace: default}
+spec:
+  gatewayClassName: vipgate
+  listeners: [{name: http, protocol: HTTP, port: 8080}]
+";
+    apply(&mut planner, gateway);
+    let route = |name: &str| {
+        format!(
+            "
+kind: HTTPRoute
+metadata: {{name: names, namespace: default}}
+spec:
+  parentRefs: [{{name: names}}]
+  hostnames: [{name}]
+  rules: [{{backendRefs: [{{name: web, port: 80}}]}}]
+"
+        )
+    };
+    for name in ["a.example.com", "b.example.com"] {
+        apply(&mut planner, &route(name));
+        let plan = planner.run().plan;
+        let listener = plan.listeners.iter().find(|l| l.id.gateway.name == "names");
+        let targets = listener.and_then(|l| l.by_name()).expect("an HTTP listener").targets.iter();
+        let names: Vec<_> = targets.map(|(asked, _)| asked.as_deref()).collect();
+        assert_eq!(names, [Some(name)]);
+    }
 }

@@ -122,7 +122,9 @@ fn report(plan: &Plan, seed: u64) -> NodeReport {
 /// What a plan and the statuses beside it always are.
 fn check(outcome: &Outcome, planner: &Planner, report: &NodeReport) {
     let Outcome { plan, statuses, .. } = outcome;
-    let sockets: BTreeSet<_> = plan.listeners.iter().map(|listener| listener.bind).collect();
+    // A port of TCP and one of UDP are two.
+    let sockets: BTreeSet<_> =
+        plan.listeners.iter().map(|listener| (listener.transport(), listener.bind)).collect();
     assert_eq!(sockets.len(), plan.listeners.len(), "two listeners on one socket");
     assert!(plan.listeners.is_sorted_by(|a, b| a.id < b.id), "listeners are not sorted");
     for (address, vip) in &plan.vips {

@@ -39,7 +39,7 @@ pub struct BackendEndpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::crd::rules::endpoint_hostname")]
     pub hostname: Option<String>,
-    /// TCP port. A `port` in the backendRef has to be equal to it or absent.
+    /// TCP or UDP port, as the route is. A `port` in the backendRef has to be equal to it or absent.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
 }

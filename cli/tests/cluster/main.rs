@@ -25,6 +25,7 @@ mod l2;
 mod names;
 mod nearness;
 mod neighbours;
+mod policies;
 mod reach;
 mod refusals;
 mod rights;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::figures::{CARRIER, IN_ORDER, PROMISE, gap};
-use crate::hosts::Hosts;
+use crate::hosts::{GRACE, Hosts};
 use crate::site::{SOON, VIP};
 
 /// Power loss and `kill -9`: the group that notices is silent. What is left is to ask the wire.
@@ -68,6 +68,8 @@ fn a_vip_that_moves_three_times_is_seen_to_move() {
         .unwrap();
         hosts.start(owner);
         hosts.settled();
+        // What a former owner says within the grace counts as its last words, not as a turn.
+        std::thread::sleep(2 * GRACE);
     }
     drop(prober.stop());
     let frames = wire.stop().unwrap();

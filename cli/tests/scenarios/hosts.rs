@@ -21,7 +21,7 @@ use vipgate_lab::{
 use crate::site::{SOON, VIP, VIP6, VIPGATE, backend, gateway, pool, route};
 
 /// How long two members may claim one VIP on the wire.
-const GRACE: Duration = Duration::from_millis(250);
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
 
 /// A host of the group.
 pub(crate) struct Host {

@@ -21,6 +21,7 @@ mod ipv6;
 mod links;
 mod loopback;
 mod names;
+mod policies;
 mod process;
 mod reload;
 mod routed;

@@ -3,7 +3,7 @@
 //! These are the only places that know. A field that a proxy learns to obey is taken off the list here.
 
 use vipgate_api::gateway::TlsMode;
-use vipgate_api::vipgate::{BackendPolicySpec, ListenerPolicySpec};
+use vipgate_api::vipgate::{BackendPolicySpec, HealthCheck, HealthCheckType, ListenerPolicySpec};
 
 use crate::admission::AdmittedListener;
 
@@ -25,6 +25,9 @@ pub(super) fn listener(
     if is_udp {
         remove(&mut spec.proxy_protocol, "proxyProtocol", &mut out);
         remove(&mut spec.tcp_keepalive, "tcpKeepalive", &mut out);
+        if spec.access_log.as_ref().is_some_and(|log| log.enabled != Some(false)) {
+            remove(&mut spec.access_log, "accessLog", &mut out);
+        }
     }
     // Without a header a client of a TCP listener has nothing to say first.
     if is_udp || !speaks_first && !proxied {
@@ -46,8 +49,14 @@ pub(super) fn backend(
         remove(&mut spec.proxy_protocol, "proxyProtocol", &mut out);
         remove(&mut spec.client_address, "clientAddress", &mut out);
         remove(&mut spec.connect, "connect", &mut out);
-        remove(&mut spec.health_check, "healthCheck", &mut out);
+        // A check is made by TCP: of a server of datagrams it tells something where it names a port for that.
+        let portless =
+            |check: &HealthCheck| check.port.is_none() && check.kind != HealthCheckType::None;
+        if spec.health_check.as_ref().is_some_and(portless) {
+            remove(&mut spec.health_check, "healthCheck", &mut out);
+        }
         remove(&mut spec.ejection, "ejection", &mut out);
+        remove(&mut spec.gone_endpoints, "goneEndpoints", &mut out);
     }
     (spec, out)
 }

@@ -281,7 +281,7 @@ impl Connection {
     pub(super) fn active_at(&self, now: Tick) -> Option<Tick> {
         match self.stage {
             Stage::Open => Some(self.active),
-            Stage::Dialling(_) => Some(now),
+            Stage::Dialling(_) | Stage::Securing(_) => Some(now),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! How many connections a listener takes: at once, at once from one source, and how fast new ones.
 //!
 //! Workers share it, so it is exact, and a listener keeps it for as long as it is in the plan: settings
-//! change what is allowed, never what is counted. Bounds come with each question.
+//! change what is allowed. What was open before a bound was set does not count for it. Bounds come with each question.
 //!
 //! Always holds: there is no entry for a source without a connection, so memory is bounded by the
 //! connections that are open; what a connection took is given back when its [`Permit`] goes, whatever way it

@@ -68,9 +68,10 @@ impl Pipes {
         })
     }
 
-    /// Takes a pipe back.
+    /// Takes a pipe back; closes it where others may need one and cannot make it.
     pub(super) fn give_back(&mut self, pipe: Pipe) {
-        if pipe.held == 0 && self.idle.len() < KEPT {
+        let is_spare = self.made.load(Relaxed) < self.most && self.idle.len() < KEPT;
+        if pipe.held == 0 && is_spare {
             self.idle.push(pipe);
         }
     }
@@ -109,10 +110,11 @@ mod tests {
         let room = last.room;
         assert!(room >= LEAST_ROOM);
         one.give_back(last);
-        assert!(other.take().is_none(), "it is with the first worker");
-        assert!(one.take().is_some());
+        let theirs = other.take().expect("it was closed, as others may need one");
         drop(taken);
-        assert!(other.take().is_some());
+        other.give_back(theirs);
+        assert_eq!((one.idle.len(), other.idle.len()), (0, 1));
+        assert!(other.take().is_some() && other.idle.is_empty(), "it is used again");
         drop((one, other));
         assert_eq!(made.load(Relaxed), 0);
     }
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn one_that_is_not_empty_is_closed() {
         let made = Arc::new(AtomicUsize::new(0));
-        let mut pipes = Pipes::new(made.clone(), 1);
+        let mut pipes = Pipes::new(made.clone(), 2);
         let mut pipe = pipes.take().unwrap();
         pipe.held = 1;
         pipes.give_back(pipe);

@@ -150,7 +150,10 @@ impl Pump {
                 Ok(false) => return Progress::Waiting,
                 Err(_) => return Progress::SinkFailed,
             },
-            Some(Held::Pipe(_)) => return self.splice(source, sink, pipes, moved),
+            Some(Held::Pipe(_)) => match self.splice(source, sink, pipes, moved) {
+                Progress::More if self.held.is_none() => {}
+                progress => return progress,
+            },
             None => {}
         }
         for _ in 0..READS_PER_TURN {
@@ -158,7 +161,10 @@ impl Pump {
                 return Progress::Waiting;
             }
             if self.bulk == BULK && self.take_pipe(pipes) {
-                return self.splice(source, sink, pipes, moved);
+                match self.splice(source, sink, pipes, moved) {
+                    Progress::More if self.held.is_none() => {}
+                    progress => return progress,
+                }
             }
             match recv(source, &mut *buffer, RecvFlags::empty()) {
                 Ok((_, 0)) if self.source_failed => return Progress::SourceFailed,
@@ -212,7 +218,7 @@ impl Pump {
         self.held.is_some()
     }
 
-    /// Splices until there is nothing to do, or the turn is over.
+    /// Splices until there is nothing to do, or the turn is over. [`Progress::More`] without a pipe: to be copied.
     fn splice(
         &mut self,
         source: BorrowedFd<'_>,
@@ -237,10 +243,7 @@ impl Pump {
                 pipes.give_back(pipe);
             }
         }
-        match progress {
-            Progress::Finished => self.pass_end(sink),
-            progress => progress,
-        }
+        progress
     }
 
     /// Fills the pipe if it is empty, or else empties it: of one that is neither `EAGAIN` would not tell
@@ -273,8 +276,11 @@ impl Pump {
             return Some(Progress::Waiting);
         }
         match splice(source, None, &pipe.write, None, pipe.room, SPLICE) {
-            Ok(0) if self.source_failed => Some(Progress::SourceFailed),
-            Ok(0) => Some(Progress::Finished),
+            // The end, or an urgent byte and then the end: reading tells.
+            Ok(0) => {
+                self.bulk = 0;
+                Some(Progress::More)
+            }
             Ok(read) => {
                 pipe.held = read;
                 *moved += read as u64;

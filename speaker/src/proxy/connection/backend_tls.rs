@@ -4,6 +4,7 @@
 //! it fails. All of it is inside the time that the attempt to connect has.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use super::{Connection, Context, Ending, Stage, Verdict};
 use crate::proxy::pump::write_some;
@@ -23,9 +24,14 @@ impl Connection {
         };
         let late = dial.deadline <= context.now;
         let begun = dial.tls().map(|tls| tls.begin());
+        let endpoint = Arc::clone(dial.endpoint());
         self.stage = Stage::Securing(dial);
         match begun {
-            Some(Err(why)) => self.securing_failed(why, context),
+            // What is wrong is on our side: no endpoint is to blame, and no other would do.
+            Some(Err(why)) => {
+                endpoint.complained(why);
+                Verdict::End(Ending::Reset(ResetReason::BackendTls))
+            }
             Some(Ok(tls)) => {
                 self.relay.secure_server(tls);
                 match self.shake_server(context) {

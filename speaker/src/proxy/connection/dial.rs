@@ -106,6 +106,10 @@ impl Connection {
         match self.introduce() {
             Ok(()) => {}
             Err(Unsaid::NoClient) => return Verdict::End(Ending::Reset(ResetReason::ByClient)),
+            // As above: without TLS it was taken, with TLS it was not.
+            Err(Unsaid::Reset) if is_secure => {
+                return self.attempt_failed(Errno::CONNRESET, context);
+            }
             Err(Unsaid::Reset) => {
                 self.connected(context);
                 return self.broke(Side::Server, context);

@@ -117,8 +117,8 @@ impl Connection {
             socket::reset(server);
         }
         if let Some(record) = &mut self.record {
-            // It counts no more.
-            record.endpoint = None;
+            // It counts there no more.
+            (record.held, record.departing, record.preserved) = (None, None, None);
         }
         let farewell = Farewell::new(refusal.bytes(), reason, context.now);
         let deadline = farewell.deadline;

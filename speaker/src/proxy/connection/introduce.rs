@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
-use rustix::net::{SendFlags, getsockname, send};
+use rustix::net::{RecvFlags, SendFlags, getsockname, recv, send};
 
 use super::arrive::peer;
 use super::{Connection, Stage};
@@ -51,8 +51,16 @@ impl Connection {
         };
         let known = Known { authority: introduction.name.as_deref(), alpn, tls };
         let header = write::header(introduction.version, &addresses, &known);
-        // In one segment with the client's first bytes, where there are some already.
-        let more = if self.relay.has_for_server() { SendFlags::MORE } else { SendFlags::empty() };
+        // In one segment with the client's first bytes, where there are some already. (What the edges said may
+        // have been about what is not passed on, such as a header.)
+        let has_more = self.relay.has_for_server()
+            && match &self.relay {
+                Relay::Plain { .. } => {
+                    matches!(recv(&self.client, &mut [0; 1], RecvFlags::PEEK), Ok((_, 1)))
+                }
+                Relay::Tls(_) => true,
+            };
+        let more = if has_more { SendFlags::MORE } else { SendFlags::empty() };
         loop {
             return match send(server, &header, SendFlags::NOSIGNAL | more) {
                 Ok(written) if written == header.len() => Ok(()),
