@@ -205,5 +205,8 @@ fn first_line(program: impl AsRef<Path>, argument: &str) -> Result<String> {
     let all = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&all);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    Ok(line.unwrap_or_default().to_owned())
+    let line = line.unwrap_or_default();
+    // Some say their path first.
+    let path = program.display().to_string();
+    Ok(line.strip_prefix(&path).unwrap_or(line).trim().to_owned())
 }

@@ -36,6 +36,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let mut report = Report::new(args.threads, peers.iter().map(|p| (p.peer, p.version.clone())));
     for round in 0..args.rounds {
         for workload in &workloads {
+            // What a process was given once it keeps, so only the first time tells.
+            if *workload == Workload::Idle && round > 0 {
+                continue;
+            }
             for step in 0..peers.len() {
                 // Another one begins each round.
                 let running = &peers[(step + round) % peers.len()];

@@ -77,7 +77,7 @@ pub(super) fn haproxy(ports: Ports<'_>, threads: usize, splice: bool) -> String 
         format!("listen p{front}\n  bind {FRONT}:{front}\n  server one {SERVER}:{back}\n")
     });
     format!(
-        "global\n  nbthread {threads}\n  maxconn 9000\n{pipes}defaults\n  mode tcp\n  timeout connect 1s\n  \
+        "global\n  nbthread {threads}\n  maxconn 7000\n{pipes}defaults\n  mode tcp\n  timeout connect 1s\n  \
          timeout client 1h\n  timeout server 1h\n{options}{proxies}"
     )
 }
