@@ -35,31 +35,31 @@
 //! What always holds: the outcome depends on the inputs as they are, never on the way they came
 //! about, except for what the claims remember.
 
-use std::borrow::Cow;
+mod run;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 
-use crate::admission::{self, Admission};
-use crate::allocation::{self, Allocation, Pools, Want};
-use crate::assembly;
-use crate::attachment::{self, Attachment};
+use crate::admission::Admission;
+use crate::allocation::{Allocation, Pools};
+use crate::attachment::Attachment;
 use crate::backend_tls;
-use crate::certificates::{self, Certificates};
-use crate::claim::{Claim, Claims, Foreign, VipUser};
+use crate::certificates::Certificates;
+use crate::claim::{Claims, Foreign};
 use crate::environment::Environment;
 use crate::layer::Layer;
 use crate::names::Names;
 use crate::node::{Neighbours, Node, NodeReport};
 use crate::plan::Plan;
-use crate::policies::{self, Policies};
+use crate::policies::Policies;
 use crate::report::{Lost, Reports};
-use crate::resolution::{self, Place, Resolution};
-use crate::routing::{self, Routing};
+use crate::resolution::Resolution;
+use crate::routing::Routing;
 use crate::services::{self, Classless, Services};
-use crate::status::{self, Layers, Statuses};
+use crate::status::Statuses;
 use crate::world::World;
 
 /// Everything that is known, and everything that follows from it.
@@ -446,258 +446,6 @@ impl Planner {
             status: self.status.runs(),
         }
     }
-
-    /// Brings everything up to date.
-    pub fn run(&mut self) -> Outcome {
-        self.run_admission();
-        self.run_services();
-        self.run_certificates();
-        self.run_routing();
-        self.run_pools();
-        self.run_allocation();
-        self.run_attachment();
-        self.run_policies();
-        self.run_backend_tls();
-        self.run_resolution();
-        self.run_assembly();
-        self.run_status();
-        let changed = self.claims != self.told;
-        if changed {
-            self.told.clone_from(&self.claims);
-        }
-        Outcome {
-            plan: Arc::clone(self.assembly.value()),
-            statuses: Arc::clone(self.status.value()),
-            claims: changed.then(|| self.claims.clone()),
-        }
-    }
-
-    fn run_admission(&mut self) {
-        let World { classes, gateways, listener_sets, namespaces, .. } = &self.world;
-        let admit = || admission::admit(classes, gateways, listener_sets, namespaces);
-        if self.admission.refresh(admit) {
-            self.allocation.touch();
-            self.certificates.touch();
-            self.attachment.touch();
-            if !self.world.listener_policies.is_empty() {
-                self.policies.touch();
-            }
-            self.backend_tls.touch();
-            self.assembly.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_certificates(&mut self) {
-        let World { secrets, config_maps, grants, .. } = &self.world;
-        let admission = self.admission.value();
-        let in_cluster = self.role != Role::Standalone;
-        let ground = certificates::Ground { secrets, config_maps, grants, in_cluster };
-        let resolve = || certificates::resolve(admission, ground);
-        if self.certificates.refresh(resolve) {
-            self.assembly.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_routing(&mut self) {
-        let node = (self.role != Role::Controller).then_some(&self.node);
-        let in_cluster = self.role != Role::Standalone;
-        if self.routing.refresh(|| routing::route(&self.world, node, in_cluster)) {
-            self.assembly.touch();
-            self.status.touch();
-        }
-    }
-
-    /// Without a cluster nobody forwards for a Service, and a speaker takes the claims as they are.
-    fn run_services(&mut self) {
-        let refreshed = self.services.refresh(|| match self.role {
-            Role::Controller => self.read_services.admit(&self.world.services),
-            Role::Standalone | Role::Speaker => Services::default(),
-        });
-        if refreshed {
-            self.allocation.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_pools(&mut self) {
-        let World { pools, namespaces, .. } = &self.world;
-        if self.pools.refresh(|| Pools::new(pools, namespaces)) {
-            self.allocation.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_allocation(&mut self) {
-        let admission = self.admission.value();
-        let changed = self.allocation.refresh(|| {
-            if self.role == Role::Speaker {
-                return allocation::follow(&self.claims);
-            }
-            let services = self.services.value();
-            let claims = match self.release {
-                true => still_owned(&self.claims, admission, services, &self.unreadable),
-                false => Cow::Borrowed(&self.claims),
-            };
-            let (pools, _) = self.pools.value().as_ref();
-            let node = &addresses_of(&self.node) | &self.reserved;
-            // The claims that end are gone already; those of a Gateway that is refused for now
-            // are not among the wants, and stay.
-            let wants = wants(admission, services, &self.classless, &claims);
-            let allocation =
-                allocation::allocate(pools, wants, &claims, &self.foreign, &node, false);
-            match self.follows {
-                true => allocation::confine(allocation, &self.claims),
-                false => allocation,
-            }
-        });
-        self.claims.clone_from(&self.allocation.value().claims);
-        if changed {
-            self.resolution.touch();
-            self.assembly.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_attachment(&mut self) {
-        let World { routes, namespaces, .. } = &self.world;
-        let admission = self.admission.value();
-        if self.attachment.refresh(|| attachment::attach(admission, routes, namespaces)) {
-            self.touch_policies();
-            self.backend_tls.touch();
-            self.resolution.touch();
-            self.assembly.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_policies(&mut self) {
-        let (admission, attachment) = (self.admission.value(), self.attachment.value());
-        let work_out = || policies::work_out(&self.world, admission, attachment);
-        if self.policies.refresh(work_out) {
-            self.resolution.touch();
-            self.assembly.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_backend_tls(&mut self) {
-        let (admission, attachment) = (self.admission.value(), self.attachment.value());
-        let resolve = || backend_tls::resolve(&self.world, admission, attachment);
-        if self.backend_tls.refresh(resolve) {
-            self.assembly.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_resolution(&mut self) {
-        let (attachment, allocation) = (self.attachment.value(), self.allocation.value());
-        let is_node = self.role != Role::Controller;
-        let cluster = self.role == Role::Speaker;
-        let place = is_node.then(|| Place::new(&self.node, cluster));
-        let policies = self.policies.value();
-        let names = is_node.then_some(&self.names);
-        let resolve =
-            || resolution::resolve(&self.world, attachment, allocation, policies, place, names);
-        if self.resolution.refresh(resolve) {
-            self.assembly.touch();
-            self.status.touch();
-        }
-    }
-
-    fn run_assembly(&mut self) {
-        let changed = self.assembly.refresh(|| {
-            let layers = assembly::Layers {
-                world: &self.world,
-                admission: self.admission.value(),
-                allocation: self.allocation.value(),
-                attachment: self.attachment.value(),
-                resolution: self.resolution.value(),
-                certificates: self.certificates.value(),
-                policies: self.policies.value(),
-                backend_tls: self.backend_tls.value(),
-                routing: self.routing.value(),
-            };
-            let is_node = self.role != Role::Controller;
-            assembly::assemble(&layers, is_node.then_some((&self.node, &self.neighbours)))
-        });
-        if changed {
-            self.status.touch();
-        }
-    }
-
-    fn run_status(&mut self) {
-        self.status.refresh(|| {
-            status::derive(&Layers {
-                routes: &self.world.routes,
-                admission: self.admission.value(),
-                services: self.services.value(),
-                classless: &self.classless,
-                environment: &self.environment,
-                pool_objects: &self.world.pools,
-                pools: &self.pools.value().0,
-                pool_problems: &self.pools.value().1,
-                allocation: self.allocation.value(),
-                attachment: self.attachment.value(),
-                resolution: self.resolution.value(),
-                certificates: self.certificates.value(),
-                policies: self.policies.value(),
-                backend_tls: self.backend_tls.value(),
-                routing: self.routing.value(),
-                sets: &self.world.listener_sets,
-                plan: self.assembly.value(),
-                node: &self.node,
-                reports: &self.reports,
-                lost: &self.lost,
-            })
-        });
-    }
-}
-
-/// The claims whose Gateway is there. One that is refused for now, has lost its class, or cannot be
-/// read keeps its address: a mistake in a manifest must not cost the address that clients know.
-fn still_owned<'a>(
-    claims: &'a Claims,
-    admission: &Admission,
-    services: &Services,
-    unreadable: &BTreeSet<ObjectRef>,
-) -> Cow<'a, Claims> {
-    let is_there = |user: &VipUser| {
-        let VipUser { object, .. } = user;
-        let ObjectRef { kind, key } = object;
-        let is_known = match kind {
-            Kind::Service => services.wants.contains_key(key),
-            _ => admission.gateways.contains_key(key) || admission.classless.contains_key(key),
-        };
-        is_known || unreadable.contains(object)
-    };
-    let is_whole = |claim: &Claim| !claim.users.is_empty() && claim.users.iter().all(is_there);
-    if claims.0.values().all(is_whole) {
-        return Cow::Borrowed(claims);
-    }
-    let owned = claims.0.iter().map(|(address, claim)| {
-        let users = claim.users.iter().filter(|user| is_there(user)).cloned().collect();
-        (*address, Claim { users, ..claim.clone() })
-    });
-    Cow::Owned(Claims(owned.filter(|(_, claim)| !claim.users.is_empty()).collect()))
-}
-
-/// Everybody who needs addresses. A Service without a class that is left to another program is among
-/// them only if it has an address of ours.
-fn wants<'a>(
-    admission: &'a Admission,
-    services: &'a Services,
-    classless: &Classless,
-    claims: &Claims,
-) -> Vec<&'a Want> {
-    let users = claims.0.values().flat_map(|claim| &claim.users);
-    let have: BTreeSet<&ObjectRef> = users.map(|user| &user.object).collect();
-    let of_services = services.wants.values().filter(|service| {
-        !service.classless || *classless == Classless::Take || have.contains(&service.want.user)
-    });
-    let of_services = of_services.map(|service| &service.want);
-    admission.wants.iter().chain(of_services).collect()
 }
 
 fn addresses_of(node: &Node) -> BTreeSet<IpAddr> {

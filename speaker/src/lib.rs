@@ -2,6 +2,7 @@
 
 pub mod bfd;
 pub mod bgp;
+mod clients;
 mod deadline;
 pub mod group;
 pub mod host;
@@ -10,4 +11,5 @@ pub mod names;
 pub mod node;
 pub mod proxy;
 mod published;
+mod rate;
 pub mod udp;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::connection::{Arrival, Connection, Ending, Owner, Place, Record, peer};
-use super::door;
 use super::hello::{Greeting, Hello};
 use super::socket;
 use super::stats::ResetReason;
@@ -74,7 +73,7 @@ impl Worker {
     fn nobody_allows(&self, port: &Port, connection: &Connection) -> bool {
         let client = if port.door.looks { connection.client_address() } else { None };
         let allows = |slot: &u32| match (client, self.entry(*slot)) {
-            (Some(client), Some(entry)) => door::allows(&entry.listener.settings, client),
+            (Some(client), Some(entry)) => entry.clients.may(client),
             _ => true,
         };
         !port.listeners.iter().any(allows)

@@ -26,6 +26,7 @@ use super::slots::Slots;
 use super::stats::ListenerStats;
 use super::table::{Endpoints, Entry, Forward, Port, Protocol, Table};
 use super::tls;
+use crate::clients::Clients;
 
 /// See the module.
 #[derive(Debug)]
@@ -143,6 +144,7 @@ impl Control {
             certificates: Vec::new(),
             stats: Arc::clone(&entry.stats),
             gate: Arc::clone(&entry.gate),
+            clients: Clients::default(),
             guarded: entry.guarded,
             log: entry.log.clone(),
         });
@@ -289,12 +291,13 @@ impl Control {
             let known = old.as_ref().and_then(|old| old.log.clone());
             known.filter(|known| **known == place).unwrap_or_else(|| Arc::new(place))
         });
-        let guarded = door::guards(settings);
+        let (clients, guarded) = (Clients::of(settings), door::guards(settings));
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
         let routes = listener.targets().map(|(_, target)| stats.route(&target.route)).collect();
         let listener = listener.clone();
-        let entry = Entry { listener, forwards, routes, certificates, stats, gate, guarded, log };
+        let entry =
+            Entry { listener, forwards, routes, certificates, stats, gate, clients, guarded, log };
         let id = entry.listener.id.clone();
         self.entries.set(&id, entry);
         true

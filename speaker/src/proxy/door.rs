@@ -1,5 +1,4 @@
-//! What the settings of a port's listeners say of a connection before it is known which of them it means,
-//! and what a listener's settings say of who may connect.
+//! What the settings of a port's listeners say of a connection before it is known which of them it means.
 //!
 //! A PROXY header comes before everything else, so where several listeners share a port, the senders that
 //! any of them trusts begin with one at all of them; and a client has the time that the most patient one
@@ -13,12 +12,13 @@ use ipnet::IpNet;
 use vipgate_planner::{Keepalive, Listener, ListenerSettings};
 
 use super::access_log::Place;
+use crate::clients::Ranges;
 
 /// See the module.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Door {
     /// From where connections begin with a PROXY header.
-    proxy_from: Vec<IpNet>,
+    proxy_from: Ranges,
     /// From accept until the client has said what it wants.
     pub(super) handshake_timeout: Duration,
     /// What the listening socket has: that of the first listener that has one.
@@ -39,15 +39,13 @@ impl Door {
         old: Option<&Arc<Self>>,
     ) -> Arc<Self> {
         let settings = || listeners.iter().map(|listener| &*listener.settings);
-        let mut proxy_from: Vec<IpNet> =
+        let proxy_from: Vec<IpNet> =
             settings().flat_map(|settings| settings.proxy_from.iter().copied()).collect();
-        proxy_from.sort_unstable();
-        proxy_from.dedup();
         let one_of =
             settings().filter_map(|settings| settings.access_log).map(|log| log.one_of).min();
         let place = one_of.map(|one_of| Arc::new(Place::new(None, bind, one_of)));
         let door = Self {
-            proxy_from,
+            proxy_from: Ranges::new(&proxy_from),
             handshake_timeout: settings().map(|s| s.handshake_timeout).max().unwrap_or_default(),
             keepalive: settings().find_map(|settings| settings.keepalive),
             guarded: settings().any(guards),
@@ -67,7 +65,7 @@ impl Door {
 
     /// Whether a connection from there begins with a PROXY header.
     pub(super) fn expects_header(&self, from: IpAddr) -> bool {
-        has(&self.proxy_from, from)
+        self.proxy_from.has(from)
     }
 }
 
@@ -88,45 +86,9 @@ pub(super) fn looks(settings: &ListenerSettings) -> bool {
         || settings.access_log.is_some()
 }
 
-/// Whether a client may connect by its address.
-pub(super) fn allows(settings: &ListenerSettings, client: IpAddr) -> bool {
-    (settings.allowed.is_empty() || has(&settings.allowed, client))
-        && !has(&settings.denied, client)
-}
-
-fn has(ranges: &[IpNet], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    ranges.iter().any(|range| range.contains(&address))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn nets(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn who_is_denied_is_not_allowed_and_no_list_is_everybody() {
-        let some = ListenerSettings {
-            allowed: nets(&["10.0.0.0/8", "2001:db8::/32"]),
-            denied: nets(&["10.1.0.0/16"]),
-            ..ListenerSettings::default()
-        };
-        let may = |settings: &ListenerSettings, text: &str| allows(settings, text.parse().unwrap());
-        assert!(
-            may(&some, "10.2.0.1") && may(&some, "::ffff:10.2.0.1") && may(&some, "2001:db8::1")
-        );
-        assert!(
-            !may(&some, "10.1.0.1") && !may(&some, "::ffff:10.1.0.1") && !may(&some, "192.0.2.1")
-        );
-        assert!(!may(&some, "2001:db9::1"));
-        let open = ListenerSettings::default();
-        assert!(may(&open, "10.1.0.1") && may(&open, "::1"));
-        let denying = ListenerSettings { denied: nets(&["::/0"]), ..ListenerSettings::default() };
-        assert!(may(&denying, "10.1.0.1") && !may(&denying, "::1"));
-    }
 
     #[test]
     fn settings_that_say_nothing_cost_nothing() {

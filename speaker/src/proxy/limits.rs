@@ -8,50 +8,35 @@
 //! ends.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use vipgate_planner::{ListenerSettings, Rate};
+use vipgate_planner::ListenerSettings;
 
 use super::stats::ResetReason;
+use crate::clients::source_of;
+use crate::rate::Meter;
 
 /// Parts of the sources, each with a lock of its own.
 const PARTS: usize = 64;
 /// A part with room for more than this gives it back when most of it is unused.
 const ROOMY: usize = 64;
 
-/// Whom connections from an address count for: an IPv4 address, or the /64 of an IPv6 address, within which
-/// one client has as many addresses as it likes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Source {
-    V4(Ipv4Addr),
-    V6(u64),
+/// Connections of each source.
+type Sources = HashMap<IpAddr, u32>;
+
+/// Which part a source is in: mixed, as neighbours are likely to come together. Nobody gains by finding
+/// sources of one part; the map inside is keyed.
+fn part_of(source: IpAddr) -> usize {
+    let bits = match source {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
+    };
+    (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
 }
-
-impl Source {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
-        }
-    }
-
-    /// Which part it is in: mixed, as neighbours are likely to come together. Nobody gains by finding
-    /// sources of one part; the map inside is keyed.
-    fn part(self) -> usize {
-        let bits = match self {
-            Self::V4(address) => u64::from(address.to_bits()),
-            Self::V6(prefix) => prefix,
-        };
-        (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
-    }
-}
-
-type Sources = HashMap<Source, u32>;
 
 /// See the module.
 #[derive(Debug)]
@@ -60,12 +45,15 @@ pub(super) struct Gate {
     open: AtomicU32,
     /// Made when the first connection counts for its source.
     sources: OnceLock<Box<[Mutex<Sources>]>>,
-    rate: Pace,
+    rate: Meter,
+    /// What the rate is reckoned from.
+    since: Instant,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { open: AtomicU32::new(0), sources: OnceLock::new(), rate: Pace::new(Instant::now()) }
+        let (open, sources, rate) = Default::default();
+        Self { open, sources, rate, since: Instant::now() }
     }
 }
 
@@ -80,7 +68,7 @@ impl Gate {
         let mut permit = Permit { gate: Arc::clone(self), counts: false, source: None };
         // The source first: what is given back again below is then seen by nobody else's question.
         if let (Some(most), Some(client)) = (settings.connections_per_source, client) {
-            let source = Source::of(client);
+            let source = source_of(client);
             if !self.take_source(source, most) {
                 return Err(ResetReason::TooManyFromSource);
             }
@@ -95,7 +83,9 @@ impl Gate {
         }
         // Last: who is refused for another reason has taken nothing of the rate.
         match settings.rate {
-            Some(rate) if !self.rate.allows(rate, now) => Err(ResetReason::TooFast),
+            Some(rate) if !self.rate.admit(rate, self.nanoseconds(now)) => {
+                Err(ResetReason::TooFast)
+            }
             _ => Ok((permit.counts || permit.source.is_some()).then_some(permit)),
         }
     }
@@ -105,12 +95,17 @@ impl Gate {
         self.rate.forget();
     }
 
-    fn part(&self, source: Source) -> MutexGuard<'_, Sources> {
-        let parts = self.sources.get_or_init(|| (0..PARTS).map(|_| Mutex::default()).collect());
-        parts[source.part()].lock().unwrap_or_else(PoisonError::into_inner)
+    fn nanoseconds(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.since);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn take_source(&self, source: Source, most: u32) -> bool {
+    fn part(&self, source: IpAddr) -> MutexGuard<'_, Sources> {
+        let parts = self.sources.get_or_init(|| (0..PARTS).map(|_| Mutex::default()).collect());
+        parts[part_of(source)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_source(&self, source: IpAddr, most: u32) -> bool {
         let mut part = self.part(source);
         // Not by `entry`, which would leave one for a source that is not let in.
         match part.get_mut(&source) {
@@ -127,7 +122,7 @@ impl Gate {
         }
     }
 
-    fn give_back_source(&self, source: Source) {
+    fn give_back_source(&self, source: IpAddr) {
         let mut part = self.part(source);
         let Some(open) = part.get_mut(&source) else { return };
         *open -= 1;
@@ -146,7 +141,7 @@ impl Gate {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     counts: bool,
-    source: Option<Source>,
+    source: Option<IpAddr>,
 }
 
 impl Drop for Permit {
@@ -157,37 +152,6 @@ impl Drop for Permit {
         if let Some(source) = self.source {
             self.gate.give_back_source(source);
         }
-    }
-}
-
-/// A rate with a burst on one number (the generic cell rate algorithm, ITU-T I.371 annex A): the time at
-/// which the burst will be whole again.
-#[derive(Debug)]
-struct Pace {
-    since: Instant,
-    /// Nanoseconds after `since`.
-    whole_at: AtomicU64,
-}
-
-impl Pace {
-    fn new(since: Instant) -> Self {
-        Self { since, whole_at: AtomicU64::new(0) }
-    }
-
-    fn allows(&self, rate: Rate, now: Instant) -> bool {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let now = nanos(now.saturating_duration_since(self.since));
-        let step = (1_000_000_000 / u64::from(rate.per_second.max(1))).max(1);
-        let tolerance = step * u64::from(rate.burst.max(1) - 1);
-        let taken = |whole_at: u64| {
-            let whole_at = whole_at.max(now);
-            (whole_at - now <= tolerance).then(|| whole_at.saturating_add(step))
-        };
-        self.whole_at.fetch_update(Relaxed, Relaxed, taken).is_ok()
-    }
-
-    fn forget(&self) {
-        self.whole_at.store(0, Relaxed);
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) use super::endpoints::Endpoints;
 use super::limits::Gate;
 pub(crate) use super::share::Forward;
 use super::stats::{ListenerStats, RouteStats};
+use crate::clients::Clients;
 
 /// What all workers do.
 #[derive(Debug, Default)]
@@ -91,6 +92,8 @@ pub(super) struct Entry {
     pub(super) stats: Arc<ListenerStats>,
     /// Who is in, for as long as its id is in the plan.
     pub(super) gate: Arc<Gate>,
+    /// Who may come in.
+    pub(super) clients: Clients,
     /// Whether the settings say anything of new connections.
     pub(super) guarded: bool,
     /// Where its connections are logged, if they are.

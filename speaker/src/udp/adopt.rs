@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
 
-use super::clients::source_of;
 use super::session::Session;
 use super::sessions::Flow;
 use super::stats::EndReason;
 use super::table::{Port, Table};
 use super::token::Token;
 use super::worker::Worker;
+use crate::clients::source_of;
 
 /// While the engine ends, how long a fresh session may be silent: as long as resolvers wait before they
 /// ask again (resolv.conf(5), `timeout`).
@@ -38,7 +38,7 @@ impl Worker {
                 // Those that began before there was a limit count from now on.
                 let settings = port.map(|port| &port.listener.settings);
                 if settings.is_some_and(|settings| settings.connections_per_source.is_some()) {
-                    session.place.count(source_of(flow.client));
+                    session.place.count(source_of(flow.client.ip()));
                 }
             }
         }

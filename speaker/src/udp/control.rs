@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use vipgate_api::vipgate::Transport;
 use vipgate_planner::{Listener, ListenerId};
 
-use super::clients::Clients;
 use super::listener;
 use super::rotation::Rotation;
 use super::shared::Shared;
 use super::stats::ListenerStats;
 use super::table::{Port, Table, Target};
+use crate::clients::Clients;
 use crate::proxy::BindError;
 use crate::proxy::endpoint::EndpointState;
 use crate::proxy::prober::Prober;

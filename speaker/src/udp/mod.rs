@@ -35,14 +35,12 @@
 
 mod adopt;
 mod batch;
-mod clients;
 pub mod config;
 mod control;
 mod holder;
 mod listener;
 mod lru;
 mod places;
-mod rate;
 mod relay;
 mod room;
 mod rotation;

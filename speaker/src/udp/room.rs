@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use vipgate_planner::{ListenerSettings, Rate};
 
-use super::clients::source_of;
 use super::config::Config;
 use super::places::{Claim, Place};
 use super::sessions::{Crowd, Flow, Patience, Terms};
 use super::stats::EndReason;
 use super::table::Port;
 use super::worker::Worker;
+use crate::clients::source_of;
 
 /// Sessions that end for one that begins, where there are too many: one for it, and one of those that a
 /// limit before allowed, or that two workers had at once as the last one.
@@ -62,7 +62,7 @@ impl Worker {
         let ListenerSettings { connections, connections_per_source, .. } = *port.listener.settings;
         let mut claimed = 0;
         if let Some(limit) = connections_per_source {
-            place.count(source_of(flow.client));
+            place.count(source_of(flow.client.ip()));
             claimed = self.crowd_out(port, flow, limit);
         }
         if let Some(limit) = connections {
@@ -81,7 +81,7 @@ impl Worker {
     /// Ends sessions of the source of a flow while there are more than the limit. How many others were
     /// asked for.
     fn crowd_out(&mut self, port: &Port, flow: Flow, limit: u32) -> u32 {
-        let source = source_of(flow.client);
+        let source = source_of(flow.client.ip());
         for _ in 0..AT_ONCE {
             if port.stats.places.of(source) <= limit {
                 break;
@@ -114,7 +114,7 @@ impl Worker {
 
     /// Asks another worker for a place: one of the source of a flow, or any of the port.
     fn claim(&self, worker: usize, port: &Port, flow: Flow, of_source: bool) {
-        let source = of_source.then(|| source_of(flow.client));
+        let source = of_source.then(|| source_of(flow.client.ip()));
         let claim = Claim { port: flow.port, stats: Arc::clone(&port.stats), source };
         self.shared.claim(worker, claim);
     }

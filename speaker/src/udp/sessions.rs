@@ -19,8 +19,8 @@ use slab::Slab;
 
 pub(super) use self::stage::{Patience, Stage};
 use self::stage::{Queues, giving};
-use super::clients::source_of;
 use super::lru::{Linked, Links};
+use crate::clients::source_of;
 
 /// How often a client of a settled session has spoken after an answer.
 const ROUNDS: u8 = 5;
@@ -205,7 +205,7 @@ impl<S> Sessions<S> {
     /// Puts a session that is in no list into those where it belongs.
     fn enter(&mut self, slot: u32) {
         let Flow { port, client } = self.slots[slot as usize].flow;
-        let source = source_of(client);
+        let source = source_of(client.ip());
         let terms = *self.terms.get(port as usize).unwrap_or(&self.usual);
         let class = self.class(terms.patience);
         let groups = [
@@ -252,7 +252,7 @@ impl<S> Sessions<S> {
     /// Which session has to go before this client can have another, if one has to.
     pub(super) fn in_the_way(&self, client: SocketAddr) -> Option<(u32, Crowd)> {
         let Limits { all, of_a_source } = self.limits;
-        let queues = self.grouped(Key::Source(source_of(client)));
+        let queues = self.grouped(Key::Source(source_of(client.ip())));
         if let Some(queues) = queues.filter(|queues| queues.len() >= of_a_source) {
             return Some((queues.first_to_go(of_a_source)?, Crowd::Source));
         }

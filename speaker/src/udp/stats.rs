@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vipgate_planner::{Endpoint, ListenerId};
 
 use super::places::Places;
-use super::rate::Meter;
 use crate::proxy::EndpointHealth;
+use crate::rate::Meter;
 
 /// Why a datagram was not forwarded. None of them is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

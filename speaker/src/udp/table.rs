@@ -12,9 +12,9 @@ use std::time::Instant;
 use vipgate_api::ObjectRef;
 use vipgate_planner::Listener;
 
-use super::clients::Clients;
 use super::rotation::Rotation;
 use super::stats::ListenerStats;
+use crate::clients::Clients;
 use crate::proxy::table::Forward;
 
 /// What all workers do.

@@ -117,7 +117,7 @@ impl Connection {
             true => Some(self.client_address().ok_or(ResetReason::ByClient)?),
             false => None,
         };
-        if client.is_some_and(|client| !door::allows(settings, client)) {
+        if client.is_some_and(|client| !entry.clients.may(client)) {
             return Err(ResetReason::NotAllowed);
         }
         let permit = entry.gate.enter(settings, client, now)?;

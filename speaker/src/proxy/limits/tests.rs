@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use vipgate_planner::Rate;
+
 use super::*;
 
 fn gate() -> Arc<Gate> {
@@ -120,47 +122,6 @@ fn bounds_that_change_meet_what_is_open() {
     let counted = gate.enter(&of(1), None, now).unwrap();
     drop((uncounted, counted));
     assert_eq!(gate.open.load(Relaxed), 0);
-}
-
-#[test]
-fn a_rate_is_a_burst_and_then_so_many_a_second() {
-    let start = Instant::now();
-    let pace = Pace::new(start);
-    let rate = Rate { per_second: 10, burst: 5 };
-    let at = |ms| start + Duration::from_millis(ms);
-    let allowed = |ms, asked| (0..asked).filter(|_| pace.allows(rate, at(ms))).count();
-    assert_eq!(allowed(0, 100), 5);
-    assert_eq!(allowed(99, 100), 0);
-    assert_eq!(allowed(100, 100), 1);
-    assert_eq!(allowed(350, 100), 2);
-    // Who waits has the burst again, and never more.
-    assert_eq!(allowed(60_000, 100), 5);
-    // In the long run, whatever is asked for: 10 a second.
-    let total: usize = (0..10_000).map(|ms| allowed(60_000 + ms, 3)).sum();
-    assert_eq!(total, 99);
-    pace.forget();
-    assert_eq!(allowed(70_000, 100), 5);
-}
-
-#[test]
-fn a_rate_is_exact_among_threads_and_has_no_extremes() {
-    let start = Instant::now();
-    let pace = Pace::new(start);
-    let rate = Rate { per_second: 1, burst: 250 };
-    let allowed: usize = thread::scope(|scope| {
-        let ask = || (0..200).filter(|_| pace.allows(rate, start)).count();
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    });
-    assert_eq!(allowed, 250);
-    // Nothing overflows: not the longest burst, not after centuries.
-    for extreme in [u32::MAX, 1, 0] {
-        let pace = Pace::new(start);
-        let rate = Rate { per_second: extreme, burst: extreme };
-        assert!(pace.allows(rate, start));
-        assert!(pace.allows(rate, start + Duration::from_secs(1 << 33)));
-        assert!(Pace::new(start).allows(Rate { per_second: 1, burst: u32::MAX }, start));
-    }
 }
 
 /// What a flood of sources made room for is given back with them.

@@ -238,7 +238,7 @@ fn each_port_has_its_patience_and_its_own_first_to_go() {
             .collect();
     assert_eq!(sessions.next_silent(), Some(start + 11 * SECOND));
     assert_eq!(sessions.silent(start + 11 * SECOND), Some(all[1]));
-    let source = source_of("192.0.2.2:9".parse().unwrap());
+    let source = source_of("192.0.2.2".parse().unwrap());
     assert_eq!((sessions.first_at(1), sessions.first_of(source, 1)), (Some(all[1]), Some(all[2])));
     assert_eq!((sessions.first_at(0), sessions.first_of(source, 0)), (None, None), "not asked for");
     sessions.hear_client(all[1], start + 5 * SECOND);

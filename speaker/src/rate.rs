@@ -1,4 +1,5 @@
-//! How fast sessions of a listener may begin, over all workers: one number, changed by whoever begins one.
+//! How fast connections or sessions of a listener may begin, over all workers: one number, changed by whoever
+//! begins one.
 //!
 //! The generic cell rate algorithm (ITU-T I.371, annex A): kept is the time at which the next one would be
 //! due if all came evenly; how far that may be ahead of now is the burst.
@@ -10,11 +11,11 @@ use vipgate_planner::Rate;
 
 /// See the module. In nanoseconds since some beginning.
 #[derive(Debug, Default)]
-pub(super) struct Meter(AtomicU64);
+pub(crate) struct Meter(AtomicU64);
 
 impl Meter {
     /// Whether one more may come now. Then it counts.
-    pub(super) fn admit(&self, rate: Rate, now: u64) -> bool {
+    pub(crate) fn admit(&self, rate: Rate, now: u64) -> bool {
         let apart = (1_000_000_000 / u64::from(rate.per_second.max(1))).max(1);
         let ahead = now.saturating_add(apart * u64::from(rate.burst.max(1) - 1));
         let mut due = self.0.load(Relaxed);
@@ -31,6 +32,11 @@ impl Meter {
                 Err(newer) => due = newer,
             }
         }
+    }
+
+    /// Nothing of the burst is used up.
+    pub(crate) fn forget(&self) {
+        self.0.store(0, Relaxed);
     }
 }
 
@@ -86,5 +92,31 @@ mod tests {
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
         assert_eq!(all, 1000);
+    }
+
+    #[test]
+    fn in_the_long_run_it_is_the_rate_whatever_is_asked_for() {
+        let (meter, rate) = (Meter::default(), Rate { per_second: 10, burst: 5 });
+        let allowed = |ms: u64, asked| admitted(&meter, rate, ms * SECOND / 1000, asked);
+        assert_eq!(allowed(0, 100), 5);
+        assert_eq!(allowed(99, 100), 0);
+        assert_eq!(allowed(100, 100), 1);
+        assert_eq!(allowed(350, 100), 2);
+        assert_eq!(allowed(60_000, 100), 5);
+        let total: usize = (0..10_000).map(|ms| allowed(60_000 + ms, 3)).sum();
+        assert_eq!(total, 99);
+        meter.forget();
+        assert_eq!(allowed(70_000, 100), 5);
+    }
+
+    #[test]
+    fn nothing_overflows() {
+        // Not the longest burst, not after centuries.
+        let centuries = (1 << 33) * SECOND;
+        for extreme in [u32::MAX, 1, 0] {
+            let (meter, rate) = (Meter::default(), Rate { per_second: extreme, burst: extreme });
+            assert!(meter.admit(rate, 0));
+            assert!(meter.admit(rate, centuries));
+        }
     }
 }

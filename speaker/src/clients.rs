@@ -1,37 +1,43 @@
-//! Who may have sessions of a listener: ranges of addresses, looked up for each datagram that has none.
+//! Which clients a listener takes, by ranges of addresses, and whom a client counts with.
+//!
+//! Addresses of IPv4 in IPv6 are those of IPv4.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use vipgate_planner::ListenerSettings;
 
-/// See the module.
-#[derive(Debug)]
-pub(super) struct Clients {
+/// Who may come in.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
     /// Everybody when absent.
     allowed: Option<Ranges>,
     denied: Ranges,
 }
 
 impl Clients {
-    pub(super) fn of(settings: &ListenerSettings) -> Self {
+    pub(crate) fn of(settings: &ListenerSettings) -> Self {
         let allowed = (!settings.allowed.is_empty()).then(|| Ranges::new(&settings.allowed));
         Self { allowed, denied: Ranges::new(&settings.denied) }
     }
 
-    /// Whether an address may have sessions.
-    pub(super) fn may(&self, client: IpAddr) -> bool {
+    /// Whether an address may come in.
+    pub(crate) fn may(&self, client: IpAddr) -> bool {
         self.allowed.as_ref().is_none_or(|allowed| allowed.has(client)) && !self.denied.has(client)
     }
 }
 
 /// First and last addresses, sorted, none of which overlap. (Every address of IPv4 sorts before those of
 /// IPv6.)
-#[derive(Debug)]
-struct Ranges(Box<[(IpAddr, IpAddr)]>);
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ranges(Box<[(IpAddr, IpAddr)]>);
 
 impl Ranges {
-    fn new(nets: &[IpNet]) -> Self {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn new(nets: &[IpNet]) -> Self {
         let mut all: Vec<_> = nets.iter().map(|net| (net.network(), net.broadcast())).collect();
         all.sort_unstable();
         let mut merged: Vec<(IpAddr, IpAddr)> = Vec::with_capacity(all.len());
@@ -44,15 +50,16 @@ impl Ranges {
         Self(merged.into())
     }
 
-    fn has(&self, address: IpAddr) -> bool {
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         let after = self.0.partition_point(|(first, _)| *first <= address);
         after > 0 && self.0[after - 1].1 >= address
     }
 }
 
 /// Whom a client counts with: its address; by IPv6 its /64, of which one host has every address.
-pub(super) fn source_of(client: SocketAddr) -> IpAddr {
-    match client.ip() {
+pub(crate) fn source_of(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
         IpAddr::V4(ip) => ip.into(),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
     }
@@ -88,6 +95,8 @@ mod tests {
             // What lies inside of another range does not cut it short.
             (&["10.0.0.0/8", "10.1.0.0/16", "172.16.0.0/12"], &[], "10.200.0.1", true),
             (&["10.1.2.3/32", "10.0.0.0/8"], &[], "10.1.2.4", true),
+            (&["10.0.0.0/8"], &["10.1.0.0/16"], "::ffff:10.2.0.1", true),
+            (&["10.0.0.0/8"], &["10.1.0.0/16"], "::ffff:10.1.0.1", false),
             // The bits of a host do not count.
             (&["192.0.2.77/24"], &[], "192.0.2.1", true),
         ] {
