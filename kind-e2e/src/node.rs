@@ -30,6 +30,9 @@ impl Node {
             // Link-local addresses usable at once, and no traffic the scenario did not ask for.
             namespace.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
             namespace.sysctl("net.ipv6.conf.default.router_solicitations", "0")?;
+            // A router that advertises itself (FRR does, for RFC 8950) would add an address, and the node call
+            // from that one.
+            namespace.sysctl("net.ipv6.conf.default.autoconf", "0")?;
         }
         Ok(Self {
             name: name.to_owned(),

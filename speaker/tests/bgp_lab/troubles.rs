@@ -14,6 +14,7 @@ with_each_router!(
     a_silent_peer_is_given_up_and_taken_back,
     routes_of_the_peer_are_refused,
     wrong_as,
+    a_router_that_does_not_know_us,
 );
 
 #[test]
@@ -108,4 +109,13 @@ fn wrong_as(make: Make) {
     config.session.peer_as = PeerAs::Exactly(65003);
     let peering = speaker.peer(config);
     peering.fails_with("ended by us: OPEN Message Error / Bad Peer AS (it is of AS 65002");
+}
+
+/// As a router does to a node that calls from another of its addresses than the one that is configured there.
+fn a_router_that_does_not_know_us(make: Make) {
+    let site = Site::new();
+    let _router = Router::start(make, &site.router, &Setup::new("10.9.0.1", "10.9.0.77")).unwrap();
+    let speaker = Speaker::on(&site.node);
+    let peering = speaker.peer(towards("10.9.0.1"));
+    peering.fails_with("before it said anything; is 10.9.0.2 its neighbour?");
 }

@@ -2,6 +2,7 @@
 //! taken.
 
 use std::io;
+use std::net::IpAddr;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -15,6 +16,8 @@ const READ: usize = 4 * LONGEST;
 pub(super) struct Link {
     stream: TcpStream,
     inbox: Vec<u8>,
+    /// Whether anything has come.
+    heard: bool,
     outbox: Vec<u8>,
     /// Of the outbox, what is taken already.
     taken: usize,
@@ -32,7 +35,7 @@ pub(super) enum Read {
 
 impl Link {
     pub(super) fn new(stream: TcpStream) -> Link {
-        Link { stream, inbox: Vec::new(), outbox: Vec::new(), taken: 0 }
+        Link { stream, inbox: Vec::new(), heard: false, outbox: Vec::new(), taken: 0 }
     }
 
     /// Whether all was taken.
@@ -78,11 +81,19 @@ impl Link {
             Ok(0) => Read::Closed("the peer closed it".to_owned()),
             Ok(count) => {
                 self.inbox.extend(&chunk[..count]);
+                self.heard = true;
                 Read::Some
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
             Err(error) => Read::Closed(error.to_string()),
         }
+    }
+
+    /// Our own address, if the peer has said nothing to it so far: routers close without a word when they do not
+    /// know who calls.
+    pub(super) fn unheard(&self) -> Option<IpAddr> {
+        let address = self.stream.local_addr().ok().filter(|_| !self.heard)?;
+        Some(address.ip().to_canonical())
     }
 
     pub(super) fn inbox(&self) -> &[u8] {

@@ -296,8 +296,13 @@ impl PeerTask {
         }
     }
 
-    fn lost(&mut self, origin: Origin, why: String) {
-        *self.line(origin) = Line::None;
+    fn lost(&mut self, origin: Origin, mut why: String) {
+        let line = std::mem::replace(self.line(origin), Line::None);
+        if let (Origin::Ours, Line::Up(link, _)) = (origin, line)
+            && let Some(address) = link.unheard()
+        {
+            why.push_str(&format!(" before it said anything; is {address} its neighbour?"));
+        }
         self.handle(Input::Closed(origin, why));
     }
 
