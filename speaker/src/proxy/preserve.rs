@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use socket2::SockRef;
 
 use super::connect::{self, Dial};
+use super::proxy_protocol::Addresses;
 
 /// How long what was found out about an endpoint counts.
 const DOUBT: Duration = Duration::from_secs(30);
@@ -171,9 +172,6 @@ impl Answers {
     }
 }
 
-/// A client and where it connected to.
-type Addresses = (SocketAddr, SocketAddr);
-
 impl Dial {
     /// Starts an attempt, from the client's address where that is wanted and can be.
     pub(super) fn attempt(
@@ -184,10 +182,10 @@ impl Dial {
     ) -> Result<OwnedFd, Errno> {
         let address = self.endpoint().address;
         self.source = self.source_for(client, preserving, now);
-        if let (Source::Client, Some((client, _))) = (self.source, client) {
-            match start_from(client.ip(), address) {
+        if let (Source::Client, Some(client)) = (self.source, client) {
+            match start_from(client.source.ip(), address) {
                 Err(error) if !connect::is_exhaustion(error) => {
-                    tracing::debug!(%client, endpoint = %address, %error, "no socket with the client's address");
+                    tracing::debug!(client = %client.source, endpoint = %address, %error, "no socket with the client's address");
                     self.source = Source::Instead(NotPreserved::Refused);
                 }
                 started => return started,
@@ -202,12 +200,13 @@ impl Dial {
         preserving: &Preserving,
         now: Instant,
     ) -> Source {
-        let (Some(network), Some((client, vip))) = (self.preserved(), client) else {
+        let (Some(network), Some(Addresses { source, destination })) = (self.preserved(), client)
+        else {
             return Source::Node;
         };
-        let (client, endpoint) = (client.ip(), self.endpoint());
+        let (client, endpoint) = (source.ip(), self.endpoint());
         // The host itself has no other address than the node's; and what it connects to it connects from.
-        if client == vip.ip() || client.is_loopback() {
+        if client == destination.ip() || client.is_loopback() {
             return Source::Node;
         }
         let is_neighbour = |net: IpNet| net.contains(&client);

@@ -323,7 +323,7 @@ impl Worker {
     pub(super) fn pick_for(&mut self, id: ConnectionId, listener: u32, name: Option<&str>) {
         let client = self.wants_client(listener).then(|| {
             let connection = self.connections.get(id.slot as usize)?;
-            Some(connection.client_addresses()?.client.ip())
+            Some(connection.client_addresses()?.source.ip())
         });
         let (route, pick) = self.pick(listener, name, client.flatten());
         if let (Some(route), Some(connection)) = (route, self.connections.get_mut(id.slot as usize))

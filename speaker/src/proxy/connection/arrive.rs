@@ -14,7 +14,7 @@ use super::{Connection, Context, Ending, Stage, Verdict};
 use crate::proxy::door;
 use crate::proxy::hello::Greeting;
 use crate::proxy::keepalive;
-use crate::proxy::proxy_protocol::read::{self, Addresses};
+use crate::proxy::proxy_protocol::{Addresses, read};
 use crate::proxy::stats::ResetReason;
 use crate::proxy::table::Entry;
 

@@ -21,9 +21,7 @@ impl Connection {
     /// Starts attempts until one is under way.
     pub(super) fn dial(&mut self, context: &Context<'_>) -> Verdict {
         let client = match &self.stage {
-            Stage::Dialling(dial) if dial.preserves() => {
-                self.client_addresses().map(|known| (known.client, known.to))
-            }
+            Stage::Dialling(dial) if dial.preserves() => self.client_addresses(),
             _ => None,
         };
         while let Stage::Dialling(dial) = &mut self.stage {

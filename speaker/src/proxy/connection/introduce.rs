@@ -8,7 +8,8 @@ use rustix::net::{RecvFlags, SendFlags, getsockname, recv, send};
 
 use super::arrive::peer;
 use super::{Connection, Stage};
-use crate::proxy::proxy_protocol::write::{self, Addresses, Known};
+use crate::proxy::proxy_protocol::Addresses;
+use crate::proxy::proxy_protocol::write::{self, Known};
 use crate::proxy::relay::Relay;
 
 /// Why a backend was not told.
@@ -27,15 +28,15 @@ impl Connection {
     /// connected to; by the PROXY header where there is one. None of a client that is gone.
     pub(in crate::proxy) fn client_addresses(&self) -> Option<Addresses> {
         if let Some(header) = self.record.as_ref().and_then(|record| record.header) {
-            return Some(Addresses { client: header.source, to: header.destination });
+            return Some(header);
         }
-        let client = peer(self.client.as_fd())?;
-        let to = match &self.stage {
+        let source = peer(self.client.as_fd())?;
+        let destination = match &self.stage {
             Stage::Dialling(dial) => dial.introduction.as_ref().map(|known| known.to),
             _ => None,
         };
         let own = || SocketAddr::try_from(getsockname(&self.client).ok()?).ok();
-        Some(Addresses { client, to: to.or_else(own)? })
+        Some(Addresses { source, destination: destination.or_else(own)? })
     }
 
     /// Writes the header, where the backend is to get one. A fresh socket has room for it.

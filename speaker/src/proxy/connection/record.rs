@@ -15,7 +15,7 @@ use crate::proxy::access_log::{Line, Place, Tally};
 use crate::proxy::endpoint::{EndpointState, Held};
 use crate::proxy::limits::Permit;
 use crate::proxy::preserve::Preserved;
-use crate::proxy::proxy_protocol::read::Addresses;
+use crate::proxy::proxy_protocol::Addresses;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -2,10 +2,12 @@
 //!
 //! Always holds: nothing is kept between two looks, nothing is allocated, and an answer is never taken
 //! back: it is the same for whatever follows in the stream, and for the same bytes in other pieces. Bytes
-//! that cannot become a header are refused as soon as they are there.
+//! that cannot become a header are refused as soon as they are there. Addresses of IPv4 in IPv6 are IPv4.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+
+use super::{Addresses, SIGNATURE};
 
 /// The longest header of version 1, with its CR LF (2.1).
 const MOST_V1: usize = 107;
@@ -17,19 +19,9 @@ const MOST_REST: usize = 4096;
 pub(in crate::proxy) const MOST: usize = FIXED_V2 + MOST_REST;
 
 const V1: &[u8] = b"PROXY ";
-const V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// `PP2_TYPE_CRC32C` (2.2.3).
 const CRC32C: u8 = 0x03;
-
-/// Both ends of a connection, as the header says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) struct Addresses {
-    /// Who connected. IPv4 in IPv6 is IPv4.
-    pub(in crate::proxy) source: SocketAddr,
-    /// What it connected to.
-    pub(in crate::proxy) destination: SocketAddr,
-}
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +96,7 @@ fn port(text: &str) -> Option<u16> {
 
 /// Signature, version and command, family and protocol, length of the rest; addresses, then TLVs.
 fn version_2(bytes: &[u8]) -> Verdict {
-    if !agrees(bytes, V2) {
+    if !agrees(bytes, SIGNATURE) {
         return Verdict::Malformed;
     }
     let is_proxy = match bytes.get(12) {

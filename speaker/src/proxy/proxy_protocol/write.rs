@@ -1,11 +1,11 @@
 //! What a backend is told of a client, before the client's first byte.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use vipgate_planner::ProxyVersion;
 
-/// How every header of version 2 begins.
-const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+use super::{Addresses, SIGNATURE};
+
 /// Version 2, command PROXY.
 const V2_PROXY: u8 = 0x21;
 const TCP_OVER_IPV4: u8 = 0x11;
@@ -22,15 +22,6 @@ const CLIENT_SSL: u8 = 0x01;
 const NO_CERTIFICATE: [u8; 4] = [0, 0, 0, 1];
 /// A name of RFC 1035 has less than 256 bytes, ALPN at most 255 (RFC 7301): longer is nothing that is passed on.
 const LONGEST: usize = 255;
-
-/// The ends of a client's connection, as the client sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) struct Addresses {
-    /// Who connected.
-    pub(in crate::proxy) client: SocketAddr,
-    /// To where: the VIP and its port.
-    pub(in crate::proxy) to: SocketAddr,
-}
 
 /// What is known besides; said by version 2 alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,19 +41,19 @@ pub(in crate::proxy) fn header(
     addresses: &Addresses,
     known: &Known<'_>,
 ) -> Vec<u8> {
-    let Addresses { client, to } = *addresses;
+    let Addresses { source, destination } = *addresses;
     match version {
         ProxyVersion::V1 => {
-            let (family, from, at) = match (client.ip(), to.ip()) {
+            let (family, from, at) = match (source.ip(), destination.ip()) {
                 (from @ IpAddr::V4(_), at @ IpAddr::V4(_)) => ("TCP4", from, at),
                 (from, at) => ("TCP6", IpAddr::V6(wide(from)), IpAddr::V6(wide(at))),
             };
-            let (from_port, at_port) = (client.port(), to.port());
+            let (from_port, at_port) = (source.port(), destination.port());
             format!("PROXY {family} {from} {at} {from_port} {at_port}\r\n").into_bytes()
         }
         ProxyVersion::V2 => {
             let mut body = Vec::with_capacity(128);
-            let family = match (client.ip(), to.ip()) {
+            let family = match (source.ip(), destination.ip()) {
                 (IpAddr::V4(from), IpAddr::V4(at)) => {
                     body.extend(from.octets());
                     body.extend(at.octets());
@@ -74,8 +65,8 @@ pub(in crate::proxy) fn header(
                     TCP_OVER_IPV6
                 }
             };
-            body.extend(client.port().to_be_bytes());
-            body.extend(to.port().to_be_bytes());
+            body.extend(source.port().to_be_bytes());
+            body.extend(destination.port().to_be_bytes());
             if let Some(alpn) = known.alpn {
                 say(&mut body, ALPN, alpn);
             }
@@ -121,13 +112,14 @@ fn wide(address: IpAddr) -> Ipv6Addr {
 mod tests {
     use super::*;
 
-    fn addresses(client: &str, to: &str) -> Addresses {
-        Addresses { client: client.parse().unwrap(), to: to.parse().unwrap() }
+    fn addresses(source: &str, destination: &str) -> Addresses {
+        Addresses { source: source.parse().unwrap(), destination: destination.parse().unwrap() }
     }
 
-    fn v1(client: &str, to: &str) -> String {
+    fn v1(source: &str, destination: &str) -> String {
         let known = Known { authority: Some("a.example"), ..Known::default() };
-        String::from_utf8(header(ProxyVersion::V1, &addresses(client, to), &known)).unwrap()
+        String::from_utf8(header(ProxyVersion::V1, &addresses(source, destination), &known))
+            .unwrap()
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use vipgate_planner::ProxyVersion;
+
 use super::{Addresses, MOST, Verdict, crc32c, read};
+use crate::proxy::proxy_protocol::write::{self, Known};
 
 /// The files of a folder of the corpus: name without the ending, content.
 fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -156,6 +159,11 @@ fn addresses() -> impl Strategy<Value = Addresses> {
     prop_oneof![four, six].prop_map(|[source, destination]| Addresses { source, destination })
 }
 
+/// Two ends, of which one may be of IPv4 and the other not.
+fn mixed_addresses() -> impl Strategy<Value = Addresses> {
+    (addresses(), addresses()).prop_map(|(one, other)| Addresses { source: one.source, ..other })
+}
+
 proptest! {
     #[test]
     fn what_was_written_is_read(
@@ -170,6 +178,20 @@ proptest! {
             for end in 0..header.len() {
                 prop_assert_eq!(read(&header[..end]), Verdict::NeedMore);
             }
+        }
+    }
+
+    #[test]
+    fn what_we_write_we_read(
+        addresses in mixed_addresses(),
+        authority in prop::option::of("[a-z.]{0,300}"),
+        alpn in prop::option::of(prop::collection::vec(any::<u8>(), 0..300)),
+        tls in prop::option::of(Just("TLSv1.3")),
+    ) {
+        let known = Known { authority: authority.as_deref(), alpn: alpn.as_deref(), tls };
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            let header = write::header(version, &addresses, &known);
+            prop_assert_eq!(read(&header), Verdict::Header(header.len(), Some(addresses)));
         }
     }
 
