@@ -19,6 +19,9 @@ use super::preserve::Source;
 use super::share::{Forward, Share};
 use super::tls::backend::Secure;
 
+/// A connection keeps its port for a minute after it is over, if the client ended it first (RFC 9293, TIME-WAIT).
+const NO_PORT: &str = "this host has no port left to connect from: net.ipv4.ip_local_port_range is used up towards it";
+
 /// The attempts of one connection. Exists only until it is connected, so that an open connection
 /// does not hold on to tables that were replaced long ago.
 #[derive(Debug)]
@@ -127,6 +130,13 @@ impl Dial {
         self.go_on(error != Errno::TIMEDOUT)
     }
 
+    /// Notes that this host has no port to connect from to this endpoint, which is no fault of the endpoint's,
+    /// and goes to the next one, towards which it may have some; `false` when there is none.
+    pub(super) fn has_no_port(&mut self) -> bool {
+        self.endpoint().complained(NO_PORT.to_owned());
+        self.go_on(true)
+    }
+
     /// The same of one that was connected to, and failed in the TLS handshake for this reason.
     pub(super) fn failed_secure(&mut self, why: String) -> bool {
         self.endpoint().failed_secure(why);
@@ -206,7 +216,7 @@ pub(super) fn outcome(socket: &OwnedFd) -> Option<Result<(), Errno>> {
     }
 }
 
-/// Whether an error says that this process or host, not the endpoint, has nothing left.
+/// Whether an error says that this process or host, not the endpoint, has nothing left to connect anywhere.
 pub(super) fn is_exhaustion(error: Errno) -> bool {
     // NOSPC: of `fs.epoll.max_user_watches`.
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC)

@@ -41,6 +41,8 @@ pub enum ResetReason {
     DrainDeadline,
     /// The process ran out of files between the client's socket and the backend's.
     OutOfFiles,
+    /// Every port that this host may connect from is in use towards each endpoint that was tried.
+    OutOfPorts,
     /// A panic while this connection was handled.
     Panic,
     /// No listener or route takes the name that the client asks for, or it asks in no way that we know.
@@ -76,7 +78,7 @@ pub enum ResetReason {
 
 impl ResetReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::NoRoute,
         Self::NoEndpoint,
         Self::ConnectFailed,
@@ -86,6 +88,7 @@ impl ResetReason {
         Self::ListenerGone,
         Self::DrainDeadline,
         Self::OutOfFiles,
+        Self::OutOfPorts,
         Self::Panic,
         Self::NoName,
         Self::NoCertificate,
@@ -114,6 +117,7 @@ impl ResetReason {
             | Self::ListenerGone
             | Self::DrainDeadline
             | Self::OutOfFiles
+            | Self::OutOfPorts
             | Self::Panic
             | Self::Idle
             | Self::BackendTls
@@ -145,6 +149,7 @@ impl ResetReason {
             Self::ListenerGone => "listener_gone",
             Self::DrainDeadline => "drain_deadline",
             Self::OutOfFiles => "out_of_files",
+            Self::OutOfPorts => "out_of_ports",
             Self::Panic => "panic",
             Self::NoName => "no_name",
             Self::NoCertificate => "no_certificate",

@@ -12,7 +12,7 @@ use crate::rig::{
     proxy_with, share, share_with,
 };
 
-fn health(proxy: &Proxy, endpoint: SocketAddr) -> EndpointHealth {
+pub(crate) fn health(proxy: &Proxy, endpoint: SocketAddr) -> EndpointHealth {
     proxy.snapshot().endpoints.remove(&Endpoint(endpoint)).unwrap_or_default()
 }
 

@@ -30,6 +30,7 @@ mod idle;
 mod introduction;
 mod limits;
 mod passthrough;
+mod ports;
 mod proxy_header;
 mod reset;
 mod rig;

@@ -43,6 +43,11 @@ impl Connection {
                 Err(error) if connect::is_exhaustion(error) => {
                     return Verdict::End(Ending::Reset(ResetReason::OutOfFiles));
                 }
+                Err(Errno::ADDRNOTAVAIL) => {
+                    if !dial.has_no_port() {
+                        return Verdict::End(Ending::Reset(ResetReason::OutOfPorts));
+                    }
+                }
                 Err(error) => {
                     if !dial.failed(error) {
                         return Verdict::End(Ending::Reset(ResetReason::ConnectFailed));

@@ -57,7 +57,10 @@ pub(super) struct Unasked {
 
 impl From<Errno> for Unasked {
     fn from(error: Errno) -> Self {
-        Self { text: error.to_string(), of_ours: connect::is_exhaustion(error) }
+        Self {
+            text: error.to_string(),
+            of_ours: connect::is_exhaustion(error) || error == Errno::ADDRNOTAVAIL,
+        }
     }
 }
 
