@@ -2,25 +2,30 @@
 //!
 //! Who floods costs the machine something wherever the flood goes: its own CPU time, and the kernel's. So rounds with the flood at a
 //! listener take turns with rounds in which the same client floods a closed port just as fast, and each round is compared
-//! with the one beside it. The order in a pair alternates, so that a drift of the machine meets both. What counts is the median
+//! with the one beside it. Who is first takes turns, so that a drift of the machine meets all. What counts is the median
 //! of the ratios.
 //!
-//! The client is bounded: it opens so many connections a second, and no more. One that is not takes a core of the machine
-//! for itself, whatever the engine does; how fast listeners take clients is a matter of policy (ListenerPolicy).
+//! Two listeners are flooded. One has a limit of new connections (ListenerPolicy), which is what there is against floods: what it refuses
+//! costs next to nothing. The other takes all: each connection is then one to the endpoint as well, and a machine whose CPUs are busy
+//! has so much less for others (some 150 µs for each, of which the endpoint has a third, where both share a machine). It is bounded: the client
+//! opens so many connections a second, and no more.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use vipgate_lab::Lab;
+use vipgate_planner::Rate;
 use vipgate_speaker::host::raise_open_files;
+use vipgate_speaker::proxy::ResetReason;
 
 use crate::child;
 use crate::helper::{Helper, argument, say, told};
-use crate::rig::{Backend, SOON, apply, at, connect, counters, echo, listener, proxy, share};
+use crate::rig::{Backend, SOON, apply, at, connect, counters, echo, listener, proxy, set, share};
+use crate::tls::counters_of;
 
 /// Connections a second.
 const RATE: u64 = 1000;
@@ -30,7 +35,10 @@ const WINDOW: Duration = Duration::from_millis(700);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Short requests at once.
 const ASKERS: usize = 4;
-const LEAST: f64 = 0.95;
+/// What others have left where the flooded listener has a limit, and where it takes all.
+const LEAST: [f64; 2] = [0.95, 0.75];
+/// Of the limited listener, a second.
+const TAKEN: u32 = 20;
 
 #[test]
 #[ignore = "two minutes, and a machine with nothing else to do: `make lab`"]
@@ -50,8 +58,9 @@ fn child_flood() {
 }
 
 fn compare() {
-    let pairs = std::env::var("FLOOD_PAIRS").map_or(40, |text| text.parse().unwrap());
-    let (flooded, closed) = (at("127.36.46.1:7000"), at("127.36.46.9:7000"));
+    let rounds = std::env::var("FLOOD_ROUNDS").map_or(30, |text| text.parse().unwrap());
+    let (limited, open) = (at("127.36.46.1:7000"), at("127.36.46.1:7003"));
+    let closed = at("127.36.46.9:7000");
     let (quiet, bulk) = (at("127.36.46.1:7001"), at("127.36.46.1:7002"));
     let servers = [at("127.36.46.2:7000"), at("127.36.46.2:7001"), at("127.36.46.2:7002")];
     let _servers: Vec<_> = [
@@ -71,7 +80,10 @@ fn compare() {
     apply(
         &proxy,
         &[
-            to("a-flooded", flooded, servers[0]),
+            to("a-open", open, servers[0]),
+            set(to("b-limited", limited, servers[0]), |settings| {
+                settings.rate = Some(Rate { per_second: TAKEN, burst: TAKEN });
+            }),
             to("quiet", quiet, servers[1]),
             to("bulk", bulk, servers[2]),
         ],
@@ -81,47 +93,56 @@ fn compare() {
     let mut other = Helper::start("flood::child_other", &places);
     assert_eq!(other.hear(SOON), "connected");
 
-    let mut measure = |target: SocketAddr| {
+    let mut measure = |target: SocketAddr, what: &str| {
         flood.tell(&target.to_string());
-        thread::sleep(PAUSE);
-        other.tell("measure");
+        other.tell(what);
         let measured = other.hear(SOON);
         flood.tell("stop");
         let opened: u64 = flood.hear(SOON).parse().unwrap();
         let expected = RATE as f64 * (WINDOW + PAUSE).as_secs_f64();
         assert!(opened as f64 > 0.8 * expected, "only {opened} connections were tried");
         thread::sleep(PAUSE);
-        let [requests, bytes] = measured.split(' ').collect::<Vec<_>>()[..] else { panic!() };
-        [requests.parse::<f64>().unwrap(), bytes.parse::<f64>().unwrap()]
+        measured.parse::<f64>().unwrap()
     };
     // Once for the caches.
-    measure(flooded);
-    measure(closed);
-    let (mut requests, mut bytes) = (Vec::new(), Vec::new());
-    for pair in 0..pairs {
-        let (with, without) = if pair % 2 == 0 {
-            let with = measure(flooded);
-            (with, measure(closed))
-        } else {
-            let without = measure(closed);
-            (measure(flooded), without)
-        };
-        requests.push(with[0] / without[0]);
-        bytes.push(with[1] / without[1]);
+    let targets = [closed, limited, open];
+    for target in targets {
+        measure(target, USES[1]);
+    }
+    let mut ratios: [[Vec<f64>; 2]; 2] = Default::default();
+    for round in 0..rounds {
+        for (at, what) in USES.into_iter().enumerate() {
+            let mut measured = [0.0; 3];
+            for step in 0..targets.len() {
+                let turn = (round + step) % targets.len();
+                measured[turn] = measure(targets[turn], what);
+            }
+            let [closed, floods @ ..] = measured;
+            ratios.iter_mut().zip(floods).for_each(|(ratios, has)| ratios[at].push(has / closed));
+        }
     }
     let counted = counters(&proxy);
-    let accepted = counted.accepted as f64 / (pairs + 1) as f64;
-    println!("{accepted:.0} connections accepted a round: {counted:?}");
-    assert!(accepted > 0.8 * RATE as f64 * WINDOW.as_secs_f64(), "the flood came");
-    for (what, mut ratios) in [("requests", requests), ("bytes", bytes)] {
-        ratios.sort_by(f64::total_cmp);
-        let median = ratios[ratios.len() / 2];
-        let (low, high) = (ratios[ratios.len() / 4], ratios[3 * ratios.len() / 4]);
-        println!(
-            "{what}: median {median:.3} of what it has with a closed port, half of all in {low:.3} to {high:.3}"
-        );
-        assert!(median >= LEAST, "{what}: {median:.3}");
+    let accepted = counted.accepted as f64 / (2 * rounds + 1) as f64;
+    assert!(accepted > 0.8 * RATE as f64 * WINDOW.as_secs_f64(), "the flood came: {counted:?}");
+    let limited = counters_of(&proxy, "b-limited");
+    let refused = limited.resets[&ResetReason::TooFast] as f64 / limited.accepted as f64;
+    assert!(refused > 0.9, "the limit was there: {limited:?}");
+    let mut lost = Vec::new();
+    for ((flooded, least), ratios) in ["limited", "open"].iter().zip(LEAST).zip(&mut ratios) {
+        for (what, ratios) in USES.into_iter().zip(ratios) {
+            ratios.sort_by(f64::total_cmp);
+            let [low, median, high] = [1, 2, 3].map(|quarter| ratios[quarter * ratios.len() / 4]);
+            let line = format!(
+                "{RATE} connections a second at a listener that is {flooded}: {what} of another are {median:.3} of what they are with a \
+                 closed port, half of all rounds in {low:.3} to {high:.3}"
+            );
+            println!("{line}");
+            if median < least {
+                lost.push(line);
+            }
+        }
     }
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 /// Sends without end to whoever connects.
@@ -169,36 +190,65 @@ fn flood(target: SocketAddr, stop: &AtomicBool) -> u64 {
     opened
 }
 
-/// Short requests and bulk data, as fast as they go, and how much of both there is in a window.
+/// What another listener is used for meanwhile; one after the other, as they would take the CPUs from each other.
+const USES: [&str; 2] = ["requests", "bytes"];
+
+/// Short requests, or bulk data, as fast as they go, and how much there is in a window.
 #[test]
 #[ignore = "a helper"]
 fn child_other() {
     let (quiet, bulk): (SocketAddr, SocketAddr) = (argument("QUIET"), argument("BULK"));
-    let (requests, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let uses = [(); 2].map(|()| Arc::new(Use::default()));
     for _ in 0..ASKERS {
-        let (mut stream, requests) = (connect(quiet), Arc::clone(&requests));
+        let (mut stream, requests) = (connect(quiet), Arc::clone(&uses[0]));
         stream.set_nodelay(true).unwrap();
         thread::spawn(move || {
             loop {
+                requests.wait();
                 echo(&mut stream, &[5; 64]);
-                requests.fetch_add(1, Relaxed);
+                requests.done.fetch_add(1, Relaxed);
             }
         });
     }
-    let (mut stream, received) = (connect(bulk), Arc::clone(&bytes));
+    let (mut stream, received) = (connect(bulk), Arc::clone(&uses[1]));
     thread::spawn(move || {
         let mut buffer = vec![0; 256 * 1024];
-        while let Ok(read @ 1..) = stream.read(&mut buffer) {
-            received.fetch_add(read as u64, Relaxed);
+        loop {
+            received.wait();
+            let read = stream.read(&mut buffer).unwrap();
+            assert!(read > 0, "the bulk connection has ended");
+            received.done.fetch_add(read as u64, Relaxed);
         }
-        panic!("the bulk connection has ended");
     });
     say("connected");
     loop {
-        assert_eq!(told(), "measure");
-        let before = (requests.load(Relaxed), bytes.load(Relaxed));
+        let name = told();
+        let one = USES.iter().zip(&uses).find(|(each, _)| **each == name).unwrap().1;
+        one.set(true);
+        thread::sleep(PAUSE);
+        let before = one.done.load(Relaxed);
         thread::sleep(WINDOW);
-        let after = (requests.load(Relaxed), bytes.load(Relaxed));
-        say(&format!("{} {}", after.0 - before.0, after.1 - before.1));
+        say(&(one.done.load(Relaxed) - before).to_string());
+        one.set(false);
+    }
+}
+
+/// Something that goes on while it is wanted.
+#[derive(Default)]
+struct Use {
+    wanted: Mutex<bool>,
+    changed: Condvar,
+    done: AtomicU64,
+}
+
+impl Use {
+    fn set(&self, wanted: bool) {
+        *self.wanted.lock().unwrap() = wanted;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self) {
+        let wanted = self.wanted.lock().unwrap();
+        drop(self.changed.wait_while(wanted, |wanted| !*wanted).unwrap());
     }
 }
