@@ -223,7 +223,7 @@ impl Balancing {
 }
 
 /// A version of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum ProxyVersion {
     /// A line of text.
     V1,
@@ -258,6 +258,9 @@ pub struct Check {
     /// Where to ask; the endpoint's own port when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// Begins with this PROXY header, which says that it is of no client; without one when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Whether a TLS handshake is part of it (what is shown is not looked at).
     pub tls: bool,
     /// What is sent.

@@ -78,6 +78,11 @@ pub(super) fn of_backend(spec: &BackendPolicySpec) -> BackendSettings {
     let affinity = affinity.filter(|one| one.kind == vipgate::AffinityType::ClientIp);
     let connect = spec.connect.clone().unwrap_or_default();
     let ejection = spec.ejection.clone().unwrap_or_default();
+    let proxy_protocol = match spec.proxy_protocol {
+        None | Some(vipgate::ProxyProtocol::None) => None,
+        Some(vipgate::ProxyProtocol::V1) => Some(ProxyVersion::V1),
+        Some(vipgate::ProxyProtocol::V2) => Some(ProxyVersion::V2),
+    };
     BackendSettings {
         balancing: match spec.balancing {
             None | Some(vipgate::Balancing::RoundRobin) => Balancing::RoundRobin,
@@ -86,18 +91,14 @@ pub(super) fn of_backend(spec: &BackendPolicySpec) -> BackendSettings {
             Some(vipgate::Balancing::Maglev) => Balancing::Maglev,
         },
         affinity: affinity.map(|one| time(one.timeout.as_ref()).unwrap_or(AFFINITY)),
-        proxy_protocol: match spec.proxy_protocol {
-            None | Some(vipgate::ProxyProtocol::None) => None,
-            Some(vipgate::ProxyProtocol::V1) => Some(ProxyVersion::V1),
-            Some(vipgate::ProxyProtocol::V2) => Some(ProxyVersion::V2),
-        },
+        proxy_protocol,
         client_address: match spec.client_address {
             None | Some(vipgate::ClientAddress::Node) => ClientAddress::Node,
             Some(vipgate::ClientAddress::Preserve) => ClientAddress::Preserve,
         },
         connect_timeout: time(connect.timeout.as_ref()).unwrap_or(defaults.connect_timeout),
         connect_tries: connect.tries.unwrap_or(defaults.connect_tries),
-        check: spec.health_check.as_ref().and_then(check),
+        check: spec.health_check.as_ref().and_then(|one| check(one, proxy_protocol)),
         eject_after: match ejection.enabled {
             Some(false) => None,
             _ => ejection.failures.or(defaults.eject_after),
@@ -109,7 +110,7 @@ pub(super) fn of_backend(spec: &BackendPolicySpec) -> BackendSettings {
     }
 }
 
-fn check(check: &vipgate::HealthCheck) -> Option<Check> {
+fn check(check: &vipgate::HealthCheck, header: Option<ProxyVersion>) -> Option<Check> {
     if check.kind == vipgate::HealthCheckType::None {
         return None;
     }
@@ -124,6 +125,8 @@ fn check(check: &vipgate::HealthCheck) -> Option<Check> {
         unhealthy_after: check.unhealthy_threshold.unwrap_or(2),
         healthy_after: check.healthy_threshold.unwrap_or(1),
         port: check.port,
+        // What listens on a port of its own for this need not know of it.
+        proxy_protocol: header.filter(|_| check.port.is_none()),
         tls: check.kind == vipgate::HealthCheckType::Tls,
         send: bytes(&check.send, &check.send_bytes),
         expect: bytes(&check.expect, &check.expect_bytes),

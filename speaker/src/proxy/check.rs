@@ -82,6 +82,7 @@ mod tests {
             unhealthy_after: 3,
             healthy_after: 2,
             port: Some(81),
+            proxy_protocol: None,
             tls: false,
             send: Vec::new(),
             expect: Vec::new(),

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vipgate_planner::{BackendShare, Check, Endpoint};
+use vipgate_planner::{BackendShare, Check, Endpoint, ProxyVersion};
 use vipgate_speaker::proxy::Proxy;
 
 use crate::rig::{
-    Backend, apply, at, black_hole, eventually, fetch, listener, proxy, proxy_with, share,
+    Backend, SOON, apply, at, black_hole, eventually, fetch, listener, proxy, proxy_with, share,
     share_with,
 };
 use crate::tls::{Issued, tls_backend};
@@ -21,6 +21,7 @@ fn check() -> Check {
         unhealthy_after: 2,
         healthy_after: 2,
         port: None,
+        proxy_protocol: None,
         tls: false,
         send: Vec::new(),
         expect: Vec::new(),
@@ -150,6 +151,57 @@ fn a_handshake_can_be_part_of_it() {
     let other = Check { expect: b"something".to_vec(), ..inside };
     apply(&proxy, &[listener("l", bind, checked(&endpoints, &other))]);
     eventually("it is found out", || is_unhealthy(&proxy, tls.address));
+}
+
+/// A server that expects the PROXY protocol takes nothing else, and a check is of no client.
+#[test]
+fn a_check_begins_with_the_header_that_clients_connections_begin_with() {
+    let v1 = (ProxyVersion::V1, &b"PROXY UNKNOWN\r\n"[..]);
+    let v2 = (ProxyVersion::V2, &b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"[..]);
+    for (number, (version, header)) in [v1, v2].into_iter().enumerate() {
+        let net = 35 + number;
+        let strict = Backend::new(at(&format!("127.39.{net}.2:9720")), move |mut stream| {
+            let mut begin = vec![0; header.len()];
+            if stream.read_exact(&mut begin).is_ok() && begin == header {
+                let mut question = [0; 4];
+                let _ = stream.read_exact(&mut question);
+                let _ = stream.write_all(if question == *b"PING" { b"PONG" } else { b"what" });
+            }
+        });
+        let asks = |proxy_protocol| Check {
+            proxy_protocol,
+            send: b"PING".to_vec(),
+            expect: b"PONG".to_vec(),
+            ..check()
+        };
+        let proxy = proxy();
+        let bind = at(&format!("127.39.{net}.1:9720"));
+        apply(&proxy, &[listener("l", bind, checked(&[strict.address], &asks(None)))]);
+        eventually("it says so without", || is_unhealthy(&proxy, strict.address));
+        apply(&proxy, &[listener("l", bind, checked(&[strict.address], &asks(Some(version))))]);
+        let asked = strict.accepted();
+        eventually("it is asked on", || strict.accepted() >= asked + 5);
+        assert!(!is_unhealthy(&proxy, strict.address), "{version:?}");
+    }
+}
+
+/// The header is outside of TLS, and is all there is where only a connection is asked for.
+#[test]
+fn the_header_of_a_check_comes_before_tls() {
+    let (heard, told) = std::sync::mpsc::channel();
+    let listens = Backend::new(at("127.39.37.2:9720"), move |mut stream| {
+        let mut begin = Vec::new();
+        let _ = Read::by_ref(&mut stream).take(18).read_to_end(&mut begin);
+        let _ = heard.send(begin);
+    });
+    let bind = at("127.39.37.1:9720");
+    let proxy = proxy();
+    for (tls, behind) in [(false, &b""[..]), (true, &[0x16, 3][..])] {
+        let check = Check { proxy_protocol: Some(ProxyVersion::V2), tls, ..check() };
+        apply(&proxy, &[listener("l", bind, checked(&[listens.address], &check))]);
+        let expected = [&b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"[..], behind].concat();
+        eventually("it comes", || told.recv_timeout(SOON).unwrap() == expected);
+    }
 }
 
 /// One that is not to be checked any more is not asked any more.

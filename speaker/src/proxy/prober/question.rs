@@ -1,4 +1,4 @@
-//! One question to an endpoint: a connection; then TLS, something that is sent, and an answer that begins as
+//! One question to an endpoint: a connection; then a PROXY header, TLS, something that is sent, and an answer that begins as
 //! expected, as far as a check asks for these.
 //!
 //! Whatever certificate is shown is fine: a check asks whether something answers, not who. (Nothing is sent
@@ -18,6 +18,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, Signa
 use vipgate_planner::Check;
 
 use crate::proxy::connect;
+use crate::proxy::proxy_protocol::write::own;
 use crate::proxy::socket;
 use crate::proxy::tls::Socket;
 
@@ -33,6 +34,9 @@ pub(super) struct Question {
 /// What is said on a connection.
 #[derive(Debug)]
 struct Talk {
+    /// What comes before all else, TLS included.
+    header: Vec<u8>,
+    introduced: usize,
     line: Line,
     send: Vec<u8>,
     sent: usize,
@@ -72,9 +76,13 @@ impl Question {
 
     /// What a check asks.
     pub(super) fn of(address: SocketAddr, check: &Check) -> Result<Self, Unasked> {
-        let talks = check.tls || !check.send.is_empty() || !check.expect.is_empty();
+        let header = check.proxy_protocol.map(own).unwrap_or_default();
+        let says = !header.is_empty() || !check.send.is_empty();
+        let talks = says || check.tls || !check.expect.is_empty();
         let talk = match talks {
             true => Some(Box::new(Talk {
+                header,
+                introduced: 0,
                 line: match check.tls {
                     true => Line::Tls(Box::new(session(address)?)),
                     false => Line::Plain,
@@ -92,7 +100,7 @@ impl Question {
     /// What it waits for.
     pub(super) fn poll(&self) -> PollFd<'_> {
         let waits_for_room = match &self.talk {
-            Some(talk) if self.connected => match &talk.line {
+            Some(talk) if self.connected && talk.is_introduced() => match &talk.line {
                 Line::Plain => talk.sent < talk.send.len(),
                 Line::Tls(tls) => tls.wants_write(),
             },
@@ -138,8 +146,15 @@ impl Question {
 }
 
 impl Talk {
+    fn is_introduced(&self) -> bool {
+        self.introduced == self.header.len()
+    }
+
     /// Goes on as far as it can: `WouldBlock` where that is not to the end.
     fn go_on(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        while !self.is_introduced() {
+            self.introduced += Socket(socket).write(&self.header[self.introduced..])?;
+        }
         self.line.flush(socket)?;
         while self.sent < self.send.len() {
             self.sent += self.line.write(socket, &self.send[self.sent..])?;

@@ -8,6 +8,10 @@ use super::{Addresses, SIGNATURE};
 
 /// Version 2, command PROXY.
 const V2_PROXY: u8 = 0x21;
+/// The same, command LOCAL: a connection of the proxy's own.
+const V2_LOCAL: u8 = 0x20;
+/// Neither a family nor, with LOCAL, anything else.
+const NOTHING: [u8; 3] = [0; 3];
 const TCP_OVER_IPV4: u8 = 0x11;
 const TCP_OVER_IPV6: u8 = 0x21;
 /// `PP2_TYPE_*`: what TLS agreed on (RFC 7301), the server name (RFC 6066), and TLS itself.
@@ -85,6 +89,14 @@ pub(in crate::proxy) fn header(
             header.extend(body);
             header
         }
+    }
+}
+
+/// The header of a connection that is of no client.
+pub(in crate::proxy) fn own(version: ProxyVersion) -> Vec<u8> {
+    match version {
+        ProxyVersion::V1 => b"PROXY UNKNOWN\r\n".to_vec(),
+        ProxyVersion::V2 => [&SIGNATURE[..], &[V2_LOCAL], &NOTHING].concat(),
     }
 }
 

@@ -192,6 +192,8 @@ proptest! {
         for version in [ProxyVersion::V1, ProxyVersion::V2] {
             let header = write::header(version, &addresses, &known);
             prop_assert_eq!(read(&header), Verdict::Header(header.len(), Some(addresses)));
+            let own = write::own(version);
+            prop_assert_eq!(read(&own), Verdict::Header(own.len(), None));
         }
     }
 
