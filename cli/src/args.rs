@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
 use vipgate_speaker::proxy::access_log::{AccessLog, Destination, Format};
@@ -47,6 +48,16 @@ pub(crate) enum Command {
     Rebalance(RebalanceArgs),
     /// Show vipgate at work: a client, a node and servers in network namespaces of their own.
     Demo(DemoArgs),
+    /// Print what a shell needs to complete commands and options.
+    Completions(CompletionsArgs),
+}
+
+/// `vipgate completions`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell; `source <(vipgate completions bash)` completes until that one ends.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
 }
 
 /// `vipgate run`.

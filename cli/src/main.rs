@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod bgp;
 mod cleanup;
+mod completions;
 mod controller;
 mod crds;
 mod demo;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Bgp(bgp) => bgp::run(&bgp),
         Command::Rebalance(rebalance) => rebalance::run(&rebalance),
         Command::Demo(demo) => demo::run(&demo),
+        Command::Completions(completions) => completions::run(&completions),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("vipgate: {error:#}");
