@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
-use vipgate_speaker::proxy::access_log::{AccessLog, Destination, Format};
+use vipgate_speaker::access_log::{AccessLog, Destination, Format};
 
 use crate::metrics::Place;
 use crate::run::group::PORT;

@@ -1,5 +1,6 @@
 //! Makes a plan true on this node: addresses, announcements, forwarding.
 
+pub mod access_log;
 pub mod bfd;
 pub mod bgp;
 mod clients;

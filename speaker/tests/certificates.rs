@@ -13,6 +13,7 @@ use vipgate_planner::{
     Announce, Certificate, Listener, ListenerId, ListenerState, Plan, Service, Termination, Vip,
     VipState,
 };
+use vipgate_speaker::access_log::AccessLog;
 use vipgate_speaker::node::{Config, Speaker};
 use vipgate_speaker::{proxy, udp};
 
@@ -57,6 +58,7 @@ async fn a_listener_waits_for_its_certificate_and_its_address_does_not() {
         node: "node".to_owned(),
         proxy: proxy::Config::default(),
         udp: udp::Config::default(),
+        access_log: AccessLog::default(),
         announce_every: Duration::from_secs(30),
         grouped: false,
     };

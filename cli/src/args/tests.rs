@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-use vipgate_speaker::proxy::access_log::{AccessLog, Destination, Format};
+use vipgate_speaker::access_log::{AccessLog, Destination, Format};
 
 use super::{Args, Command, Output, RunArgs};
 

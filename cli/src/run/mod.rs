@@ -70,8 +70,9 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let group = group::join(&args.group, &name, &state.1.holds)?;
     let mut config = Config {
         node: name.clone(),
-        proxy: proxy::Config { access_log: (&args.access_log).into(), ..proxy::Config::default() },
+        proxy: proxy::Config::default(),
         udp: udp::Config::default(),
+        access_log: (&args.access_log).into(),
         announce_every: args.announce_interval,
         grouped: group.is_some(),
     };

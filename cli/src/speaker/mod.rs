@@ -99,8 +99,9 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let state = StateFile::open(&args.state)?;
     let mut config = Config {
         node: args.node.clone(),
-        proxy: proxy::Config { access_log: (&args.access_log).into(), ..proxy::Config::default() },
+        proxy: proxy::Config::default(),
         udp: udp::Config::default(),
+        access_log: (&args.access_log).into(),
         announce_every: args.announce_interval,
         grouped: true,
     };

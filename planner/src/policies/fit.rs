@@ -25,9 +25,6 @@ pub(super) fn listener(
     if is_udp {
         remove(&mut spec.proxy_protocol, "proxyProtocol", &mut out);
         remove(&mut spec.tcp_keepalive, "tcpKeepalive", &mut out);
-        if spec.access_log.as_ref().is_some_and(|log| log.enabled != Some(false)) {
-            remove(&mut spec.access_log, "accessLog", &mut out);
-        }
     }
     // Without a header a client of a TCP listener has nothing to say first.
     if is_udp || !speaks_first && !proxied {

@@ -43,6 +43,7 @@ use tokio_util::task::TaskTracker;
 use vipgate_planner::ownership::Possession;
 use vipgate_planner::{Link, NodeReport, Plan};
 
+use crate::access_log::{AccessLog, Log};
 use crate::bgp::peers::{Board, Sessions};
 use crate::group::{Group, Other, Standing};
 use crate::host::{Host, HostError};
@@ -81,6 +82,8 @@ pub struct Config {
     pub proxy: proxy::Config,
     /// Forwarding of datagrams.
     pub udp: udp::Config,
+    /// Where listeners' access logs go.
+    pub access_log: AccessLog,
     /// How often VIPs are announced again.
     pub announce_every: Duration,
     /// Whether there is a group of hosts that share the VIPs: none is served before it was joined
@@ -122,8 +125,10 @@ struct Engines {
 }
 
 impl Engines {
-    fn start(proxy: proxy::Config, udp: udp::Config) -> io::Result<Self> {
-        Ok(Self { proxy: Arc::new(Proxy::start(proxy)?), udp: Arc::new(Udp::start(udp)?) })
+    fn start(proxy: proxy::Config, udp: udp::Config, log: &AccessLog) -> io::Result<Self> {
+        let log = Log::start(log)?;
+        let udp = Udp::start(udp, log.clone())?;
+        Ok(Self { proxy: Arc::new(Proxy::start(proxy, log)?), udp: Arc::new(udp) })
     }
 
     fn allow_redirects(&self, allow: bool) {
@@ -163,7 +168,8 @@ impl Speaker {
         let tracker = TaskTracker::new();
         let host = Host::start().await?;
         let links = host.links();
-        let engines = Engines::start(config.proxy, config.udp).map_err(StartError::Proxy)?;
+        let engines = Engines::start(config.proxy, config.udp, &config.access_log)
+            .map_err(StartError::Proxy)?;
         let (plans, plan_source) = watch::channel(Arc::new(Plan::default()));
         let (report_sink, reports) = watch::channel(NodeReport::default());
         let (phases, phase_source) = watch::channel(Phase::Serving);

@@ -4,8 +4,6 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use super::access_log::AccessLog;
-
 /// Settings of the forwarding engine; fixed while it runs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,8 +20,6 @@ pub struct Config {
     /// Clients per worker that may take their time at once to say what they want (fewer where files are
     /// few); when there are more, those that are at it for longest are reset.
     pub undecided: usize,
-    /// Where listeners' access logs go.
-    pub access_log: AccessLog,
 }
 
 impl Default for Config {
@@ -34,7 +30,6 @@ impl Default for Config {
             reserved_files: 128,
             reset_patience: Duration::from_secs(2),
             undecided: 4096,
-            access_log: AccessLog::default(),
         }
     }
 }

@@ -15,7 +15,6 @@ use rustls::ServerConfig;
 use vipgate_api::vipgate::Transport;
 use vipgate_planner::{Certificate, Listener, ListenerId, Service, Termination, TlsRange};
 
-use super::access_log::Place;
 use super::door::{self, Door};
 use super::endpoint::EndpointState;
 use super::keepalive;
@@ -26,6 +25,7 @@ use super::slots::Slots;
 use super::stats::ListenerStats;
 use super::table::{Endpoints, Entry, Forward, Port, Protocol, Table};
 use super::tls;
+use crate::access_log::Place;
 use crate::clients::Clients;
 
 /// See the module.
@@ -287,7 +287,12 @@ impl Control {
             gate.rate_changed();
         }
         let log = settings.access_log.map(|log| {
-            let place = Place::new(Some(listener.id.clone()), listener.bind, log.one_of);
+            let place = Place::new(
+                Some(listener.id.clone()),
+                listener.bind,
+                listener.transport(),
+                log.one_of,
+            );
             let known = old.as_ref().and_then(|old| old.log.clone());
             known.filter(|known| **known == place).unwrap_or_else(|| Arc::new(place))
         });

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vipgate_api::vipgate::Transport;
 use vipgate_planner::{Keepalive, Listener, ListenerSettings};
 
-use super::access_log::Place;
+use crate::access_log::Place;
 use crate::clients::Ranges;
 
 /// See the module.
@@ -43,7 +44,7 @@ impl Door {
             settings().flat_map(|settings| settings.proxy_from.iter().copied()).collect();
         let one_of =
             settings().filter_map(|settings| settings.access_log).map(|log| log.one_of).min();
-        let place = one_of.map(|one_of| Arc::new(Place::new(None, bind, one_of)));
+        let place = one_of.map(|one_of| Arc::new(Place::new(None, bind, Transport::Tcp, one_of)));
         let door = Self {
             proxy_from: Ranges::new(&proxy_from),
             handshake_timeout: settings().map(|s| s.handshake_timeout).max().unwrap_or_default(),

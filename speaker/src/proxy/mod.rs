@@ -32,7 +32,6 @@
 //! * Without traffic nothing runs. Without files, accepting pauses, and what is open goes on.
 
 mod accept;
-pub mod access_log;
 mod admission;
 mod adopt;
 pub(crate) mod balance;
@@ -97,6 +96,7 @@ pub use stats::{
     ConnectTimes, EndpointHealth, ListenerCounters, PortCounters, ResetReason, Snapshot,
 };
 
+use crate::access_log::{Counts, Log};
 use control::Control;
 use endpoint::EndpointState;
 use shared::Shared;
@@ -110,23 +110,25 @@ pub struct Proxy {
     shared: Arc<Shared>,
     control: Mutex<Control>,
     workers: Mutex<Vec<JoinHandle<()>>>,
-    log: Mutex<access_log::Ending>,
+    log: Mutex<Option<Log>>,
+    logged: Arc<Counts>,
 }
 
 impl Proxy {
-    /// Starts the workers, with no listener yet.
+    /// Starts the workers, with no listener yet. Lines of connections go to the log.
     ///
     /// # Errors
     /// When the operating system has no thread, file or epoll to give.
-    pub fn start(config: Config) -> io::Result<Self> {
+    pub fn start(config: Config, log: Log) -> io::Result<Self> {
         let prober = prober::start()?;
         let shared = Arc::new(Shared::new(config)?);
-        let (logger, log) = access_log::start(&shared.config.access_log, Arc::clone(&shared.log))?;
+        let logger = log.logger();
         let proxy = Self {
             shared: Arc::clone(&shared),
             control: Mutex::new(Control::new(Some(prober))),
             workers: Mutex::default(),
-            log: Mutex::new(log),
+            logged: log.counts(),
+            log: Mutex::new(Some(log)),
         };
         for index in 0..shared.config.workers.get() {
             let worker = Worker::new(index, Arc::clone(&shared), logger.clone())?;
@@ -197,7 +199,10 @@ impl Proxy {
                 tracing::error!("a worker had panicked");
             }
         }
-        lock(&self.log).wait();
+        let log = lock(&self.log).take();
+        if let Some(log) = log {
+            log.leave();
+        }
         self.shared.table.publish(Table { drain_until: Some(until), ..Table::default() });
         let mut control = lock(&self.control);
         control.release();
@@ -244,8 +249,8 @@ impl Proxy {
             limit: self.shared.limit.load(Relaxed),
             accept_pauses: self.shared.stats.accept_pauses.load(Relaxed),
             panics: self.shared.stats.panics.load(Relaxed),
-            logged: self.shared.log.written.load(Relaxed),
-            log_dropped: self.shared.log.dropped.load(Relaxed),
+            logged: self.logged.written.load(Relaxed),
+            log_dropped: self.logged.dropped.load(Relaxed),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::access_log::Counts;
 use super::config::Config;
 use super::pipe;
 use super::preserve::Preserving;
@@ -28,7 +27,6 @@ pub(super) struct Shared {
     pub(super) pipes: Arc<AtomicUsize>,
     pub(super) most_pipes: usize,
     pub(super) stats: EngineStats,
-    pub(super) log: Arc<Counts>,
     pub(super) preserving: Preserving,
 }
 
@@ -42,7 +40,6 @@ impl Shared {
             pipes: Arc::default(),
             most_pipes: pipe::most(files()),
             stats: EngineStats::default(),
-            log: Arc::default(),
             preserving: Preserving::default(),
         })
     }

@@ -11,12 +11,12 @@ use rustls::ServerConfig;
 use vipgate_api::ObjectRef;
 use vipgate_planner::{Certificate, Listener, Service};
 
-use super::access_log::Place;
 use super::door::Door;
 pub(crate) use super::endpoints::Endpoints;
 use super::limits::Gate;
 pub(crate) use super::share::Forward;
 use super::stats::{ListenerStats, RouteStats};
+use crate::access_log::Place;
 use crate::clients::Clients;
 
 /// What all workers do.

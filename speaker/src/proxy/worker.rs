@@ -20,7 +20,6 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
 use slab::Slab;
 
-use super::access_log::Logger;
 use super::choose::Accepting;
 use super::connection::{Connection, Context, Ending, Owner, Place, Verdict};
 use super::idle::{Idle, Tick};
@@ -31,6 +30,7 @@ use super::table::{Port, Table};
 use super::timer::Timers;
 use super::token::{ConnectionId, Token};
 use super::undecided::Undecided;
+use crate::access_log::Logger;
 
 /// The shared buffer: what one read can bring.
 const BUFFER: usize = 64 * 1024;

@@ -15,6 +15,7 @@ use super::rotation::Rotation;
 use super::shared::Shared;
 use super::stats::ListenerStats;
 use super::table::{Port, Table, Target};
+use crate::access_log::Place;
 use crate::clients::Clients;
 use crate::proxy::BindError;
 use crate::proxy::endpoint::EndpointState;
@@ -118,6 +119,7 @@ impl Control {
             listener: port.listener.clone(),
             target: None,
             stats: Arc::clone(&port.stats),
+            log: None,
         });
     }
 
@@ -174,8 +176,15 @@ impl Control {
         };
         let target = self.target(listener, old.as_deref());
         let stats = Arc::clone(&self.stats[&listener.id]);
+        let log = listener.settings.access_log.map(|log| {
+            let place =
+                Place::new(Some(listener.id.clone()), bind, listener.transport(), log.one_of);
+            // Goes on counting where it is the same.
+            let known = old.as_ref().and_then(|old| old.log.clone());
+            known.filter(|known| **known == place).unwrap_or_else(|| Arc::new(place))
+        });
         let (listener, clients) = (listener.clone(), Clients::of(&listener.settings));
-        self.ports.set(&bind, Port { sockets, served_at, listener, clients, target, stats });
+        self.ports.set(&bind, Port { sockets, served_at, listener, clients, target, stats, log });
         *changed = true;
         Ok(SocketAddr::new(bind.ip(), served_at))
     }

@@ -65,6 +65,7 @@ use vipgate_planner::{Endpoint, Listener, ListenerId};
 pub use config::Config;
 pub use stats::{DropReason, EndReason, ListenerCounters, Snapshot};
 
+use crate::access_log::Log;
 use crate::proxy::{BindError, prober};
 use control::Control;
 use shared::Shared;
@@ -78,23 +79,26 @@ pub struct Udp {
     shared: Arc<Shared>,
     control: Mutex<Control>,
     workers: Mutex<Vec<JoinHandle<()>>>,
+    log: Mutex<Option<Log>>,
 }
 
 impl Udp {
-    /// Starts the workers, with no listener yet.
+    /// Starts the workers, with no listener yet. Lines of sessions go to the log.
     ///
     /// # Errors
     /// When the operating system has no thread, file or epoll to give.
-    pub fn start(config: Config) -> io::Result<Self> {
+    pub fn start(config: Config, log: Log) -> io::Result<Self> {
         let prober = prober::start()?;
         let shared = Arc::new(Shared::new(config)?);
+        let logger = log.logger();
         let udp = Self {
             shared: Arc::clone(&shared),
             control: Mutex::new(Control::new(prober)),
             workers: Mutex::default(),
+            log: Mutex::new(Some(log)),
         };
         for index in 0..shared.config.workers.get() {
-            let worker = Worker::new(index, Arc::clone(&shared))?;
+            let worker = Worker::new(index, Arc::clone(&shared), logger.clone())?;
             let thread = thread::Builder::new()
                 .name(format!("udp-{index}"))
                 .stack_size(256 * 1024)
@@ -153,6 +157,10 @@ impl Udp {
             if worker.join().is_err() {
                 tracing::error!("a worker had panicked");
             }
+        }
+        let log = lock(&self.log).take();
+        if let Some(log) = log {
+            log.leave();
         }
         self.shared.table.publish(Table { drain_until: Some(until), ..Table::default() });
         let mut control = lock(&self.control);

@@ -89,6 +89,10 @@ impl Worker {
             let Some((_, session)) = self.sessions.get(slot) else { return };
             let socket = session.socket.as_fd();
             let (sent, error) = batch.send(socket, run.clone(), To::Connected, &mut self.offload);
+            let passed = &batch.pieces()[run.start..run.start + sent];
+            if let Some(tally) = self.sessions.get_mut(slot).and_then(|one| one.tally.as_mut()) {
+                tally.bytes_up += sum(passed).1;
+            }
             run.start += sent;
             match error {
                 None => {}
@@ -157,6 +161,10 @@ impl Worker {
             let shard = session.stats().shard(self.index);
             shard.dropped(DropReason::Foreign, foreign);
             shard.dropped(DropReason::Overrun, lost.into());
+            if let Some(tally) = &mut session.tally {
+                let answers = answers.iter().filter(|piece| piece.tag != DISCARD);
+                tally.bytes_down += answers.map(|piece| piece.len as u64).sum::<u64>();
+            }
         }
         if answered {
             self.hear_endpoint(slot);

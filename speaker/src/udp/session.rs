@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
+use jiff::Timestamp;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 use vipgate_api::ObjectRef;
@@ -16,6 +17,7 @@ use super::stats::{DropReason, EndReason, ListenerStats};
 use super::table::Port;
 use super::token::Token;
 use super::worker::Worker;
+use crate::access_log::{Line, Tally};
 use crate::proxy::endpoint::{EndpointState, Held};
 
 /// Endpoints that are tried, all of one share, where the host has no way to the first.
@@ -41,6 +43,8 @@ pub(super) struct Session {
     pub(super) route: Arc<ObjectRef>,
     /// Among the sessions of its listener.
     pub(super) place: Place,
+    /// What is counted for the access log, where its listener has one.
+    pub(super) tally: Option<Box<Tally>>,
 }
 
 impl Session {
@@ -100,6 +104,7 @@ impl Worker {
             _held: share.hold(at),
             route: Arc::clone(&forward.route),
             place,
+            tally: port.log.as_ref().map(|log| Box::new(Tally::new(Arc::clone(log), self.now))),
         };
         self.watch_session(flow, session)
     }
@@ -157,8 +162,20 @@ impl Worker {
     }
 
     pub(super) fn end(&mut self, slot: u32, reason: EndReason) {
-        if let Some((_, session)) = self.sessions.end(slot) {
-            session.stats().shard(self.index).ended(reason);
+        let Some((flow, mut session)) = self.sessions.end(slot) else { return };
+        session.stats().shard(self.index).ended(reason);
+        let logged = session.tally.take_if(|tally| tally.place.samples());
+        if let Some(tally) = logged {
+            self.logger.log(Line {
+                time: Timestamp::now(),
+                lasted: self.now.saturating_duration_since(tally.began),
+                tally: *tally,
+                client: Some(flow.client),
+                via: None,
+                route: Some(session.route.to_string()),
+                endpoint: Some(session.endpoint),
+                reason: reason.name(),
+            });
         }
     }
 }

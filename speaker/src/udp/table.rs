@@ -14,6 +14,7 @@ use vipgate_planner::Listener;
 
 use super::rotation::Rotation;
 use super::stats::ListenerStats;
+use crate::access_log::Place;
 use crate::clients::Clients;
 use crate::proxy::table::Forward;
 
@@ -40,6 +41,8 @@ pub(super) struct Port {
     pub(super) clients: Clients,
     pub(super) target: Option<Target>,
     pub(super) stats: Arc<ListenerStats>,
+    /// Where its sessions are logged, if they are.
+    pub(super) log: Option<Arc<Place>>,
 }
 
 /// Where sessions go.

@@ -28,6 +28,7 @@ use super::shared::Shared;
 use super::stats::EndReason;
 use super::table::{Port, Table};
 use super::token::Token;
+use crate::access_log::Logger;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
@@ -40,6 +41,7 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) epoll: OwnedFd,
     pub(super) shared: Arc<Shared>,
+    pub(super) logger: Logger,
     /// The adopted table, and its number.
     pub(super) table: Arc<Table>,
     pub(super) generation: u64,
@@ -59,7 +61,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// A worker that is ready to run.
-    pub(super) fn new(index: usize, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(super) fn new(index: usize, shared: Arc<Shared>, logger: Logger) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         // Edge-triggered: every write to the eventfd wakes, and nobody has to read it.
         epoll::add(
@@ -88,6 +90,7 @@ impl Worker {
             offload,
             now: Instant::now(),
             shared,
+            logger,
         })
     }
 

@@ -14,6 +14,7 @@ use vipgate_planner::{
     Announce, BackendSettings, BackendShare, ClientAddress, Endpoint, Listener, ListenerId, Plan,
     Service, Target, Vip,
 };
+use vipgate_speaker::access_log::{AccessLog, Log};
 use vipgate_speaker::host::{self, Exposures, Host};
 use vipgate_speaker::node::{self, Speaker};
 use vipgate_speaker::proxy::{Config, NotPreserved, Proxy};
@@ -196,8 +197,8 @@ async fn hold(host: &Host, preserve: bool) {
 
 /// An engine with these listeners.
 fn proxy(listeners: &[Listener]) -> Proxy {
-    let proxy =
-        Proxy::start(Config { workers: 2.try_into().unwrap(), ..Config::default() }).unwrap();
+    let config = Config { workers: 2.try_into().unwrap(), ..Config::default() };
+    let proxy = Proxy::start(config, Log::start(&AccessLog::default()).unwrap()).unwrap();
     for (id, outcome) in proxy.apply(listeners) {
         outcome.unwrap_or_else(|error| panic!("{id}: {error}"));
     }
@@ -401,6 +402,7 @@ fn a_plan_that_preserves_no_more_closes_nothing_and_its_rules_go_with_the_last_c
             node: "node".to_owned(),
             proxy: Config { workers: 2.try_into().unwrap(), ..Config::default() },
             udp: udp::Config::default(),
+            access_log: AccessLog::default(),
             announce_every: Duration::from_secs(60),
             grouped: false,
         })

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use vipgate_planner::{AccessLog, ListenerSettings};
-use vipgate_speaker::proxy::Proxy;
-use vipgate_speaker::proxy::access_log::{self, Destination, Format};
+use vipgate_speaker::access_log::{self, Destination, Format, Log};
+use vipgate_speaker::proxy::{Config, Proxy};
 
 use crate::rig::{
     Backend, apply, assert_end, assert_reset, at, connect, connect_from, echo, eventually,
-    listener, proxy_with, read_all, reset, set, share,
+    listener, read_all, reset, set, share,
 };
 use crate::tls::{Issued, get, http, https, session, shake};
 
@@ -31,7 +31,9 @@ impl Logged {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let to = Destination::File(path.clone());
-        let proxy = proxy_with(|config| config.access_log = access_log::AccessLog { to, format });
+        let log = Log::start(&access_log::AccessLog { to, format }).unwrap();
+        let config = Config { workers: 2.try_into().unwrap(), ..Config::default() };
+        let proxy = Proxy::start(config, log).unwrap();
         Self { proxy, path, _folder: folder }
     }
 

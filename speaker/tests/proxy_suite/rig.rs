@@ -13,6 +13,7 @@ use vipgate_planner::{
     BackendSettings, BackendShare, Endpoint, Listener, ListenerId, ListenerSettings, Service,
     Target,
 };
+use vipgate_speaker::access_log::{AccessLog, Log};
 use vipgate_speaker::proxy::{Config, ListenerCounters, Proxy};
 
 /// Longest wait for something that is to happen at once.
@@ -27,7 +28,7 @@ pub(crate) fn proxy() -> Proxy {
 pub(crate) fn proxy_with(change: impl FnOnce(&mut Config)) -> Proxy {
     let mut config = Config { workers: 2.try_into().unwrap(), ..Config::default() };
     change(&mut config);
-    Proxy::start(config).unwrap()
+    Proxy::start(config, Log::start(&AccessLog::default()).unwrap()).unwrap()
 }
 
 /// An address and port for this process: the same suite may run twice on a machine, so both are

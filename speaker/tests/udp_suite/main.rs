@@ -4,6 +4,7 @@
 //! counts the process's files runs in a child process of its own.
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic like the test itself")]
 
+mod access_log;
 mod amplification;
 mod balancing;
 mod bulk;

@@ -12,6 +12,7 @@ use vipgate_planner::{
     BackendSettings, BackendShare, Endpoint, Listener, ListenerId, ListenerSettings, Service,
     Target,
 };
+use vipgate_speaker::access_log::{AccessLog, Log};
 use vipgate_speaker::udp::{Config, DropReason, EndReason, ListenerCounters, Udp};
 
 /// Longest wait for something that is to happen at once.
@@ -28,7 +29,7 @@ pub(crate) fn udp() -> Udp {
 pub(crate) fn udp_with(change: impl FnOnce(&mut Config)) -> Udp {
     let mut config = Config { workers: 2.try_into().unwrap(), ..Config::default() };
     change(&mut config);
-    Udp::start(config).unwrap()
+    Udp::start(config, Log::start(&AccessLog::default()).unwrap()).unwrap()
 }
 
 /// An address and port for this process: the same suite may run twice on a machine, so both are

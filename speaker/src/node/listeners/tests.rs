@@ -6,6 +6,7 @@ use vipgate_api::ObjectKey;
 use vipgate_planner::{Listener, ListenerSettings, Service};
 
 use super::*;
+use crate::access_log::AccessLog;
 use crate::{proxy, udp};
 
 /// A listener without a route, at a port that the kernel chooses.
@@ -26,7 +27,7 @@ fn files_are_kept_for_datagrams_while_there_is_a_listener_for_them() {
     let workers = 2.try_into().unwrap();
     let udp = udp::Config { workers, sessions: 1000, ..udp::Config::default() };
     let proxy = proxy::Config { workers, ..proxy::Config::default() };
-    let engines = Engines::start(proxy, udp).unwrap();
+    let engines = Engines::start(proxy, udp, &AccessLog::default()).unwrap();
     let limit_with = |listeners: Vec<Listener>| {
         let (states, _) = bind(&engines, &Plan { listeners, ..Plan::default() });
         assert!(states.values().all(|state| *state == ListenerState::Bound), "{states:?}");

@@ -11,7 +11,7 @@ use vipgate_planner::Keepalive;
 
 use super::departed::Departing;
 use super::{Connection, Ending};
-use crate::proxy::access_log::{Line, Place, Tally};
+use crate::access_log::{Line, Place, Tally};
 use crate::proxy::endpoint::{EndpointState, Held};
 use crate::proxy::limits::Permit;
 use crate::proxy::preserve::Preserved;

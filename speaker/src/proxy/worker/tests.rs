@@ -11,7 +11,7 @@ use vipgate_api::{Kind, ObjectKey, ObjectRef};
 use vipgate_planner::{BackendShare, Endpoint, Listener, ListenerId, Service, Target};
 
 use super::{Connection, ConnectionId, Place, Shared, Verdict, Worker};
-use crate::proxy::access_log;
+use crate::access_log::{AccessLog, Log};
 use crate::proxy::config::Config;
 use crate::proxy::connect::Dial;
 use crate::proxy::connection::Owner;
@@ -23,8 +23,8 @@ use crate::proxy::timer::Timers;
 /// A worker that the test turns by hand.
 fn worker() -> Worker {
     let config = Config { workers: 1.try_into().unwrap(), ..Config::default() };
-    let (logger, _) = access_log::start(&config.access_log, Arc::default()).unwrap();
-    Worker::new(0, Arc::new(Shared::new(config).unwrap()), logger).unwrap()
+    let log = Log::start(&AccessLog::default()).unwrap();
+    Worker::new(0, Arc::new(Shared::new(config).unwrap()), log.logger()).unwrap()
 }
 
 fn route_named(name: &str) -> ObjectRef {

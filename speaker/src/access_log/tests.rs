@@ -16,7 +16,7 @@ fn place(one_of: u32) -> Arc<Place> {
         name: "tls".to_owned(),
         address: "192.0.2.1".parse().unwrap(),
     };
-    Arc::new(Place::new(Some(id), "192.0.2.1:443".parse().unwrap(), one_of))
+    Arc::new(Place::new(Some(id), "192.0.2.1:443".parse().unwrap(), Transport::Tcp, one_of))
 }
 
 fn line(server_name: Option<&str>) -> Line {
@@ -50,14 +50,14 @@ fn both_forms_say_the_same() {
     assert_eq!(
         written(&line, Format::Json),
         "{\"time\":\"2026-11-29T17:02:03.045Z\",\"client\":\"[2001:db8::7]:40000\",\
-         \"vip\":\"192.0.2.1:443\",\"gateway\":\"default/web\",\"parent\":\"shop/more\",\
+         \"vip\":\"192.0.2.1:443\",\"protocol\":\"TCP\",\"gateway\":\"default/web\",\"parent\":\"shop/more\",\
          \"listener\":\"tls\",\"server_name\":\"www.example.com\",\"route\":\"TCPRoute default/web\",\
          \"endpoint\":\"10.1.2.3:8443\",\"bytes_up\":517,\"bytes_down\":40213,\
          \"duration_ms\":2500.75,\"connect_ms\":0.312,\"reason\":\"orderly\"}"
     );
     assert_eq!(
         written(&line, Format::Text),
-        "time=2026-11-29T17:02:03.045Z client=[2001:db8::7]:40000 vip=192.0.2.1:443 \
+        "time=2026-11-29T17:02:03.045Z client=[2001:db8::7]:40000 vip=192.0.2.1:443 protocol=TCP \
          gateway=default/web parent=shop/more listener=tls server_name=www.example.com \
          route=\"TCPRoute default/web\" endpoint=10.1.2.3:8443 bytes_up=517 bytes_down=40213 \
          duration_ms=2500.75 connect_ms=0.312 reason=orderly"
@@ -74,7 +74,7 @@ fn the_docs_have_every_field() {
     let Value::Object(fields) = serde_json::from_str(&written(&line, Format::Json)).unwrap() else {
         panic!("no object");
     };
-    assert_eq!(fields.len(), 15);
+    assert_eq!(fields.len(), 16);
     for field in fields.keys() {
         assert!(docs.contains(&format!("| `{field}`")), "docs/access-log.md does not have {field}");
     }
@@ -121,7 +121,7 @@ proptest! {
         let text = written(&line, Format::Text);
         prop_assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         let fields = values(&text);
-        prop_assert_eq!(fields.len(), 14);
+        prop_assert_eq!(fields.len(), 15);
         prop_assert!(fields.contains(&("server_name".to_owned(), name)));
     }
 }
@@ -135,7 +135,7 @@ fn one_of_so_many_is_every_so_many_by_all_workers() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(sampled, 400);
-    assert!((0..10).all(|_| Place::new(None, place.bind, 0).samples()));
+    assert!((0..10).all(|_| Place::new(None, place.bind, Transport::Udp, 0).samples()));
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn a_file_is_added_to_and_opened_anew_when_it_was_moved() {
     let folder = tempfile::tempdir().unwrap();
     let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
     fs::write(&path, "before\n").unwrap();
-    let counts = Arc::<Counts>::default();
     let settings = AccessLog { to: Destination::File(path.clone()), format: Format::Text };
-    let (logger, ending) = start(&settings, Arc::clone(&counts)).unwrap();
+    let log = Log::start(&settings).unwrap();
+    let (logger, counts) = (log.logger(), log.counts());
     let lines = |path: &PathBuf| fs::read_to_string(path).map_or(0, |text| text.lines().count());
     let until = |path: &PathBuf, count| {
         let begin = Instant::now();
@@ -162,11 +162,11 @@ fn a_file_is_added_to_and_opened_anew_when_it_was_moved() {
     until(&path, 1);
     logger.log(line(None));
     drop(logger);
-    ending.wait();
+    log.leave();
     assert_eq!((lines(&path), lines(&moved)), (2, 2));
     assert_eq!((counts.written.load(Relaxed), counts.dropped.load(Relaxed)), (3, 0));
     let nowhere = Destination::File(folder.path().join("no/such/folder"));
-    let error = start(&AccessLog { to: nowhere, format: Format::Json }, counts).unwrap_err();
+    let error = Log::start(&AccessLog { to: nowhere, format: Format::Json }).unwrap_err();
     assert!(error.to_string().contains("access log ") && error.to_string().contains("no/such"));
 }
 
@@ -179,9 +179,8 @@ fn lines_that_do_not_fit_are_dropped_and_counted() {
     let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
     assert!(made.success());
     let mut reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let counts = Arc::<Counts>::default();
-    let settings = AccessLog { to: Destination::File(path), format: Format::Json };
-    let (logger, ending) = start(&settings, Arc::clone(&counts)).unwrap();
+    let log = Log::start(&AccessLog { to: Destination::File(path), format: Format::Json }).unwrap();
+    let (logger, counts) = (log.logger(), log.counts());
     let begin = Instant::now();
     const LINES: u64 = 3 * QUEUE as u64;
     for _ in 0..LINES {
@@ -192,7 +191,7 @@ fn lines_that_do_not_fit_are_dropped_and_counted() {
     assert!(dropped > QUEUE as u64, "{dropped}");
     drop(logger);
     let begin = Instant::now();
-    ending.wait();
+    log.leave();
     assert!(begin.elapsed() < PATIENCE * 5, "ends although nobody reads");
     // What was taken is written when somebody reads.
     let drain = std::thread::spawn(move || {
@@ -204,6 +203,25 @@ fn lines_that_do_not_fit_are_dropped_and_counted() {
         read
     });
     assert_eq!(drain.join().unwrap(), LINES - dropped);
-    ending.wait();
+    while counts.written.load(Relaxed) < LINES - dropped && begin.elapsed() < PATIENCE * 10 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert_eq!(counts.written.load(Relaxed), LINES - dropped);
+}
+
+/// Two engines: what the one that goes on says is written, and it is the last that waits.
+#[test]
+fn it_is_written_until_the_last_engine_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let settings = AccessLog { to: Destination::File(path.clone()), format: Format::Json };
+    let log = Log::start(&settings).unwrap();
+    let (other, logger) = (log.clone(), log.logger());
+    let begin = Instant::now();
+    log.leave();
+    assert!(begin.elapsed() < PATIENCE / 2, "others log on");
+    logger.log(line(None));
+    drop(logger);
+    other.leave();
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
 }

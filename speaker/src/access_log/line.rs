@@ -8,41 +8,42 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use vipgate_api::vipgate::Transport;
 
 use super::{Format, Place};
 
-/// What is counted of a connection that may be logged.
+/// What is counted of a connection or session that may be logged.
 #[derive(Debug)]
-pub(in crate::proxy) struct Tally {
-    pub(in crate::proxy) place: Arc<Place>,
-    pub(in crate::proxy) began: Instant,
+pub(crate) struct Tally {
+    pub(crate) place: Arc<Place>,
+    pub(crate) began: Instant,
     /// What the client asked for: Host, or server name.
-    pub(in crate::proxy) server_name: Option<String>,
-    pub(in crate::proxy) bytes_up: u64,
-    pub(in crate::proxy) bytes_down: u64,
+    pub(crate) server_name: Option<String>,
+    pub(crate) bytes_up: u64,
+    pub(crate) bytes_down: u64,
     /// How long connecting to the endpoint took.
-    pub(in crate::proxy) connect: Option<Duration>,
+    pub(crate) connect: Option<Duration>,
 }
 
 impl Tally {
     /// Of a connection that comes in now.
-    pub(in crate::proxy) fn new(place: Arc<Place>, began: Instant) -> Self {
+    pub(crate) fn new(place: Arc<Place>, began: Instant) -> Self {
         Self { place, began, server_name: None, bytes_up: 0, bytes_down: 0, connect: None }
     }
 }
 
-/// A connection that ended.
+/// A connection or session that ended.
 #[derive(Debug)]
-pub(in crate::proxy) struct Line {
-    pub(in crate::proxy) time: Timestamp,
-    pub(in crate::proxy) tally: Tally,
-    pub(in crate::proxy) lasted: Duration,
-    pub(in crate::proxy) client: Option<SocketAddr>,
+pub(crate) struct Line {
+    pub(crate) time: Timestamp,
+    pub(crate) tally: Tally,
+    pub(crate) lasted: Duration,
+    pub(crate) client: Option<SocketAddr>,
     /// Who said by a PROXY header who the client is.
-    pub(in crate::proxy) via: Option<SocketAddr>,
-    pub(in crate::proxy) route: Option<String>,
-    pub(in crate::proxy) endpoint: Option<SocketAddr>,
-    pub(in crate::proxy) reason: &'static str,
+    pub(crate) via: Option<SocketAddr>,
+    pub(crate) route: Option<String>,
+    pub(crate) endpoint: Option<SocketAddr>,
+    pub(crate) reason: &'static str,
 }
 
 /// The fields, in the order of the line.
@@ -54,6 +55,7 @@ struct Fields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<SocketAddr>,
     vip: SocketAddr,
+    protocol: Transport,
     #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +96,7 @@ impl Line {
             client: self.client,
             via: self.via,
             vip: place.bind,
+            protocol: place.protocol,
             gateway: id.map(|id| id.gateway.to_string()),
             parent: id.map(|id| id.set.as_ref().unwrap_or(&id.gateway).to_string()),
             listener: id.map(|id| id.name.as_str()),
