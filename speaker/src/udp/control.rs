@@ -58,14 +58,14 @@ impl Control {
     /// See [`Udp::apply`](super::Udp::apply).
     pub(super) fn apply(
         &mut self,
-        listeners: &[Listener],
+        listeners: &[Arc<Listener>],
         shared: &Shared,
     ) -> BTreeMap<ListenerId, Outcome> {
         let listeners = listeners.iter().filter(|l| l.transport() == Transport::Udp);
-        let listeners: Vec<&Listener> = listeners.collect();
+        let listeners: Vec<&Arc<Listener>> = listeners.collect();
         if self.draining {
             let draining =
-                |l: &&Listener| (l.id.clone(), Err(BindError::Draining { bind: l.bind }));
+                |l: &&Arc<Listener>| (l.id.clone(), Err(BindError::Draining { bind: l.bind }));
             return listeners.iter().map(draining).collect();
         }
         let workers = shared.config.workers.get();
@@ -115,7 +115,7 @@ impl Control {
             sockets: Arc::default(),
             served_at: port.served_at,
             clients: Clients::of(&port.listener.settings),
-            listener: port.listener.clone(),
+            listener: Arc::clone(&port.listener),
             target: None,
             stats: Arc::clone(&port.stats),
         });
@@ -141,7 +141,7 @@ impl Control {
 
     /// Takes away ports that nobody wants any more, and those that datagrams can no longer be led to.
     /// Whether there were any.
-    fn close_gone(&mut self, listeners: &[&Listener]) -> bool {
+    fn close_gone(&mut self, listeners: &[&Arc<Listener>]) -> bool {
         let binds: HashSet<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
         self.given_up.retain(|(_, at)| at.elapsed() < LET_GO);
         let mut gone = HashSet::new();
@@ -160,7 +160,12 @@ impl Control {
     }
 
     /// Gives a listener its port. Where it is served.
-    fn set_port(&mut self, listener: &Listener, workers: usize, changed: &mut bool) -> Outcome {
+    fn set_port(
+        &mut self,
+        listener: &Arc<Listener>,
+        workers: usize,
+        changed: &mut bool,
+    ) -> Outcome {
         let bind = listener.bind;
         let old = self.ports.get(&bind).cloned();
         if let Some(old) = &old
@@ -174,7 +179,7 @@ impl Control {
         };
         let target = self.target(listener, old.as_deref());
         let stats = Arc::clone(&self.stats[&listener.id]);
-        let (listener, clients) = (listener.clone(), Clients::of(&listener.settings));
+        let (listener, clients) = (Arc::clone(listener), Clients::of(&listener.settings));
         self.ports.set(&bind, Port { sockets, served_at, listener, clients, target, stats });
         *changed = true;
         Ok(SocketAddr::new(bind.ip(), served_at))
