@@ -10,7 +10,7 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prepare lab figures bench bench-quick conformance tools fmt lint docs audit clean
+.PHONY: help demo test prepare lab figures bench bench-quick bench-scale conformance tools fmt lint docs audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ bench-quick: ## The same within a minute (after the build): Envoy and HAProxy, r
 	@scripts/install-test-tools.sh bench
 	@cargo build --locked --release --package vipgate-cli --package vipgate-bench
 	@target/release/vipgate-bench run --rounds 1 --seconds 1.5 --peers vipgate,envoy,haproxy,haproxy-splice
+
+bench-scale: ## Very many routes: the planner, one process with 10,000 listeners, endpoints that come and go; five minutes
+	cargo build --locked --release --package vipgate-cli --package vipgate-bench
+	cargo test --locked --release --workspace --test scale --test churn -- --ignored --nocapture --test-threads=1
+	target/release/vipgate-bench scale
 
 conformance: tools prepare ## The official Gateway API conformance tests, profiles GATEWAY-TCP, -TLS and -UDP; the report goes to docs/conformance
 	@mkdir -p docs/conformance

@@ -19,6 +19,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Runs the comparison and prints it.
     Run(RunArgs),
+    /// Very many routes in one process: cold start, changes, memory, CPU at rest.
+    Scale(ScaleArgs),
     /// The servers behind the proxies; started by `run`.
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -51,6 +53,20 @@ pub(crate) struct RunArgs {
     /// Writes tables and plots into this directory, and adds every figure to its `history.csv`.
     #[arg(long)]
     pub(crate) write: Option<PathBuf>,
+}
+
+/// How much.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScaleArgs {
+    /// Routes, ten on each VIP.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) routes: usize,
+    /// Changes, one after the other.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) changes: usize,
+    /// The binary that is measured.
+    #[arg(long, default_value = "target/release/vipgate")]
+    pub(crate) vipgate: PathBuf,
 }
 
 /// Where to serve.

@@ -15,6 +15,7 @@ mod load;
 mod peers;
 mod report;
 mod round;
+mod scale;
 mod serve;
 mod site;
 mod statistics;
@@ -28,6 +29,7 @@ use args::{Args, Command};
 fn main() -> Result<()> {
     match Args::parse().command {
         Command::Run(run) => round::run(&run),
+        Command::Scale(args) => scale::run(&args),
         Command::Serve(at) => serve::run(&at),
         Command::Load(load) => load::run(&load),
     }

@@ -170,8 +170,7 @@ fn ports(key: &ObjectKey, gateway: &Gateway, plan: &Plan) -> Ports {
         "UDP" => ("UDP", listener.port),
         _ => ("TCP", listener.port),
     });
-    let added = plan.listeners.iter().filter(|listener| listener.id.gateway == *key);
-    let added = added.filter(|listener| listener.id.set.is_some());
+    let added = plan.listeners_of(key).iter().filter(|listener| listener.id.set.is_some());
     let added = added.map(|listener| (listener.transport().name(), listener.bind.port()));
     own.chain(added).collect()
 }

@@ -53,19 +53,10 @@ pub struct Layers<'a> {
     pub routing: &'a Routing,
 }
 
-/// Puts the plan together; for no node in particular when there is none.
-pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>) -> Plan {
-    let Layers {
-        world,
-        admission,
-        allocation,
-        attachment,
-        resolution,
-        certificates,
-        backend_tls,
-        policies,
-        routing,
-    } = *layers;
+/// Puts the plan together; for no node in particular when there is none. Listeners that come out as they were in
+/// the last plan are the very same.
+pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>, last: &Plan) -> Plan {
+    let Layers { admission, allocation, routing, .. } = *layers;
     let gives_way = node.and_then(|(node, _)| node.gives_way.clone());
     let mut plan = Plan { gives_way, ..Plan::default() };
     if node.is_some() {
@@ -79,29 +70,15 @@ pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>) -> Plan
         });
         plan.sources.extend(sources);
     }
-    let mut alive = BTreeSet::new();
-    let ground = Ground { world, attachment, resolution, certificates, policies, backend_tls };
-    for (ObjectRef { kind, key }, addresses) in &allocation.users {
-        if *kind == Kind::Service {
+    for (key, gateway) in &admission.gateways {
+        let (listeners, incomplete) = layers.listeners_of(key, gateway);
+        let own = plan.listeners.len();
+        plan.listeners.extend(listeners.into_iter().map(Arc::new));
+        share(&mut plan.listeners[own..], last.listeners_of(key));
+        if !allocation.users.contains_key(&ObjectRef::new(Kind::Gateway, key.clone())) {
             continue;
         }
-        let Some(gateway) = admission.gateways.get(key) else { continue };
-        let user = ObjectRef::new(Kind::Gateway, key.clone());
-        let mut incomplete = BTreeSet::new();
-        for address in &addresses.assigned {
-            let claim = &allocation.claims.0[address];
-            for listener in ground.listeners(key, gateway, *address) {
-                if has_port(claim, &user, &listener) {
-                    if has_backend(&listener) {
-                        alive.insert((key, *address));
-                    }
-                    plan.listeners.push(listener);
-                } else {
-                    incomplete.insert(source_of(&listener.id));
-                }
-            }
-        }
-        let sets = admission.sets.iter().filter(|(_, set)| set.gateway == *key);
+        let sets = admission.sets_of(gateway);
         let sets = sets.map(|(set, admitted)| (Kind::ListenerSet, set, &admitted.source));
         for (kind, key, source) in sets.chain([(Kind::Gateway, key, &gateway.source)]) {
             let object = ObjectRef::new(kind, key.clone());
@@ -110,19 +87,72 @@ pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>) -> Plan
             }
         }
     }
-    plan.listeners.sort_by(|a, b| a.id.cmp(&b.id));
-    let ground =
-        node.map(|(node, others)| candidacy::Ground::new(world, admission, routing, node, others));
+    let ground = layers.candidacy(node);
     let known = |(user, _): &(&ObjectRef, _)| {
         user.kind == Kind::Service || admission.gateways.contains_key(&user.key)
     };
     for (_, addresses) in allocation.users.iter().filter(known) {
         for address in &addresses.assigned {
-            let vip = || vip(*address, allocation, ground.as_ref(), &alive);
-            plan.vips.entry(*address).or_insert_with(vip);
+            if !plan.vips.contains_key(address) {
+                let vip = vip(*address, allocation, ground.as_ref(), &plan);
+                plan.vips.insert(*address, vip);
+            }
         }
     }
     plan
+}
+
+/// Puts the listeners of these Gateways together anew, and their VIPs where those hang on backends: nothing
+/// but routes and endpoints changed since the plan was assembled. Returns the Gateways whose VIPs are
+/// others now. A plan that comes out as it was keeps its identity.
+pub fn update(
+    plan: &mut Arc<Plan>,
+    layers: &Layers<'_>,
+    node: Option<(&Node, &Neighbours)>,
+    stale: &BTreeSet<ObjectKey>,
+) -> BTreeSet<ObjectKey> {
+    let Layers { admission, allocation, .. } = *layers;
+    let mut hanging = BTreeSet::new();
+    for key in stale {
+        let Some(gateway) = admission.gateways.get(key) else { continue };
+        let (listeners, _) = layers.listeners_of(key, gateway);
+        let places = plan.places_of(key);
+        debug_assert_eq!(places.len(), listeners.len(), "which there are has not changed");
+        for (place, listener) in places.zip(listeners) {
+            if *plan.listeners[place] != listener {
+                Arc::make_mut(plan).listeners[place] = Arc::new(listener);
+            }
+        }
+        if gateway.withdraws {
+            let addresses = allocation.gateway(key).into_iter();
+            hanging.extend(addresses.flat_map(|addresses| addresses.assigned.iter().copied()));
+        }
+    }
+    if hanging.is_empty() {
+        return BTreeSet::new();
+    }
+    let ground = layers.candidacy(node);
+    let mut moved = BTreeSet::new();
+    for address in hanging {
+        let now = vip(address, allocation, ground.as_ref(), plan);
+        if plan.vips.get(&address) != Some(&now) {
+            let users = allocation.claims.0[&address].users.iter();
+            moved.extend(users.map(|user| user.object.key.clone()));
+            Arc::make_mut(plan).vips.insert(address, now);
+        }
+    }
+    moved
+}
+
+/// Takes those of the last listeners that are like these; both in the order of their ids.
+fn share(listeners: &mut [Arc<Listener>], last: &[Arc<Listener>]) {
+    let mut last = last.iter().peekable();
+    for listener in listeners {
+        while last.next_if(|last| last.id < listener.id).is_some() {}
+        if let Some(same) = last.next_if(|last| **last == *listener) {
+            *listener = Arc::clone(same);
+        }
+    }
 }
 
 /// Whether a connection that it accepts could get anywhere.
@@ -142,10 +172,14 @@ fn vip<'a>(
     address: IpAddr,
     allocation: &'a Allocation,
     ground: Option<&candidacy::Ground<'a>>,
-    alive: &BTreeSet<(&ObjectKey, IpAddr)>,
+    plan: &Plan,
 ) -> Vip {
     let claim = allocation.claims.0.get(&address).expect("an assigned address has a claim");
-    let decide = |ground: &candidacy::Ground<'a>| ground.decide(address, claim, alive);
+    let alive = |gateway: &ObjectKey| {
+        let mut own = plan.listeners_of(gateway).iter();
+        own.any(|listener| listener.id.address == address && has_backend(listener))
+    };
+    let decide = |ground: &candidacy::Ground<'a>| ground.decide(address, claim, &alive);
     let candidacy = ground.map_or_else(|| Announce::ByNodes.into(), decide);
     let Candidacy { announce, weight, preempt, routes, yields, elsewhere, compromise } = candidacy;
     // Where it is announced on no LAN, there is nobody to ask.
@@ -157,16 +191,6 @@ fn vip<'a>(
     let probe = !claim.published && asked;
     let kernel = claim.users.iter().all(|user| user.object.kind == Kind::Service);
     Vip { address, probe, announce, kernel, weight, preempt, routes, yields, compromise }
-}
-
-/// What listeners are made from.
-struct Ground<'a> {
-    world: &'a World,
-    attachment: &'a Attachment,
-    resolution: &'a Resolution,
-    certificates: &'a Certificates,
-    policies: &'a Policies,
-    backend_tls: &'a backend_tls::Policies,
 }
 
 /// How a listener ends TLS. One that is to check its clients and knows nothing to check them by ends
@@ -181,7 +205,37 @@ fn termination(resolved: Option<&Resolved>, alpn: Vec<String>) -> Termination {
     Termination { certificates, alpn, clients }
 }
 
-impl Ground<'_> {
+impl<'a> Layers<'a> {
+    /// What VIPs are decided from.
+    fn candidacy(&self, node: Option<(&'a Node, &'a Neighbours)>) -> Option<candidacy::Ground<'a>> {
+        let Self { world, admission, routing, .. } = *self;
+        let (node, others) = node?;
+        Some(candidacy::Ground::new(world, admission, routing, node, others))
+    }
+
+    /// The listeners of one Gateway on all of its addresses, in the order of their ids; and the objects
+    /// that ask for listeners whose ports are not claimed yet.
+    fn listeners_of(
+        &self,
+        key: &ObjectKey,
+        gateway: &AdmittedGateway,
+    ) -> (Vec<Listener>, BTreeSet<ObjectRef>) {
+        let user = ObjectRef::new(Kind::Gateway, key.clone());
+        let (mut listeners, mut incomplete) = (Vec::new(), BTreeSet::new());
+        let addresses = self.allocation.users.get(&user).into_iter();
+        for address in addresses.flat_map(|addresses| &addresses.assigned) {
+            let claim = &self.allocation.claims.0[address];
+            for listener in self.listeners(key, gateway, *address) {
+                match has_port(claim, &user, &listener) {
+                    true => listeners.push(listener),
+                    false => drop(incomplete.insert(source_of(&listener.id))),
+                }
+            }
+        }
+        listeners.sort_by(|a, b| a.id.cmp(&b.id));
+        (listeners, incomplete)
+    }
+
     /// The listeners of one Gateway on one of its addresses.
     fn listeners(
         &self,
@@ -270,7 +324,7 @@ impl Ground<'_> {
         route: &ObjectRef,
         address: IpAddr,
     ) -> Option<Arc<Target>> {
-        let resolved = self.resolution.0.get(&(route.clone(), VipSide::of(address)))?;
+        let resolved = self.resolution.get(route, VipSide::of(address))?;
         let passes = listener.tls == Some(TlsMode::Passthrough);
         if passes || route.kind == Kind::UdpRoute || self.backend_tls.is_empty() {
             return Some(Arc::clone(&resolved.target));

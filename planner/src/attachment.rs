@@ -10,10 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipgate_api::gateway::{NamespacesFrom, ParentReference, RouteNamespaces, RouteSpec};
+use vipgate_api::gateway::{NamespacesFrom, ParentReference, Route, RouteNamespaces, RouteSpec};
 use vipgate_api::k8s::{NAMESPACE_NAME_LABEL, Namespace};
 use vipgate_api::selector::{Labels, matches};
-use vipgate_api::{Age, GATEWAY_GROUP, Kind, ObjectKey, ObjectRef, Reason};
+use vipgate_api::{Age, GATEWAY_GROUP, Kind, ObjectKey, ObjectRef, Reason, Stored};
 
 use crate::admission::{self, Admission, AdmittedGateway, AdmittedListener};
 use crate::refusal::Refusal;
@@ -28,8 +28,8 @@ pub struct Attachment {
     pub routes: BTreeMap<ObjectRef, Vec<Parent>>,
     /// By Gateway, one entry for each listener: the attached routes, the one that has it first.
     pub listeners: BTreeMap<ObjectKey, Vec<Vec<ObjectRef>>>,
-    /// parentRefs that name a Gateway that does not exist: the route, and what to check.
-    pub dangling: Vec<(ObjectRef, Refusal)>,
+    /// parentRefs that name a Gateway that does not exist: by route, what to check.
+    pub dangling: BTreeMap<ObjectRef, Vec<Refusal>>,
 }
 
 /// One parentRef of a route.
@@ -54,14 +54,180 @@ pub struct Superseded {
     pub by: ObjectRef,
 }
 
+/// What attaching depends on.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// Classes, Gateways and listeners.
+    pub admission: &'a Admission,
+    /// The routes.
+    pub routes: &'a Routes,
+    /// For their labels.
+    pub namespaces: &'a Shelf<Namespace>,
+}
+
+/// What became another by an update.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Routes, those that were to be looked at included.
+    pub routes: BTreeSet<ObjectRef>,
+    /// Gateways that have, or had, one of those that were to be looked at.
+    pub gateways: BTreeSet<ObjectKey>,
+}
+
 /// Attaches every route.
-pub fn attach(admission: &Admission, routes: &Routes, namespaces: &Shelf<Namespace>) -> Attachment {
-    let mut attached = Attached::new(admission);
-    let mut out = Attachment::default();
-    for (key, stored) in routes {
-        let labels = labels_of(&key.key.namespace, namespaces);
-        let candidate = Candidate { key, age: &stored.age, labels, spec: &stored.object.spec };
-        let mut parents: Vec<Parent> = Vec::new();
+pub fn attach(ground: Ground<'_>) -> Attachment {
+    let empty = |gateway: &AdmittedGateway| vec![Vec::new(); gateway.listeners.len()];
+    let gateways = &ground.admission.gateways;
+    let listeners = gateways.iter().map(|(key, gateway)| (key.clone(), empty(gateway))).collect();
+    let mut out = Attachment { listeners, ..Attachment::default() };
+    out.add(ground, ground.routes.iter());
+    for (key, gateway) in gateways {
+        out.supersede(key, gateway, ground.routes);
+    }
+    out
+}
+
+impl Attachment {
+    /// Attaches these routes anew, wherever they are attached now; all others stay where they are.
+    pub fn update(&mut self, ground: Ground<'_>, stale: BTreeSet<ObjectRef>) -> Changed {
+        let mut changed = Changed::default();
+        for route in &stale {
+            self.dangling.remove(route);
+            for parent in self.routes.remove(route).into_iter().flatten() {
+                let slots = self.listeners.get_mut(&parent.gateway).into_iter().flatten();
+                slots.for_each(|slot| slot.retain(|other| other != route));
+                changed.gateways.insert(parent.gateway);
+            }
+        }
+        self.add(ground, stale.iter().filter_map(|route| ground.routes.get_key_value(route)));
+        let parents = stale.iter().filter_map(|route| self.routes.get(route)).flatten();
+        changed.gateways.extend(parents.map(|parent| parent.gateway.clone()));
+        changed.routes = stale;
+        for key in &changed.gateways {
+            if let Some(gateway) = ground.admission.gateways.get(key) {
+                changed.routes.extend(self.supersede(key, gateway, ground.routes));
+            }
+        }
+        changed
+    }
+
+    /// Attaches routes that are attached nowhere.
+    fn add<'a>(
+        &mut self,
+        ground: Ground<'a>,
+        routes: impl Iterator<Item = (&'a ObjectRef, &'a Stored<Route>)>,
+    ) {
+        let mut attached = Attached(BTreeMap::new());
+        for (key, stored) in routes {
+            let (parents, dangling) = attached.attach(ground, key, stored);
+            if !parents.is_empty() {
+                self.routes.insert(key.clone(), parents);
+            }
+            if !dangling.is_empty() {
+                self.dangling.insert(key.clone(), dangling);
+            }
+        }
+        for (gateway, newcomers) in attached.0 {
+            let slots = self.listeners.get_mut(gateway).expect("every admitted Gateway has slots");
+            for (slot, mut newcomers) in std::iter::zip(slots, newcomers) {
+                if newcomers.is_empty() {
+                    continue;
+                }
+                let old = slot.iter().filter_map(|route| ground.routes.get_key_value(route));
+                newcomers.extend(old.map(|(key, stored)| (&stored.age, key)));
+                let sorted = newcomers.into_iter().map(|(_, key)| key.clone()).collect();
+                *slot = sorted;
+            }
+        }
+    }
+
+    /// Tells every route of a Gateway which of its listeners older ones have: all the names by which it
+    /// would serve them. Returns the routes to which that is news.
+    fn supersede(
+        &mut self,
+        key: &ObjectKey,
+        gateway: &AdmittedGateway,
+        routes: &Routes,
+    ) -> Vec<ObjectRef> {
+        let slots = &self.listeners[key];
+        let by_slot: Vec<_> = std::iter::zip(&gateway.listeners, slots)
+            .map(|(listener, slot)| superseded(listener, slot, routes))
+            .collect();
+        let mut news = Vec::new();
+        for route in slots.iter().flatten() {
+            let parents = self.routes.get_mut(route).into_iter().flatten();
+            for parent in parents.filter(|parent| parent.gateway == *key) {
+                let Ok(taken) = &parent.verdict else { continue };
+                let listeners = std::iter::zip(&gateway.listeners, &by_slot);
+                let by = listeners
+                    .filter(|(listener, by)| !by.is_empty() && taken.contains(&listener.name));
+                let by = by.filter_map(|(listener, by)| {
+                    let by = (*by.get(route)?).clone();
+                    Some(Superseded { listener: listener.name.clone(), by })
+                });
+                let superseded: Vec<Superseded> = by.collect();
+                if parent.superseded != superseded {
+                    parent.superseded = superseded;
+                    news.push(route.clone());
+                }
+            }
+        }
+        news
+    }
+}
+
+/// Of the routes of a listener, the oldest first, those all of whose names older ones have; each with the
+/// one that has its first.
+fn superseded<'a>(
+    listener: &AdmittedListener,
+    slot: &'a [ObjectRef],
+    routes: &Routes,
+) -> BTreeMap<&'a ObjectRef, &'a ObjectRef> {
+    let mut superseded = BTreeMap::new();
+    if slot.len() < 2 {
+        return superseded;
+    }
+    let mut owners: BTreeMap<Option<String>, &ObjectRef> = BTreeMap::new();
+    for route in slot {
+        let Some(stored) = routes.get(route) else { continue };
+        let names = names_of(listener, &stored.object.spec);
+        if let Some(by) = names.first().and_then(|name| owners.get(name))
+            && names.iter().all(|name| owners.contains_key(name))
+        {
+            superseded.insert(route, *by);
+        }
+        for name in names {
+            owners.entry(name).or_insert(route);
+        }
+    }
+    superseded
+}
+
+/// A route that wants to attach.
+struct Candidate<'a> {
+    key: &'a ObjectRef,
+    age: &'a Age,
+    namespaces: &'a Shelf<Namespace>,
+    spec: &'a RouteSpec,
+}
+
+/// A route in the order of "the oldest wins".
+type ByAge<'a> = (&'a Age, &'a ObjectRef);
+
+/// Routes that are about to be attached: by Gateway and listener, sorted oldest first.
+struct Attached<'a>(BTreeMap<&'a ObjectKey, Vec<BTreeSet<ByAge<'a>>>>);
+
+impl<'a> Attached<'a> {
+    /// Attaches a route. Its parentRefs that name Gateways of ours, and what is wrong with those that
+    /// name none that exists.
+    fn attach(
+        &mut self,
+        Ground { admission, namespaces, .. }: Ground<'a>,
+        key: &'a ObjectRef,
+        stored: &'a Stored<Route>,
+    ) -> (Vec<Parent>, Vec<Refusal>) {
+        let candidate = Candidate { key, age: &stored.age, namespaces, spec: &stored.object.spec };
+        let (mut parents, mut dangling) = (Vec::<Parent>::new(), Vec::new());
         for reference in &stored.object.spec.parent_refs {
             if reference.group != GATEWAY_GROUP
                 || parents.iter().any(|parent| parent.reference == *reference)
@@ -77,62 +243,36 @@ pub fn attach(admission: &Admission, routes: &Routes, namespaces: &Shelf<Namespa
                     None if admission.foreign_sets.contains(&named) => continue,
                     None if admission.orphans.contains_key(&named) => continue,
                     None => {
-                        out.dangling.push((key.clone(), missing("ListenerSet", &named)));
+                        dangling.push(missing("ListenerSet", &named));
                         continue;
                     }
                 },
                 _ => continue,
             };
-            match admission.gateways.get(&gateway) {
-                Some(admitted) => {
-                    let place = (&gateway, set.as_ref());
+            match admission.gateways.get_key_value(&gateway) {
+                Some((known, admitted)) => {
                     let refused = set.as_ref().and_then(|set| admission.sets[set].refused.as_ref());
                     let verdict = match refused {
-                        Some(why) => Err(no_listeners(place, why)),
-                        None => attached.try_attach(place, admitted, reference, &candidate),
+                        Some(why) => Err(no_listeners((&gateway, set.as_ref()), why)),
+                        None => {
+                            self.try_attach((known, set.as_ref()), admitted, reference, &candidate)
+                        }
                     };
                     let reference = reference.clone();
                     parents.push(Parent { reference, gateway, verdict, superseded: Vec::new() });
                 }
                 None if admission.foreign.contains(&gateway) => {}
                 None if admission.classless.contains_key(&gateway) => {}
-                None => out.dangling.push((key.clone(), missing("Gateway", &gateway))),
+                None => dangling.push(missing("Gateway", &gateway)),
             }
         }
-        if !parents.is_empty() {
-            out.routes.insert(key.clone(), parents);
-        }
-    }
-    out.listeners = attached.finish();
-    supersede(&mut out, admission, routes);
-    out
-}
-
-/// A route that wants to attach.
-struct Candidate<'a> {
-    key: &'a ObjectRef,
-    age: &'a Age,
-    /// Labels of its namespace.
-    labels: Labels,
-    spec: &'a RouteSpec,
-}
-
-/// A route in the order of "the oldest wins".
-type ByAge<'a> = (&'a Age, &'a ObjectRef);
-
-/// Attached routes while they are being collected: by Gateway and listener, sorted oldest first.
-struct Attached<'a>(BTreeMap<ObjectKey, Vec<BTreeSet<ByAge<'a>>>>);
-
-impl<'a> Attached<'a> {
-    fn new(admission: &Admission) -> Self {
-        let empty = |gateway: &AdmittedGateway| vec![BTreeSet::new(); gateway.listeners.len()];
-        Self(admission.gateways.iter().map(|(key, g)| (key.clone(), empty(g))).collect())
+        (parents, dangling)
     }
 
     /// Attaches a route to the listeners of a Gateway that a parentRef means and that take it.
     fn try_attach(
         &mut self,
-        (key, set): (&ObjectKey, Option<&ObjectKey>),
+        (key, set): (&'a ObjectKey, Option<&ObjectKey>),
         gateway: &AdmittedGateway,
         reference: &ParentReference,
         route: &Candidate<'a>,
@@ -148,7 +288,6 @@ impl<'a> Attached<'a> {
         if meant.is_empty() {
             return Err(no_match(key, set, gateway, reference));
         }
-        let slots = self.0.get_mut(key).expect("every admitted Gateway has slots");
         let (mut taken, mut objections, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
         let owner = &set.unwrap_or(key).namespace;
         for (index, listener) in meant {
@@ -175,6 +314,8 @@ impl<'a> Attached<'a> {
         if let Some(refusal) = stream::objection(route.key.kind, route.spec) {
             return Err(refusal);
         }
+        let empty = || vec![BTreeSet::new(); gateway.listeners.len()];
+        let slots = self.0.entry(key).or_insert_with(empty);
         Ok(taken
             .into_iter()
             .map(|(index, listener)| {
@@ -182,15 +323,6 @@ impl<'a> Attached<'a> {
                 listener.name.clone()
             })
             .collect())
-    }
-
-    fn finish(self) -> BTreeMap<ObjectKey, Vec<Vec<ObjectRef>>> {
-        let keys =
-            |slot: BTreeSet<ByAge<'_>>| slot.into_iter().map(|(_, key)| key.clone()).collect();
-        self.0
-            .into_iter()
-            .map(|(key, slots)| (key, slots.into_iter().map(keys).collect()))
-            .collect()
     }
 }
 
@@ -241,7 +373,7 @@ fn namespace_objection(
              allowedRoutes.namespaces.from to All or Selector"
         )),
         NamespacesFrom::Selector => match &rule.selector {
-            Some(selector) if matches(selector, &route.labels) => None,
+            Some(selector) if matches(selector, &labels_of(namespace, route.namespaces)) => None,
             Some(_) => Some(format!(
                 "takes no routes of namespace {namespace}: give the Namespace the labels that \
                  its allowedRoutes.namespaces.selector asks for"
@@ -302,32 +434,4 @@ pub(crate) fn labels_of(name: &str, namespaces: &Shelf<Namespace>) -> Labels {
     let mut labels = stored.and_then(|s| s.object.metadata.labels.clone()).unwrap_or_default();
     labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
     labels
-}
-
-/// Tells every route which of its listeners older ones have: all the names by which it would serve
-/// them.
-fn supersede(attachment: &mut Attachment, admission: &Admission, routes: &Routes) {
-    for (route, parents) in &mut attachment.routes {
-        for parent in parents {
-            let Ok(taken) = &parent.verdict else { continue };
-            let listeners = &admission.gateways[&parent.gateway].listeners;
-            let slots = &attachment.listeners[&parent.gateway];
-            parent.superseded = std::iter::zip(listeners, slots)
-                .filter(|(listener, slot)| taken.contains(&listener.name) && slot.contains(route))
-                .filter_map(|(listener, slot)| {
-                    let names = |route: &ObjectRef| {
-                        routes.get(route).map(|r| names_of(listener, &r.object.spec))
-                    };
-                    let own = names(route)?;
-                    let older: Vec<_> = slot.iter().take_while(|other| *other != route).collect();
-                    let has = |name: &Option<String>| {
-                        older.iter().find(|other| names(other).is_some_and(|n| n.contains(name)))
-                    };
-                    let by: Vec<_> = own.iter().map(has).collect::<Option<_>>()?;
-                    let by = (*by.first()?).to_owned().clone();
-                    Some(Superseded { listener: listener.name.clone(), by })
-                })
-                .collect();
-        }
-    }
 }

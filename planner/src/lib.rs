@@ -24,6 +24,7 @@ pub mod claim;
 pub mod environment;
 pub mod exclusion;
 mod hostname;
+mod index;
 mod layer;
 mod local;
 pub mod names;
@@ -46,6 +47,7 @@ pub use candidacy::{SelectsPools, selects_pool};
 pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use environment::Environment;
 pub use exclusion::{Exclusion, ExclusionReason};
+pub use index::Index;
 pub use names::{Answer, Names};
 pub use node::{Link, ListenerState, MacAddr, Neighbour, Neighbours, Node, NodeReport, VipState};
 pub use plan::{

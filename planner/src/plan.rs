@@ -5,6 +5,7 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -26,8 +27,9 @@ use crate::refusal::Refusal;
 pub struct Plan {
     /// Addresses to hold.
     pub vips: BTreeMap<IpAddr, Vip>,
-    /// What to accept connections for.
-    pub listeners: Vec<Listener>,
+    /// What to accept connections for, in the order of their ids. One that stays as it was is the very
+    /// same in the next plan.
+    pub listeners: Vec<Arc<Listener>>,
     /// The Gateways and ListenerSets that are in the plan with all that they ask for, and the BGPPeers that
     /// take this node: those that have a generation.
     #[serde(skip)]
@@ -41,6 +43,20 @@ pub struct Plan {
     /// Why the VIPs are given to whoever else of the group can have them, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gives_way: Option<Exclusion>,
+}
+
+impl Plan {
+    /// The listeners of a Gateway, on all of its addresses.
+    pub fn listeners_of(&self, gateway: &ObjectKey) -> &[Arc<Listener>] {
+        &self.listeners[self.places_of(gateway)]
+    }
+
+    /// The listeners of a Gateway, by their places in [`Self::listeners`].
+    pub(crate) fn places_of(&self, gateway: &ObjectKey) -> Range<usize> {
+        let start = self.listeners.partition_point(|listener| listener.id.gateway < *gateway);
+        let own = |listener: &Arc<Listener>| listener.id.gateway == *gateway;
+        start..start + self.listeners[start..].partition_point(own)
+    }
 }
 
 /// Keys of JSON are texts: `namespace/name`.

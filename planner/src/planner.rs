@@ -32,6 +32,17 @@
 //! at its links, for which are on it. Behind each `x` the layers that use the result run too, but only if it is
 //! another than before. So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
 //!
+//! Routes and endpoints are many, and change one by one. So the layers from attachment on know which routes
+//! and Gateways a change is about, and work out these parts alone:
+//!
+//! ```text
+//!   route, Service, EndpointSlice, Backend
+//!     ──> attachment of the route ──> its endpoints ──> listeners of its Gateways ──> status of these
+//! ```
+//!
+//! Whatever else changes makes all of a layer stale. Either way it is the same functions that work out a
+//! part, and what comes out as it was stays the very same, for those who compare plans.
+//!
 //! What always holds: the outcome depends on the inputs as they are, never on the way they came
 //! about, except for what the claims remember.
 
@@ -50,6 +61,7 @@ use crate::backend_tls;
 use crate::certificates::Certificates;
 use crate::claim::{Claims, Foreign};
 use crate::environment::Environment;
+use crate::index::{self, Index};
 use crate::layer::Layer;
 use crate::names::Names;
 use crate::node::{Neighbours, Node, NodeReport};
@@ -66,6 +78,7 @@ use crate::world::World;
 #[derive(Debug, Default)]
 pub struct Planner {
     world: World,
+    index: Index,
     claims: Claims,
     /// The claims that the caller knows.
     told: Claims,
@@ -94,11 +107,13 @@ pub struct Planner {
     routing: Layer<Routing>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
     allocation: Layer<Allocation>,
-    attachment: Layer<Attachment>,
+    attachment: Layer<Attachment, ObjectRef>,
     policies: Layer<Policies>,
-    resolution: Layer<Resolution>,
-    assembly: Layer<Plan>,
-    status: Layer<Statuses>,
+    resolution: Layer<Resolution, ObjectRef>,
+    /// By Gateway.
+    assembly: Layer<Plan, ObjectKey>,
+    /// By Gateway and route.
+    status: Layer<Statuses, ObjectRef>,
 }
 
 /// In whose place a planner decides.
@@ -163,26 +178,38 @@ impl Planner {
 
     /// Adds or replaces an object; says whether anything changed.
     pub fn apply(&mut self, object: Object, age: Age) -> bool {
-        let kind = object.kind();
-        let changed = self.world.apply(object, age);
-        if changed {
-            self.touch(kind);
-        }
-        changed
+        let reference = object.reference();
+        self.change(&reference, |world| world.apply(object, age))
     }
 
     /// Forgets an object; says whether it was there.
     pub fn delete(&mut self, object: &ObjectRef) -> bool {
-        let changed = self.world.delete(object);
+        self.change(object, |world| world.delete(object))
+    }
+
+    /// Changes an object, and says of what layers there are which parts are stale by that.
+    fn change(&mut self, object: &ObjectRef, change: impl FnOnce(&mut World) -> bool) -> bool {
+        let mut backends = BTreeSet::new();
+        backends.extend(index::backend(object, &self.world));
+        self.index.leave(object, &self.world);
+        let changed = change(&mut self.world);
+        self.index.enter(object, &self.world);
         if changed {
-            self.touch(object.kind);
+            backends.extend(index::backend(object, &self.world));
+            self.touch(object, &backends);
         }
         changed
     }
 
-    fn touch(&mut self, kind: Kind) {
-        match kind {
-            Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet => self.admission.touch(),
+    /// `backends` are what the object is, or is about, or was before.
+    fn touch(&mut self, object: &ObjectRef, backends: &BTreeSet<ObjectRef>) {
+        match object.kind {
+            Kind::GatewayClass | Kind::Gateway => self.admission.touch(),
+            Kind::ListenerSet => {
+                self.admission.touch();
+                // For the Gateways that those name which are not ours.
+                self.status.touch();
+            }
             Kind::Namespace => {
                 // Only ListenerSets are admitted by namespace.
                 if !self.world.listener_sets.is_empty() {
@@ -198,34 +225,33 @@ impl Planner {
                 self.status.touch();
             }
             Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
-                self.attachment.touch();
+                let parents = self.attachment.value().routes.get(object).into_iter().flatten();
+                let gateways = parents.map(|parent| parent.gateway.clone());
+                // For the names that it asks for.
+                self.assembly.touch_parts(gateways);
+                self.attachment.touch_parts([object.clone()]);
+                self.resolution.touch_parts([object.clone()]);
+                self.status.touch_parts([object.clone()]);
                 self.touch_policies();
-                self.backend_tls.touch();
-                self.resolution.touch();
-                // For the names that they ask for.
-                self.assembly.touch();
-                self.status.touch();
+                self.touch_backend_tls();
             }
             Kind::Service => {
-                match self.role {
-                    Role::Controller => self.services.touch(),
-                    Role::Speaker => self.assembly.touch(),
-                    Role::Standalone => {}
+                self.touch_routes_to(backends);
+                if self.role == Role::Controller {
+                    self.services.touch();
                 }
+                self.touch_vips_of(backends);
                 self.touch_policies();
-                self.backend_tls.touch();
-                self.resolution.touch();
+                self.touch_backend_tls();
             }
             Kind::EndpointSlice => {
-                self.resolution.touch();
-                if self.role == Role::Speaker {
-                    self.assembly.touch();
-                }
+                self.touch_routes_to(backends);
+                self.touch_vips_of(backends);
             }
             Kind::Backend => {
+                self.touch_routes_to(backends);
                 self.touch_policies();
-                self.backend_tls.touch();
-                self.resolution.touch();
+                self.touch_backend_tls();
             }
             Kind::ListenerPolicy | Kind::BackendPolicy => self.policies.touch(),
             Kind::ReferenceGrant => {
@@ -254,6 +280,25 @@ impl Planner {
     fn touch_policies(&mut self) {
         if !self.world.backend_policies.is_empty() {
             self.policies.touch();
+        }
+    }
+
+    fn touch_routes_to(&mut self, backends: &BTreeSet<ObjectRef>) {
+        let routes = backends.iter().flat_map(|backend| self.index.routes(backend));
+        self.resolution.touch_parts(routes.cloned());
+    }
+
+    /// Where a VIP may be announced hangs on the Services that have it, and on their endpoints.
+    fn touch_vips_of(&mut self, services: &BTreeSet<ObjectRef>) {
+        let users = &self.allocation.value().users;
+        if self.role == Role::Speaker && services.iter().any(|one| users.contains_key(one)) {
+            self.assembly.touch();
+        }
+    }
+
+    fn touch_backend_tls(&mut self) {
+        if !self.world.backend_tls_policies.is_empty() {
+            self.backend_tls.touch();
         }
     }
 
@@ -416,8 +461,8 @@ impl Planner {
     /// The DNS names that attached routes have endpoints by, in the order of their letters. None in the
     /// role of a controller.
     pub fn names_in_use(&self) -> BTreeSet<String> {
-        let routes = self.resolution.value().0.values();
-        routes.flat_map(|resolved| resolved.names.iter().cloned()).collect()
+        let all = self.resolution.value().all();
+        all.flat_map(|resolved| resolved.names.iter().cloned()).collect()
     }
 
     /// The ConfigMaps whose certificates somebody has to go back to, as far as they can be used.

@@ -93,7 +93,7 @@ impl NodeReport {
                     == (&id.gateway, &id.set, &id.name, id.address)
             })
         };
-        let served: Vec<IpAddr> = status.vips.iter().map(|vip| vip.address).collect();
+        let served: BTreeSet<IpAddr> = status.vips.iter().map(|vip| vip.address).collect();
         let listeners = plan
             .listeners
             .iter()

@@ -102,11 +102,11 @@ fn endpoints_run_resolution_and_what_follows() {
 }
 
 #[test]
-fn endpoints_of_nobodys_service_stop_at_resolution() {
+fn endpoints_of_nobodys_service_run_nothing() {
     let (mut planner, before) = settled();
     let slice = WORLD.rsplit("---").next().expect("the slice").replace("web", "other");
     let (runs, outcome) = ran(&mut planner, |planner| apply(planner, &slice));
-    assert_eq!(runs, Runs { resolution: 1, ..Runs::default() });
+    assert_eq!(runs, Runs::default());
     assert!(Arc::ptr_eq(&before.plan, &outcome.plan), "an equal plan is the same plan");
     assert!(Arc::ptr_eq(&before.statuses, &outcome.statuses));
 }
@@ -144,7 +144,7 @@ spec:
     let other =
         "kind: Service\nmetadata: {name: other, namespace: default}\nspec: {ports: [{port: 80}]}";
     let (runs, _) = ran(&mut planner, |planner| apply(planner, other));
-    assert_eq!(runs, Runs { policies: 1, resolution: 1, ..Runs::default() });
+    assert_eq!(runs, Runs { policies: 1, ..Runs::default() });
 
     let gone = ObjectRef::new(Kind::ListenerPolicy, ObjectKey::new("default", "web"));
     let (runs, outcome) = ran(&mut planner, |planner| assert!(planner.delete(&gone)));
@@ -470,5 +470,35 @@ spec:
         let targets = listener.and_then(|l| l.by_name()).expect("an HTTP listener").targets.iter();
         let names: Vec<_> = targets.map(|(asked, _)| asked.as_deref()).collect();
         assert_eq!(names, [Some(name)]);
+    }
+}
+
+/// Which Gateway it is that is not ours is in no layer between the set and its status.
+#[test]
+fn a_set_of_another_gateway_that_is_not_ours_is_told_of_that_one() {
+    let mut planner = Planner::new();
+    planner.set_node(support::node());
+    for name in ["one", "two"] {
+        let gateway = format!(
+            "
+kind: Gateway
+metadata: {{name: {name}, namespace: default}}
+spec: {{gatewayClassName: absent, listeners: [{{name: tcp, protocol: TCP, port: 80}}]}}
+"
+        );
+        apply(&mut planner, &gateway);
+    }
+    for name in ["one", "two"] {
+        let set = format!(
+            "
+kind: ListenerSet
+metadata: {{name: more, namespace: default}}
+spec: {{parentRef: {{name: {name}}}, listeners: [{{name: more, protocol: TCP, port: 81}}]}}
+"
+        );
+        apply(&mut planner, &set);
+        let set = ObjectRef::new(Kind::ListenerSet, ObjectKey::new("default", "more"));
+        let said = planner.run().statuses.former_json(&set, None).expect("a status").to_string();
+        assert!(said.contains(&format!("default/{name}")), "{said}");
     }
 }

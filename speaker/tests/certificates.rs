@@ -49,7 +49,7 @@ fn plan(certificates: Vec<Arc<Certificate>>) -> Arc<Plan> {
     };
     let vip = Vip::new(ADDRESS, Announce::Loopback);
     let vips = [(ADDRESS, vip)].into();
-    Arc::new(Plan { vips, listeners: vec![listener], ..Plan::default() })
+    Arc::new(Plan { vips, listeners: vec![listener.into()], ..Plan::default() })
 }
 
 #[tokio::test]

@@ -121,6 +121,15 @@ macro_rules! kinds {
                 }
             }
 
+            /// Whether this is the very same object in memory: then there is nothing to compare.
+            pub(crate) fn is_same(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $((Self::$m(one), Self::$m(two)) => Arc::ptr_eq(one, two),)+
+                    $((Self::$c(one), Self::$c(two)) => Arc::ptr_eq(one, two),)+
+                    _ => false,
+                }
+            }
+
             fn body(&self) -> serde_json::Result<serde_json::Value> {
                 match self {
                     $(Self::$m(object) => serde_json::to_value(object),)+

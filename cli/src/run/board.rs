@@ -230,7 +230,7 @@ impl Situation {
     /// and Kubernetes say of them is well, but connections to them are reset. Where a VIP does not serve
     /// nobody tries any more, and what was so may not be so now.
     fn unreachable(&self, counters: &Counters) -> BTreeSet<Problem> {
-        let serves = |listener: &&Listener| {
+        let serves = |listener: &&Arc<Listener>| {
             matches!(self.report.vips.get(&listener.id.address), Some(VipState::Serving(_)))
         };
         let listeners = self.plan.listeners.iter().filter(serves);

@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
+use vipgate_planner::status::{ListenerStatus, RouteStatus};
 use vipgate_planner::{Problem, Statuses, VipState};
 
 use super::board::Situation;
@@ -14,6 +16,8 @@ use super::source::Source;
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     lines: BTreeMap<Subject, Line>,
+    /// The statuses that the lines tell: what is the very same in the next has the line that it had.
+    statuses: Arc<Statuses>,
     /// What is wrong with the files.
     manifests: BTreeSet<String>,
     /// What the planner finds wrong.
@@ -53,7 +57,7 @@ impl Journal {
 
     /// What is different from the last time.
     pub(crate) fn situation(&mut self, situation: &Situation) {
-        for (subject, line) in self.changed_lines(lines_of(situation)) {
+        for (subject, line) in self.changed_lines(situation) {
             say(&subject, &line);
         }
         for problem in self.new_problems(&situation.statuses) {
@@ -61,25 +65,62 @@ impl Journal {
         }
     }
 
-    /// Takes in the lines as they are now, and returns those worth saying.
-    fn changed_lines(&mut self, now: BTreeMap<Subject, Line>) -> Vec<(Subject, Line)> {
-        let is_news = |(subject, line): &(&Subject, &Line)| {
-            !line.pending && self.lines.get(subject) != Some(line)
-        };
-        let news = now.iter().filter(is_news).map(|(s, line)| (s.clone(), line.clone()));
-        let gone = self.lines.keys().filter(|subject| !now.contains_key(subject));
-        let gone = gone.map(|subject| {
-            (subject.clone(), Line { well: true, pending: false, text: "gone".to_owned() })
-        });
-        let worth_saying = news.chain(gone).collect();
-        self.lines = now;
+    /// Takes in a situation, and returns the lines worth saying.
+    fn changed_lines(&mut self, situation: &Situation) -> Vec<(Subject, Line)> {
+        let now = Arc::clone(&situation.statuses);
+        let last = std::mem::replace(&mut self.statuses, Arc::clone(&now));
+        let mut lines = BTreeMap::new();
+        // Those that may be gone: all of what has changed.
+        let mut gone = Vec::new();
+        gone.extend(self.lines.keys().take_while(|one| matches!(one, Subject::Vip(_))).cloned());
+        lines.extend(situation.plan.vips.keys().map(|address| of_vip(*address, situation)));
+        for (key, old) in &last.gateways {
+            if !now.gateways.get(key).is_some_and(|new| Arc::ptr_eq(old, new)) {
+                gone.extend(self.listeners_of(key));
+            }
+        }
+        for (key, new) in &now.gateways {
+            if !last.gateways.get(key).is_some_and(|old| Arc::ptr_eq(old, new)) {
+                lines.extend(new.listeners.iter().map(|listener| of_listener(key, listener)));
+            }
+        }
+        for (key, old) in &last.routes {
+            if !now.routes.get(key).is_some_and(|new| Arc::ptr_eq(old, new)) {
+                gone.push(Subject::Route(key.clone()));
+            }
+        }
+        for (key, new) in &now.routes {
+            if !last.routes.get(key).is_some_and(|old| Arc::ptr_eq(old, new)) {
+                lines.insert(Subject::Route(key.clone()), of_route(new));
+            }
+        }
+        gone.retain(|subject| !lines.contains_key(subject) && self.lines.remove(subject).is_some());
+        let mut worth_saying = Vec::new();
+        for (subject, line) in lines {
+            if self.lines.get(&subject) == Some(&line) {
+                continue;
+            }
+            if !line.pending {
+                worth_saying.push((subject.clone(), line.clone()));
+            }
+            self.lines.insert(subject, line);
+        }
+        let end = || Line { well: true, pending: false, text: "gone".to_owned() };
+        worth_saying.extend(gone.into_iter().map(|subject| (subject, end())));
         worth_saying
+    }
+
+    /// The listeners of a Gateway that have lines.
+    fn listeners_of(&self, gateway: &ObjectKey) -> impl Iterator<Item = Subject> {
+        let first = Subject::Listener(gateway.clone(), String::new());
+        let own = move |one: &&Subject| matches!(one, Subject::Listener(of, _) if of == gateway);
+        self.lines.range(first..).map(|(subject, _)| subject).take_while(own).cloned()
     }
 
     /// Problems that were not there the last time and that no line tells: a Gateway without an
     /// address, a route to a Gateway that does not exist, pools that overlap.
     fn new_problems(&mut self, statuses: &Statuses) -> Vec<String> {
-        let told = |problem: &&Problem| self.lines.iter().any(|(s, line)| tells(s, line, problem));
+        let told = |problem: &&Problem| self.tells(problem);
         let now: BTreeSet<String> = statuses
             .problems
             .iter()
@@ -90,21 +131,23 @@ impl Journal {
         self.plan = now;
         new
     }
-}
 
-/// Whether the line of a subject says what the problem says.
-fn tells(subject: &Subject, line: &Line, problem: &Problem) -> bool {
-    let key = &problem.object.key;
-    let message = match subject {
-        Subject::Listener(gateway, name)
-            if problem.object.kind == Kind::Gateway && gateway == key =>
-        {
-            problem.message.strip_prefix(&format!("listener {name}: "))
+    /// Whether a line says what the problem says.
+    fn tells(&self, problem: &Problem) -> bool {
+        let ObjectRef { kind, key } = &problem.object;
+        let says = |line: &Line, message: &str| line.text.contains(message);
+        if *kind != Kind::Gateway {
+            let line = self.lines.get(&Subject::Route(problem.object.clone()));
+            return line.is_some_and(|line| says(line, &problem.message));
         }
-        Subject::Route(route) if problem.object == *route => Some(problem.message.as_str()),
-        _ => None,
-    };
-    message.is_some_and(|message| line.text.contains(message))
+        // `listener NAME: WHY`.
+        let listener = problem.message.strip_prefix("listener ");
+        let Some((name, why)) = listener.and_then(|rest| rest.split_once(": ")) else {
+            return false;
+        };
+        let line = self.lines.get(&Subject::Listener(key.clone(), name.to_owned()));
+        line.is_some_and(|line| says(line, why))
+    }
 }
 
 fn say(subject: &Subject, Line { well, text, .. }: &Line) {
@@ -122,42 +165,37 @@ fn say(subject: &Subject, Line { well, text, .. }: &Line) {
     }
 }
 
-fn lines_of(situation: &Situation) -> BTreeMap<Subject, Line> {
-    let mut lines = BTreeMap::new();
-    for address in situation.plan.vips.keys() {
-        let state = situation.report.vips.get(address);
-        let line = Line {
-            well: match state {
-                Some(VipState::Conflict(_) | VipState::Failed(_)) => false,
-                Some(state @ VipState::Excluded { .. }) => state.is_announced(),
-                _ => true,
-            },
-            pending: state.is_none(),
-            text: super::board::describe(*address, &situation.report),
-        };
-        lines.insert(Subject::Vip(*address), line);
+fn of_vip(address: IpAddr, situation: &Situation) -> (Subject, Line) {
+    let state = situation.report.vips.get(&address);
+    let line = Line {
+        well: match state {
+            Some(VipState::Conflict(_) | VipState::Failed(_)) => false,
+            Some(state @ VipState::Excluded { .. }) => state.is_announced(),
+            _ => true,
+        },
+        pending: state.is_none(),
+        text: super::board::describe(address, &situation.report),
+    };
+    (Subject::Vip(address), line)
+}
+
+fn of_listener(gateway: &ObjectKey, listener: &ListenerStatus) -> (Subject, Line) {
+    let mut line = summary(&listener.conditions, ConditionType::Programmed);
+    line.text = format!("{}; attached routes: {}", line.text, listener.attached_routes);
+    (Subject::Listener(gateway.clone(), listener.name.clone()), line)
+}
+
+fn of_route(route: &RouteStatus) -> Line {
+    let parents: Vec<Line> = route
+        .parents
+        .iter()
+        .map(|parent| summary(&parent.conditions, ConditionType::Accepted))
+        .collect();
+    Line {
+        well: parents.iter().all(|line| line.well),
+        pending: parents.iter().any(|line| line.pending),
+        text: parents.into_iter().map(|line| line.text).collect::<Vec<_>>().join("; "),
     }
-    for (key, gateway) in &situation.statuses.gateways {
-        for listener in &gateway.listeners {
-            let mut line = summary(&listener.conditions, ConditionType::Programmed);
-            line.text = format!("{}; attached routes: {}", line.text, listener.attached_routes);
-            lines.insert(Subject::Listener(key.clone(), listener.name.clone()), line);
-        }
-    }
-    for (key, route) in &situation.statuses.routes {
-        let parents: Vec<Line> = route
-            .parents
-            .iter()
-            .map(|parent| summary(&parent.conditions, ConditionType::Accepted))
-            .collect();
-        let line = Line {
-            well: parents.iter().all(|line| line.well),
-            pending: parents.iter().any(|line| line.pending),
-            text: parents.into_iter().map(|line| line.text).collect::<Vec<_>>().join("; "),
-        };
-        lines.insert(Subject::Route(key.clone()), line);
-    }
-    lines
 }
 
 /// The first condition that is not as wished, else the main one.

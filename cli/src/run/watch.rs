@@ -32,7 +32,7 @@ use tokio::time::timeout;
 use vipgate_api::manifest::{File, Listing, Problem};
 
 /// Files that are written together are read together: a change is read this long after the last.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_millis(20);
 /// A file that was written to and not closed is waited for this long after each write (an empty one
 /// for [`AT_LAST`]: that is what it is between being truncated and being written).
 const HELD: Duration = Duration::from_millis(110);

@@ -145,6 +145,7 @@ fn the_status_shows_the_addresses_unless_kube_proxy_would_take_them() {
     let mut site = Site::new(&[(Kind::Gateway, gateway("web")), (Kind::Service, service)]);
     let mut all = Statuses::clone(&site.outcome.statuses);
     let status = all.gateways.get_mut(&ObjectKey::new("games", "web")).unwrap();
+    let status = Arc::make_mut(status);
     status.addresses = serde_json::from_value(json!([{"value": "192.0.2.7"}])).unwrap();
     site.outcome.statuses = Arc::new(all);
     let shown = |keeps| statuses(site.planner.world(), &site.outcome.statuses, keeps)[0].1.clone();

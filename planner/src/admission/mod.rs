@@ -64,6 +64,8 @@ pub struct AdmittedGateway {
     /// Its listeners, in the order of the spec, then those of its ListenerSets, the set that goes
     /// first in front.
     pub listeners: Vec<AdmittedListener>,
+    /// The ListenerSets that name it, the one that goes first in front.
+    pub sets: Vec<ObjectKey>,
     /// Its labels, for those who select Services: its own, and before them those of its infrastructure.
     pub labels: Labels,
     /// Whether its VIPs are withdrawn when it has no backend.
@@ -85,6 +87,16 @@ impl AdmittedGateway {
     pub fn served(&self) -> impl Iterator<Item = (usize, &AdmittedListener)> {
         let all = if self.refused.is_some() { &[] } else { self.listeners.as_slice() };
         all.iter().enumerate().filter(|(_, listener)| listener.refused.is_none())
+    }
+}
+
+impl Admission {
+    /// The ListenerSets that name a Gateway.
+    pub fn sets_of<'a>(
+        &'a self,
+        gateway: &'a AdmittedGateway,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a AdmittedSet)> {
+        gateway.sets.iter().filter_map(|set| self.sets.get_key_value(set))
     }
 }
 
@@ -122,6 +134,7 @@ pub fn admit(
             let source = Source::of(&listener_sets[*set].object.metadata);
             let admitted = AdmittedSet { source, gateway: key.clone(), refused };
             admission.sets.insert((*set).clone(), admitted);
+            gateway.sets.push((*set).clone());
         }
         if gateway.refused.is_none() {
             admission.wants.push(want(key, stored, &gateway));
@@ -185,6 +198,7 @@ fn admit_gateway(
         client_certificate,
         insecure,
         listeners,
+        sets: Vec::new(),
         labels,
         withdraws,
         remarks,

@@ -113,19 +113,19 @@ impl<'a> Ground<'a> {
         Self { world, admission, routing, node, neighbours, local, withdrawn }
     }
 
-    /// What this node does with an address; `alive` are the Gateways that have a backend for what comes to it.
+    /// What this node does with an address; `alive` says whether a Gateway has a backend for what comes to it.
     pub(crate) fn decide(
         &self,
         address: IpAddr,
         claim: &'a Claim,
-        alive: &BTreeSet<(&ObjectKey, IpAddr)>,
+        alive: &dyn Fn(&ObjectKey) -> bool,
     ) -> Candidacy {
         if address.is_loopback() {
             return Announce::Loopback.into();
         }
         let users = claim.users.iter().map(|user| &user.object);
         let kept: Vec<&'a ObjectRef> =
-            users.filter(|user| !self.is_withdrawn(user, address, alive)).collect();
+            users.filter(|user| !self.is_withdrawn(user, alive)).collect();
         if kept.is_empty() {
             return Announce::Nowhere(no_backend(claim)).into();
         }
@@ -187,18 +187,12 @@ impl<'a> Ground<'a> {
         }
     }
 
-    fn is_withdrawn(
-        &self,
-        user: &ObjectRef,
-        address: IpAddr,
-        alive: &BTreeSet<(&ObjectKey, IpAddr)>,
-    ) -> bool {
+    fn is_withdrawn(&self, user: &ObjectRef, alive: &dyn Fn(&ObjectKey) -> bool) -> bool {
         match user.kind {
             Kind::Service => self.withdrawn.contains(&user.key),
             _ => {
                 let gateway = self.admission.gateways.get(&user.key);
-                gateway.is_some_and(|gateway| gateway.withdraws)
-                    && !alive.contains(&(&user.key, address))
+                gateway.is_some_and(|gateway| gateway.withdraws) && !alive(&user.key)
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::attachment;
 use crate::backend_tls;
 use crate::certificates;
 use crate::claim::{Claim, Claims, VipUser};
+use crate::layer::Stale;
 use crate::policies;
 use crate::resolution::{self, Place};
 use crate::routing;
@@ -60,7 +61,7 @@ impl Planner {
             if !self.world.listener_policies.is_empty() {
                 self.policies.touch();
             }
-            self.backend_tls.touch();
+            self.touch_backend_tls();
             self.assembly.touch();
             self.status.touch();
         }
@@ -109,10 +110,12 @@ impl Planner {
 
     fn run_allocation(&mut self) {
         let admission = self.admission.value();
-        let changed = self.allocation.refresh(|| {
-            if self.role == Role::Speaker {
-                return allocation::follow(&self.claims);
-            }
+        if self.allocation.begin().is_none() {
+            return;
+        }
+        let allocation = if self.role == Role::Speaker {
+            allocation::follow(&self.claims)
+        } else {
             let services = self.services.value();
             let claims = match self.release {
                 true => still_owned(&self.claims, admission, services, &self.unreadable),
@@ -129,7 +132,8 @@ impl Planner {
                 true => allocation::confine(allocation, &self.claims),
                 false => allocation,
             }
-        });
+        };
+        let changed = self.allocation.replace(allocation);
         self.claims.clone_from(&self.allocation.value().claims);
         if changed {
             self.resolution.touch();
@@ -141,12 +145,28 @@ impl Planner {
     fn run_attachment(&mut self) {
         let World { routes, namespaces, .. } = &self.world;
         let admission = self.admission.value();
-        if self.attachment.refresh(|| attachment::attach(admission, routes, namespaces)) {
-            self.touch_policies();
-            self.backend_tls.touch();
-            self.resolution.touch();
-            self.assembly.touch();
-            self.status.touch();
+        let ground = attachment::Ground { admission, routes, namespaces };
+        let Some(stale) = self.attachment.begin() else { return };
+        match stale {
+            Stale::All => {
+                let changed = self.attachment.replace(attachment::attach(ground));
+                if changed {
+                    self.touch_policies();
+                    self.touch_backend_tls();
+                    self.resolution.touch();
+                    self.assembly.touch();
+                    self.status.touch();
+                }
+            }
+            Stale::Parts(stale) => {
+                let attachment = Arc::make_mut(self.attachment.value_mut());
+                let changed = attachment.update(ground, stale);
+                let gateways = changed.gateways.iter();
+                let gateways = gateways.map(|key| ObjectRef::new(Kind::Gateway, key.clone()));
+                self.status.touch_parts(gateways.chain(changed.routes.iter().cloned()));
+                self.resolution.touch_parts(changed.routes);
+                self.assembly.touch_parts(changed.gateways);
+            }
         }
     }
 
@@ -170,66 +190,100 @@ impl Planner {
     }
 
     fn run_resolution(&mut self) {
-        let (attachment, allocation) = (self.attachment.value(), self.allocation.value());
         let is_node = self.role != Role::Controller;
         let cluster = self.role == Role::Speaker;
-        let place = is_node.then(|| Place::new(&self.node, cluster));
-        let policies = self.policies.value();
-        let names = is_node.then_some(&self.names);
-        let resolve =
-            || resolution::resolve(&self.world, attachment, allocation, policies, place, names);
-        if self.resolution.refresh(resolve) {
-            self.assembly.touch();
-            self.status.touch();
+        let inputs = resolution::Inputs {
+            world: &self.world,
+            index: &self.index,
+            attachment: self.attachment.value(),
+            allocation: self.allocation.value(),
+            policies: self.policies.value(),
+            place: is_node.then(|| Place::new(&self.node, cluster)),
+            names: is_node.then_some(&self.names),
+        };
+        let Some(stale) = self.resolution.begin() else { return };
+        match stale {
+            Stale::All => {
+                let changed = self.resolution.replace(resolution::resolve(inputs));
+                if changed {
+                    self.assembly.touch();
+                    self.status.touch();
+                }
+            }
+            Stale::Parts(stale) => {
+                let resolution = Arc::make_mut(self.resolution.value_mut());
+                let changed = resolution.update(inputs, &stale);
+                let attached = &self.attachment.value().routes;
+                let parents = changed.iter().filter_map(|route| attached.get(route)).flatten();
+                self.assembly.touch_parts(parents.map(|parent| parent.gateway.clone()));
+                self.status.touch_parts(changed);
+            }
         }
     }
 
     fn run_assembly(&mut self) {
-        let changed = self.assembly.refresh(|| {
-            let layers = assembly::Layers {
-                world: &self.world,
-                admission: self.admission.value(),
-                allocation: self.allocation.value(),
-                attachment: self.attachment.value(),
-                resolution: self.resolution.value(),
-                certificates: self.certificates.value(),
-                policies: self.policies.value(),
-                backend_tls: self.backend_tls.value(),
-                routing: self.routing.value(),
-            };
-            let is_node = self.role != Role::Controller;
-            assembly::assemble(&layers, is_node.then_some((&self.node, &self.neighbours)))
-        });
-        if changed {
-            self.status.touch();
+        let layers = assembly::Layers {
+            world: &self.world,
+            admission: self.admission.value(),
+            allocation: self.allocation.value(),
+            attachment: self.attachment.value(),
+            resolution: self.resolution.value(),
+            certificates: self.certificates.value(),
+            policies: self.policies.value(),
+            backend_tls: self.backend_tls.value(),
+            routing: self.routing.value(),
+        };
+        let is_node = self.role != Role::Controller;
+        let node = is_node.then_some((&self.node, &self.neighbours));
+        let Some(stale) = self.assembly.begin() else { return };
+        match stale {
+            Stale::All => {
+                let plan = assembly::assemble(&layers, node, self.assembly.value());
+                let changed = self.assembly.replace(plan);
+                if changed {
+                    self.status.touch();
+                }
+            }
+            Stale::Parts(stale) => {
+                let moved = assembly::update(self.assembly.value_mut(), &layers, node, &stale);
+                let gateways = moved.into_iter().map(|key| ObjectRef::new(Kind::Gateway, key));
+                self.status.touch_parts(gateways);
+            }
         }
     }
 
     fn run_status(&mut self) {
-        self.status.refresh(|| {
-            status::derive(&Layers {
-                routes: &self.world.routes,
-                admission: self.admission.value(),
-                services: self.services.value(),
-                classless: &self.classless,
-                environment: &self.environment,
-                pool_objects: &self.world.pools,
-                pools: &self.pools.value().0,
-                pool_problems: &self.pools.value().1,
-                allocation: self.allocation.value(),
-                attachment: self.attachment.value(),
-                resolution: self.resolution.value(),
-                certificates: self.certificates.value(),
-                policies: self.policies.value(),
-                backend_tls: self.backend_tls.value(),
-                routing: self.routing.value(),
-                sets: &self.world.listener_sets,
-                plan: self.assembly.value(),
-                node: &self.node,
-                reports: &self.reports,
-                lost: &self.lost,
-            })
-        });
+        let Some(stale) = self.status.begin() else { return };
+        let plan = Arc::clone(self.assembly.value());
+        let layers = Layers {
+            routes: &self.world.routes,
+            admission: self.admission.value(),
+            services: self.services.value(),
+            classless: &self.classless,
+            environment: &self.environment,
+            pool_objects: &self.world.pools,
+            pools: &self.pools.value().0,
+            pool_problems: &self.pools.value().1,
+            allocation: self.allocation.value(),
+            attachment: self.attachment.value(),
+            resolution: self.resolution.value(),
+            certificates: self.certificates.value(),
+            policies: self.policies.value(),
+            backend_tls: self.backend_tls.value(),
+            routing: self.routing.value(),
+            sets: &self.world.listener_sets,
+            plan: &plan,
+            node: &self.node,
+            reports: &self.reports,
+            lost: &self.lost,
+        };
+        match stale {
+            Stale::All => {
+                let statuses = status::derive(&layers);
+                self.status.replace(statuses);
+            }
+            Stale::Parts(stale) => status::update(self.status.value_mut(), &layers, &stale),
+        }
     }
 }
 

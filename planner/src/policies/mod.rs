@@ -35,8 +35,27 @@ pub struct Policies {
     listeners: BTreeMap<(ObjectKey, usize), Arc<ListenerSettings>>,
     /// What is said of routes, Services and Backends.
     backends: BTreeMap<ObjectRef, Arc<BackendPolicySpec>>,
+    unsaid: Unsaid,
     /// The status of every policy of ours.
     pub statuses: BTreeMap<ObjectRef, PolicyStatus>,
+}
+
+/// What holds where no policy says anything: nearly everywhere, so there is one of each.
+#[derive(Clone, Debug, PartialEq)]
+struct Unsaid {
+    streams: Arc<ListenerSettings>,
+    datagrams: Arc<ListenerSettings>,
+    backends: Arc<BackendSettings>,
+}
+
+impl Default for Unsaid {
+    fn default() -> Self {
+        Self {
+            streams: Arc::default(),
+            datagrams: Arc::new(ListenerSettings::of_datagrams()),
+            backends: Arc::default(),
+        }
+    }
 }
 
 impl Policies {
@@ -47,15 +66,22 @@ impl Policies {
         place: usize,
         listener: &AdmittedListener,
     ) -> Arc<ListenerSettings> {
-        let said = self.listeners.get(&(gateway.clone(), place));
-        said.cloned().unwrap_or_else(|| Arc::new(settings::unsaid(listener)))
+        let find = || self.listeners.get(&(gateway.clone(), place));
+        let said = (!self.listeners.is_empty()).then(find).flatten();
+        Arc::clone(said.unwrap_or(match listener.protocol.as_str() {
+            "UDP" => &self.unsaid.datagrams,
+            _ => &self.unsaid.streams,
+        }))
     }
 
     /// How connections of a route get to one of its backends: what is said of the backend goes before what
     /// is said of the route.
     pub fn backend(&self, route: &ObjectRef, backend: &ObjectRef) -> Arc<BackendSettings> {
+        if self.backends.is_empty() {
+            return Arc::clone(&self.unsaid.backends);
+        }
         let said = match (self.backends.get(backend), self.backends.get(route)) {
-            (None, None) => return Arc::default(),
+            (None, None) => return Arc::clone(&self.unsaid.backends),
             (Some(near), None) => BackendPolicySpec::clone(near),
             (None, Some(far)) => BackendPolicySpec::clone(far),
             (Some(near), Some(far)) => backends::over(near, far),

@@ -17,11 +17,6 @@ use crate::plan::{
 /// How long a client stays with its endpoint (as with Services, `sessionAffinityConfig`).
 const AFFINITY: Duration = Duration::from_secs(3 * 3600);
 
-/// Of a listener that no policy is about.
-pub(super) fn unsaid(listener: &AdmittedListener) -> ListenerSettings {
-    of_listener(&ListenerPolicySpec::default(), listener)
-}
-
 pub(super) fn of_listener(
     spec: &ListenerPolicySpec,
     listener: &AdmittedListener,

@@ -24,7 +24,7 @@ fn plan() -> Plan {
     };
     let source = ObjectRef { kind: Kind::Gateway, key: gateway("web") };
     Plan {
-        listeners: vec![listener("a", 80), listener("b", 81)],
+        listeners: vec![listener("a", 80).into(), listener("b", 81).into()],
         sources: [(source, of_uid("one", 3))].into(),
         ..Plan::default()
     }
@@ -137,7 +137,7 @@ fn a_listener_without_its_certificate_is_told_of() {
     assert_eq!(json["failedListeners"][0]["fault"], "NoCertificate");
     assert_eq!(NodeReport::from_speaker(&status, &plan()), said);
 
-    let mut listener = plan().listeners.remove(0);
+    let mut listener = Listener::clone(&plan().listeners[0]);
     assert!(!listener.lacks_certificate());
     listener.service = Service::Https(ByName::default(), Termination::default());
     assert!(listener.lacks_certificate());

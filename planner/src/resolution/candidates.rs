@@ -1,6 +1,6 @@
 //! The endpoints behind a Service or a Backend, before any of them is refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use vipgate_api::k8s::{
@@ -12,6 +12,7 @@ use vipgate_api::{ObjectKey, Reason};
 use super::by_name::ByName;
 use super::here::Whereabouts;
 use super::nearness::{Nearness, Place};
+use crate::index::Index;
 use crate::names::Names;
 use crate::refusal::Refusal;
 use crate::world::Shelf;
@@ -33,27 +34,22 @@ pub(super) enum Readiness {
     Leaving,
 }
 
-/// EndpointSlices by the Service they belong to.
-pub(super) struct SliceIndex<'a>(BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>);
+/// The EndpointSlices, and which of them are of which Service.
+#[derive(Clone, Copy)]
+pub(super) struct Slices<'a> {
+    pub(super) all: &'a Shelf<EndpointSlice>,
+    pub(super) index: &'a Index,
+}
 
-impl<'a> SliceIndex<'a> {
-    pub(super) fn new(slices: &'a Shelf<EndpointSlice>) -> Self {
-        let mut index = BTreeMap::<_, Vec<_>>::new();
-        for stored in slices.values() {
-            if let Some(service) = service_of(&stored.object) {
-                index.entry(service).or_default().push(&*stored.object);
-            }
-        }
-        Self(index)
-    }
-
-    fn of(&self, service: &ObjectKey) -> &[&'a EndpointSlice] {
-        self.0.get(service).map(Vec::as_slice).unwrap_or_default()
+impl<'a> Slices<'a> {
+    fn of(self, service: &ObjectKey) -> impl Iterator<Item = &'a EndpointSlice> {
+        let slices = self.index.slices(service).filter_map(|key| self.all.get(key));
+        slices.map(|stored| &*stored.object)
     }
 }
 
 /// The Service that a slice belongs to.
-fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
+pub(crate) fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
     let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
     Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or_default(), service))
 }
@@ -88,7 +84,7 @@ pub(super) fn of_service(
     port: Option<u16>,
     protocol: &str,
     services: &Shelf<Service>,
-    slices: &SliceIndex<'_>,
+    slices: Slices<'_>,
     place: Option<Place<'_>>,
 ) -> Result<Vec<Candidate>, Refusal> {
     let not_found = |message| Refusal::new(Reason::BackendNotFound, message);
@@ -105,7 +101,11 @@ pub(super) fn of_service(
     }
     let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     let name = service_port(key, port, protocol, ports).map_err(not_found)?;
-    Ok(slices.of(key).iter().flat_map(|slice| of_slice(slice, name, protocol, place)).collect())
+    let mut found = Vec::new();
+    for slice in slices.of(key) {
+        of_slice(slice, name, protocol, place, &mut found);
+    }
+    Ok(found)
 }
 
 /// Name of the port of a Service with this number and protocol.
@@ -153,9 +153,10 @@ fn of_slice(
     port: &str,
     protocol: &str,
     place: Option<Place<'_>>,
-) -> Vec<Candidate> {
+    found: &mut Vec<Candidate>,
+) {
     if !matches!(slice.address_type.as_str(), "IPv4" | "IPv6") {
-        return Vec::new();
+        return;
     }
     let is_meant = |p: &&EndpointPort| {
         p.name.as_deref().unwrap_or_default() == port && is_of(protocol, p.protocol.as_deref())
@@ -165,7 +166,6 @@ fn of_slice(
         .filter_map(|p| u16::try_from(p.port?).ok())
         .filter(|number| *number != 0)
         .collect();
-    let mut found = Vec::new();
     for endpoint in &slice.endpoints {
         let Some(readiness) = readiness(endpoint.conditions.as_ref()) else { continue };
         let nearness = Nearness::of(endpoint.hints.as_ref(), place);
@@ -179,7 +179,6 @@ fn of_slice(
             }));
         }
     }
-    found
 }
 
 /// Absent `ready` means true, absent `serving` means what `ready` says, absent `terminating` means

@@ -93,9 +93,10 @@ fn announces(link: &Link, vips: &Claims) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::{Ground, SliceIndex};
+    use super::super::{Ground, Slices};
     use super::*;
     use crate::claim::{Claim, Origin};
+    use crate::index::Index;
     use crate::node::Node;
     use crate::plan::Endpoint;
     use crate::policies::Policies;
@@ -128,7 +129,7 @@ mod tests {
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let ground = Ground {
             services: &services,
-            slices: SliceIndex::new(&slices),
+            slices: Slices { all: &slices, index: &Index::default() },
             backends: &backends,
             grants: &grants,
             vips: &vips,

@@ -25,29 +25,55 @@ use vipgate_api::vipgate::Backend;
 use vipgate_api::{Kind, ObjectKey, ObjectRef, Reason, VIPGATE_GROUP};
 
 use self::by_name::ByName;
-use self::candidates::{Candidate, Readiness, SliceIndex};
-pub(crate) use self::candidates::{ready_nodes, with_endpoints};
+use self::candidates::{Candidate, Readiness, Slices};
+pub(crate) use self::candidates::{ready_nodes, service_of, with_endpoints};
 pub(crate) use self::grants::may_refer;
 use self::here::Whereabouts;
 pub use self::nearness::Place;
 use crate::allocation::{Addresses, Allocation};
 use crate::attachment::Attachment;
 use crate::claim::Claims;
+use crate::index::Index;
 use crate::names::Names;
 use crate::plan::{BackendSettings, BackendShare, ClientAddress, Endpoint, Target};
 use crate::policies::Policies;
 use crate::refusal::Refusal;
 use crate::world::{Shelf, World};
 
-/// What came out: by route, and by whether the VIP is a loopback one (only those may have backends
-/// on loopback). Only what is attached, and only for the VIPs there are.
+/// What came out: by route. Only what is attached, and only for the VIPs there are.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Resolution(pub BTreeMap<(ObjectRef, VipSide), Resolved>);
+pub struct Resolution(BTreeMap<ObjectRef, Sides>);
+
+/// A route by whether the VIP is a loopback one: only those may have backends on loopback.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Sides {
+    loopback: Option<Resolved>,
+    network: Option<Resolved>,
+}
+
+impl Sides {
+    fn side(&self, side: VipSide) -> Option<&Resolved> {
+        match side {
+            VipSide::Loopback => self.loopback.as_ref(),
+            VipSide::Network => self.network.as_ref(),
+        }
+    }
+}
 
 impl Resolution {
+    /// A route, as connections see it that come from one side.
+    pub fn get(&self, route: &ObjectRef, side: VipSide) -> Option<&Resolved> {
+        self.0.get(route)?.side(side)
+    }
+
+    /// Every route, by each side.
+    pub fn all(&self) -> impl Iterator<Item = &Resolved> {
+        self.0.values().flat_map(|sides| sides.loopback.iter().chain(&sides.network))
+    }
+
     /// Whether some backend is to see its clients' addresses.
     pub(crate) fn preserves(&self) -> bool {
-        let mut shares = self.0.values().flat_map(|resolved| &resolved.target.shares);
+        let mut shares = self.all().flat_map(|resolved| &resolved.target.shares);
         shares.any(|share| share.settings.client_address == ClientAddress::Preserve)
     }
 }
@@ -68,12 +94,12 @@ impl VipSide {
     }
 
     /// The sides of a Gateway; the network for one that has no address yet.
-    pub fn all_of(addresses: Option<&Addresses>) -> BTreeSet<Self> {
+    pub fn all_of(addresses: Option<&Addresses>) -> impl Iterator<Item = Self> + use<> {
         let assigned = addresses.map(|addresses| addresses.assigned.as_slice()).unwrap_or_default();
-        match assigned {
-            [] => BTreeSet::from([Self::Network]),
-            assigned => assigned.iter().copied().map(Self::of).collect(),
-        }
+        let is = |side| assigned.iter().any(|address| Self::of(*address) == side);
+        let loopback = is(Self::Loopback).then_some(Self::Loopback);
+        let network = (assigned.is_empty() || is(Self::Network)).then_some(Self::Network);
+        loopback.into_iter().chain(network)
     }
 }
 
@@ -95,46 +121,95 @@ pub struct Resolved {
 /// Sorted, each once, with what is known of where it runs.
 type Endpoints = BTreeMap<Endpoint, Whereabouts>;
 
+/// What resolving depends on.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The objects.
+    pub world: &'a World,
+    /// Which of them has to do with which.
+    pub index: &'a Index,
+    /// Routes on listeners.
+    pub attachment: &'a Attachment,
+    /// Addresses.
+    pub allocation: &'a Allocation,
+    /// What policies say of backends.
+    pub policies: &'a Policies,
+    /// Where connections are forwarded from; `None`: nowhere in particular.
+    pub place: Option<Place<'a>>,
+    /// Answers to DNS names; `None` where they are somebody else's to resolve.
+    pub names: Option<&'a Names>,
+}
+
 /// The objects that backendRefs lead to.
 struct Ground<'a> {
     services: &'a Shelf<Service>,
-    slices: SliceIndex<'a>,
+    slices: Slices<'a>,
     backends: &'a Shelf<Backend>,
     grants: &'a Shelf<ReferenceGrant>,
     vips: &'a Claims,
     place: Option<Place<'a>>,
     policies: &'a Policies,
-    /// None where names are somebody else's to resolve.
     names: Option<&'a Names>,
 }
 
-/// Resolves every attached route, for connections that are forwarded from a place or from nowhere in
-/// particular.
-pub fn resolve(
-    world: &World,
-    attachment: &Attachment,
-    allocation: &Allocation,
-    policies: &Policies,
-    place: Option<Place<'_>>,
-    names: Option<&Names>,
-) -> Resolution {
-    let World { services, endpoint_slices, backends, grants, routes, .. } = world;
-    let slices = SliceIndex::new(endpoint_slices);
-    let vips = &allocation.claims;
-    let ground = Ground { services, slices, backends, grants, vips, place, policies, names };
-    let mut resolution = Resolution::default();
-    for (key, parents) in &attachment.routes {
-        let sides: BTreeSet<VipSide> = parents
-            .iter()
-            .flat_map(|parent| VipSide::all_of(allocation.gateway(&parent.gateway)))
-            .collect();
-        let Some(route) = routes.get(key) else { continue };
-        for side in sides {
-            let resolved = ground.route(key, &route.object, side);
-            resolution.0.insert((key.clone(), side), resolved);
+/// Resolves every attached route.
+pub fn resolve(inputs: Inputs<'_>) -> Resolution {
+    let ground = Ground::of(inputs);
+    let routes = inputs.attachment.routes.keys();
+    Resolution(routes.filter_map(|key| Some((key.clone(), ground.sides(inputs, key)?))).collect())
+}
+
+impl Resolution {
+    /// Resolves these routes anew. Returns those that came out as another than before.
+    pub fn update(
+        &mut self,
+        inputs: Inputs<'_>,
+        stale: &BTreeSet<ObjectRef>,
+    ) -> BTreeSet<ObjectRef> {
+        let ground = Ground::of(inputs);
+        let mut changed = BTreeSet::new();
+        for key in stale {
+            let now = ground.sides(inputs, key);
+            if self.0.get(key) == now.as_ref() {
+                continue;
+            }
+            changed.insert(key.clone());
+            match now {
+                Some(sides) => drop(self.0.insert(key.clone(), sides)),
+                None => drop(self.0.remove(key)),
+            }
         }
+        changed
     }
-    resolution
+}
+
+impl<'a> Ground<'a> {
+    fn of(inputs: Inputs<'a>) -> Self {
+        let Inputs { world, index, allocation, policies, place, names, .. } = inputs;
+        let World { services, endpoint_slices, backends, grants, .. } = world;
+        let slices = Slices { all: endpoint_slices, index };
+        let vips = &allocation.claims;
+        Self { services, slices, backends, grants, vips, place, policies, names }
+    }
+
+    /// A route for the VIPs of the Gateways that it is attached to, or would be.
+    fn sides(&self, inputs: Inputs<'_>, key: &ObjectRef) -> Option<Sides> {
+        let parents = inputs.attachment.routes.get(key)?;
+        let route = &inputs.world.routes.get(key)?.object;
+        let mut sides = Sides::default();
+        for parent in parents {
+            for side in VipSide::all_of(inputs.allocation.gateway(&parent.gateway)) {
+                let place = match side {
+                    VipSide::Loopback => &mut sides.loopback,
+                    VipSide::Network => &mut sides.network,
+                };
+                if place.is_none() {
+                    *place = Some(self.route(key, route, side));
+                }
+            }
+        }
+        Some(sides)
+    }
 }
 
 impl Ground<'_> {
@@ -225,12 +300,12 @@ impl Ground<'_> {
                 port,
                 protocol,
                 self.services,
-                &self.slices,
+                self.slices,
                 self.place,
             )?,
             _ => candidates::of_backend(target, port, self.backends, self.names, by_name)?,
         };
-        self.usable(candidates, side, &describe(reference, target))
+        self.usable(candidates, side, || describe(reference, target))
     }
 
     /// The endpoints that new connections go to, the near ones of them, sorted, each once. An error when there would be
@@ -239,7 +314,7 @@ impl Ground<'_> {
         &self,
         candidates: Vec<Candidate>,
         side: VipSide,
-        backend: &str,
+        backend: impl FnOnce() -> String,
     ) -> Result<Endpoints, Refusal> {
         let (mut ready, mut leaving) = (Vec::new(), Endpoints::new());
         let mut refused = BTreeMap::new();
@@ -263,6 +338,7 @@ impl Ground<'_> {
                     0 => String::new(),
                     more => format!(" (and {more} more are refused)"),
                 };
+                let backend = backend();
                 let message =
                     format!("{backend}: {address} {why}{more}: give it endpoints elsewhere");
                 Err(Refusal::new(Reason::AddressRefused, message))

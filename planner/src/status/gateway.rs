@@ -51,7 +51,7 @@ impl<'a> View<'a> {
 impl View<'_> {
     /// The status.
     pub(super) fn status(&self) -> GatewayStatus {
-        let sets = self.layers.admission.sets.iter().filter(|(_, set)| set.gateway == *self.key);
+        let sets = self.layers.admission.sets_of(self.gateway);
         let attached = sets.filter(|(key, set)| listener_set::refused(self, key, set).is_none());
         let served = !self.layers.environment.absent.contains(&Kind::ListenerSet);
         let shown = self.layers.certificates.shown.get(self.key);

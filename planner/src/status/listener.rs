@@ -23,6 +23,9 @@ impl View<'_> {
         listener: &AdmittedListener,
         address: IpAddr,
     ) -> Option<ListenerState> {
+        if self.layers.reports.is_empty() {
+            return None;
+        }
         let id = ListenerId {
             gateway: self.key.clone(),
             set: listener.set.clone(),

@@ -17,19 +17,20 @@ mod route;
 mod service;
 mod standing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use vipgate_api::gateway::{
     GatewayAddress, ListenerSet, ParentReference, PolicyStatus, RouteGroupKind,
 };
 use vipgate_api::vipgate::{BgpStatus, IpAddressPool, IpAddressPoolStatus};
-use vipgate_api::{Condition, ConditionType, ObjectKey, ObjectRef, Reason};
+use vipgate_api::{Condition, ConditionType, Kind, ObjectKey, ObjectRef, Reason};
 
 pub use self::former::FormerStatus;
 pub use self::problem::Problem;
 pub use self::service::{Ingress, LoadBalancer, ServiceStatus};
-use crate::admission::Admission;
+use crate::admission::{Admission, AdmittedGateway};
 use crate::allocation::{Allocation, Pools};
 use crate::attachment::Attachment;
 use crate::backend_tls as towards_backends;
@@ -70,11 +71,11 @@ pub struct Statuses {
     /// GatewayClasses of ours.
     pub classes: BTreeMap<ObjectKey, ClassStatus>,
     /// Gateways of our classes.
-    pub gateways: BTreeMap<ObjectKey, GatewayStatus>,
+    pub gateways: BTreeMap<ObjectKey, Arc<GatewayStatus>>,
     /// ListenerSets that name one of these Gateways.
-    pub sets: BTreeMap<ObjectKey, SetStatus>,
+    pub sets: BTreeMap<ObjectKey, Arc<SetStatus>>,
     /// Routes with a parentRef to one of these Gateways.
-    pub routes: BTreeMap<ObjectRef, RouteStatus>,
+    pub routes: BTreeMap<ObjectRef, Arc<RouteStatus>>,
     /// Services of type LoadBalancer that are ours, or were.
     pub services: BTreeMap<ObjectKey, ServiceStatus>,
     /// IPAddressPools.
@@ -221,17 +222,15 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
         statuses.classes.insert(key.clone(), class(refused.as_ref(), layers.environment));
     }
     for (key, gateway) in &layers.admission.gateways {
-        let view = gateway::View::new(layers, key, gateway);
-        statuses.gateways.insert(key.clone(), view.status());
-        for (set, admitted) in layers.admission.sets.iter().filter(|(_, s)| s.gateway == *key) {
-            let status = listener_set::status(&view, set, admitted);
-            statuses.sets.insert(set.clone(), status);
-        }
+        let (status, sets) = of_gateway(layers, key, gateway);
+        statuses.gateways.insert(key.clone(), Arc::new(status));
+        let sets = sets.into_iter().map(|(set, status)| (set.clone(), Arc::new(status)));
+        statuses.sets.extend(sets);
     }
-    for (key, parents) in &layers.attachment.routes {
-        let Some(stored) = layers.routes.get(key) else { continue };
-        let status = route::status(layers, key, parents, &stored.object);
-        statuses.routes.insert(key.clone(), status);
+    for key in layers.attachment.routes.keys() {
+        if let Some(status) = of_route(layers, key) {
+            statuses.routes.insert(key.clone(), Arc::new(status));
+        }
     }
     for (key, want) in &layers.services.wants {
         statuses.services.insert(key.clone(), service::status(layers, key, want));
@@ -248,6 +247,59 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
     statuses.former = former::statuses(layers).into_iter().collect();
     statuses.problems = problem::problems(&statuses, layers);
     statuses
+}
+
+/// Derives the statuses of these Gateways, with their ListenerSets, and routes anew: nothing that is said of
+/// anything else has changed since they were derived. Statuses that come out as they were keep their identity.
+pub fn update(statuses: &mut Arc<Statuses>, layers: &Layers<'_>, stale: &BTreeSet<ObjectRef>) {
+    for object in stale {
+        let key = &object.key;
+        if object.kind != Kind::Gateway {
+            let now = of_route(layers, object);
+            if statuses.routes.get(object).map(|status| &**status) == now.as_ref() {
+                continue;
+            }
+            let routes = &mut Arc::make_mut(statuses).routes;
+            match now {
+                Some(status) => drop(routes.insert(object.clone(), Arc::new(status))),
+                None => drop(routes.remove(object)),
+            }
+            continue;
+        }
+        let Some(gateway) = layers.admission.gateways.get(key) else { continue };
+        let (now, sets) = of_gateway(layers, key, gateway);
+        if statuses.gateways.get(key).is_none_or(|status| **status != now) {
+            Arc::make_mut(statuses).gateways.insert(key.clone(), Arc::new(now));
+        }
+        for (set, now) in sets {
+            if statuses.sets.get(set).is_none_or(|status| **status != now) {
+                Arc::make_mut(statuses).sets.insert(set.clone(), Arc::new(now));
+            }
+        }
+    }
+    let problems = problem::update(statuses, layers, stale);
+    if statuses.problems != problems {
+        Arc::make_mut(statuses).problems = problems;
+    }
+}
+
+/// The status of a Gateway, and those of its ListenerSets.
+fn of_gateway<'a>(
+    layers: &'a Layers<'a>,
+    key: &'a ObjectKey,
+    gateway: &'a AdmittedGateway,
+) -> (GatewayStatus, Vec<(&'a ObjectKey, SetStatus)>) {
+    let view = gateway::View::new(layers, key, gateway);
+    let sets = layers.admission.sets_of(gateway);
+    let sets = sets.map(|(set, admitted)| (set, listener_set::status(&view, set, admitted)));
+    let sets = sets.collect();
+    (view.status(), sets)
+}
+
+/// The status of a route, if it names a Gateway of ours.
+fn of_route(layers: &Layers<'_>, key: &ObjectRef) -> Option<RouteStatus> {
+    let (stored, parents) = (layers.routes.get(key)?, layers.attachment.routes.get(key)?);
+    Some(route::status(layers, key, parents, &stored.object))
 }
 
 fn class(refused: Option<&Refusal>, environment: &Environment) -> ClassStatus {

@@ -59,8 +59,7 @@ pub(super) fn resolved<'a>(
     parent: &Parent,
 ) -> Vec<&'a Resolved> {
     let sides = VipSide::all_of(layers.allocation.gateway(&parent.gateway));
-    let resolution = &layers.resolution.0;
-    sides.into_iter().filter_map(|side| resolution.get(&(key.clone(), side))).collect()
+    sides.filter_map(|side| layers.resolution.get(key, side)).collect()
 }
 
 fn resolved_refs(layers: &Layers<'_>, key: &ObjectRef, parent: &Parent) -> Condition {

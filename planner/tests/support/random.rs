@@ -1,5 +1,7 @@
 //! Random worlds: objects over a few names, so that they meet each other often, some of them wrong.
 
+#![allow(dead_code, reason = "every test file uses its own part")]
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -158,6 +160,7 @@ pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
     shelves!(
         classes GatewayClass,
         gateways Gateway,
+        listener_sets ListenerSet,
         grants ReferenceGrant,
         namespaces Namespace,
         services Service,
@@ -172,6 +175,7 @@ pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
         backends Backend,
         listener_policies ListenerPolicy,
         backend_policies BackendPolicy,
+        backend_tls_policies BackendTlsPolicy,
     );
     all.extend(world.routes.iter().map(|(reference, stored)| {
         let route = Object::route(reference.kind, (*stored.object).clone()).expect("a route");
@@ -180,7 +184,8 @@ pub(crate) fn objects(world: &vipgate_planner::World) -> Vec<(Object, Age)> {
     all
 }
 
-fn any_object() -> impl Strategy<Value = Value> {
+/// An object of any kind.
+pub(crate) fn any_object() -> impl Strategy<Value = Value> {
     prop_oneof![
         1 => any_class(),
         4 => any_gateway(),

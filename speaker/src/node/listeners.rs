@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vipgate_api::vipgate::Transport;
-use vipgate_planner::{Listener, ListenerId, ListenerState, Plan};
+use vipgate_planner::{ListenerId, ListenerState, Plan};
 
 use super::Engines;
 use crate::host::{Exposure, Exposures};
@@ -58,7 +58,8 @@ impl Listeners {
 /// Whether some endpoint is to see clients' addresses.
 fn preserves(plan: &Plan) -> bool {
     let targets = plan.listeners.iter().filter(|l| l.transport() == Transport::Tcp);
-    let mut shares = targets.flat_map(Listener::targets).flat_map(|(_, target)| &target.shares);
+    let mut shares =
+        targets.flat_map(|listener| listener.targets()).flat_map(|(_, target)| &target.shares);
     shares.any(|share| !share.preserved.is_empty())
 }
 
@@ -68,10 +69,10 @@ fn bind(engines: &Engines, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>,
     // Each has its own: no listener is of both.
     let mut outcomes = engines.proxy.apply(&plan.listeners);
     outcomes.extend(engines.udp.apply(&plan.listeners));
-    let (mut states, mut exposures) = (BTreeMap::new(), Exposures::new());
-    for listener in &plan.listeners {
-        let Some(outcome) = outcomes.remove(&listener.id) else { continue };
-        let state = match outcome {
+    let mut exposures = Exposures::new();
+    // In the order of the ids, as the map is.
+    let states = plan.listeners.iter().filter_map(|listener| {
+        let state = match outcomes.remove(&listener.id)? {
             Ok(at) => {
                 let exposure = exposures.entry(listener.bind.ip()).or_default();
                 match listener.transport() {
@@ -87,9 +88,9 @@ fn bind(engines: &Engines, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>,
             }
             Err(error) => ListenerState::Failed(error.to_string()),
         };
-        states.insert(listener.id.clone(), state);
-    }
-    (states, exposures)
+        Some((listener.id.clone(), state))
+    });
+    (states.collect(), exposures)
 }
 
 #[cfg(test)]

@@ -33,6 +33,9 @@ use crate::clients::Clients;
 pub(super) struct Control {
     ports: Slots<SocketAddr, Port>,
     entries: Slots<ListenerId, Entry>,
+    /// The listeners of the last plan, in its order, and what became of them.
+    applied: Vec<Arc<Listener>>,
+    outcomes: BTreeMap<ListenerId, Outcome>,
     endpoints: Endpoints,
     /// See [`Table`].
     departures: u64,
@@ -51,6 +54,8 @@ impl Control {
         Self {
             ports: Slots::default(),
             entries: Slots::default(),
+            applied: Vec::new(),
+            outcomes: BTreeMap::new(),
             endpoints: Endpoints::new(prober),
             departures: 0,
             may_redirect: false,
@@ -62,7 +67,7 @@ impl Control {
     /// See [`Proxy::apply`](super::Proxy::apply).
     pub(super) fn apply(
         &mut self,
-        listeners: &[Listener],
+        listeners: &[Arc<Listener>],
         shared: &Shared,
     ) -> BTreeMap<ListenerId, Outcome> {
         if self.draining {
@@ -73,12 +78,18 @@ impl Control {
         }
         let listeners: Vec<_> =
             listeners.iter().filter(|l| l.transport() == Transport::Tcp).collect();
-        let mut changed = self.close_gone(&listeners);
-        for listener in &listeners {
+        let (stale, mut changed) = match self.stale(&listeners) {
+            Some(stale) => (stale, false),
+            None => {
+                let changed = self.close_gone(&listeners);
+                self.outcomes.clear();
+                (listeners.clone(), changed)
+            }
+        };
+        for listener in &stale {
             changed |= self.set_entry(listener, shared.config.workers.get());
         }
-        let mut outcomes = BTreeMap::new();
-        for (bind, wanting) in by_port(&listeners) {
+        for (bind, wanting) in by_port(&stale) {
             // Listeners that are told apart by name share the port, if they speak the same.
             let protocol = Protocol::of(&wanting[0].service);
             let (first, others) = (wanting[0], &wanting[1..]);
@@ -88,13 +99,14 @@ impl Control {
             served.insert(0, first);
             let outcome = self.set_port(bind, &served, shared, &mut changed);
             for listener in served {
-                outcomes.insert(listener.id.clone(), outcome.clone());
+                self.outcomes.insert(listener.id.clone(), outcome.clone());
             }
             for listener in refused {
                 let error = BindError::SamePlan { bind, by: Box::new(first.id.clone()) };
-                outcomes.insert(listener.id.clone(), Err(error));
+                self.outcomes.insert(listener.id.clone(), Err(error));
             }
         }
+        self.applied = listeners.into_iter().cloned().collect();
         shared.limit.store(self.connection_limit(shared), Relaxed);
         if changed {
             self.endpoints.forget_unused();
@@ -105,12 +117,30 @@ impl Control {
             }
             shared.table.publish(self.table(None));
         }
-        outcomes
+        self.outcomes.clone()
+    }
+
+    /// Where the same listeners listen in the same places as the last time, and all of them could: those
+    /// with which something is new, and those that share a port with one of these. `None`: there is more
+    /// to do.
+    fn stale<'a>(&self, listeners: &[&'a Arc<Listener>]) -> Option<Vec<&'a Arc<Listener>>> {
+        let pairs = || std::iter::zip(&self.applied, listeners.iter().copied());
+        let is_other = |(old, new): &(&Arc<Listener>, &Arc<Listener>)| !Arc::ptr_eq(old, new);
+        let stays = |(old, new): (&Arc<Listener>, &Arc<Listener>)| {
+            (&old.id, old.bind) == (&new.id, new.bind)
+        };
+        let same = self.applied.len() == listeners.len()
+            && pairs().filter(is_other).all(stays)
+            && self.outcomes.values().all(Result::is_ok);
+        let binds: HashSet<SocketAddr> = pairs().filter(is_other).map(|(_, l)| l.bind).collect();
+        same.then(|| listeners.iter().copied().filter(|l| binds.contains(&l.bind)).collect())
     }
 
     /// See [`Proxy::allow_redirects`](super::Proxy::allow_redirects).
     pub(super) fn allow_redirects(&mut self, may_redirect: bool) {
         self.may_redirect = may_redirect;
+        // Where each of them listens may change with that.
+        self.applied.clear();
     }
 
     /// See [`Proxy::keep_files`](super::Proxy::keep_files).
@@ -138,7 +168,7 @@ impl Control {
             stats: Arc::clone(&port.stats),
         });
         self.entries.map(|entry| Entry {
-            listener: entry.listener.clone(),
+            listener: Arc::clone(&entry.listener),
             forwards: Vec::new(),
             routes: Vec::new(),
             certificates: Vec::new(),
@@ -179,7 +209,7 @@ impl Control {
 
     /// Takes away listeners and ports that nobody wants any more, and ports that connections can no
     /// longer be led to. Whether there were any.
-    fn close_gone(&mut self, listeners: &[&Listener]) -> bool {
+    fn close_gone(&mut self, listeners: &[&Arc<Listener>]) -> bool {
         let ids: HashSet<&ListenerId> = listeners.iter().map(|listener| &listener.id).collect();
         let binds: HashSet<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
         let mut gone = HashSet::new();
@@ -252,7 +282,7 @@ impl Control {
     }
 
     /// Puts a listener into its place. Whether that changed anything.
-    fn set_entry(&mut self, listener: &Listener, workers: usize) -> bool {
+    fn set_entry(&mut self, listener: &Arc<Listener>, workers: usize) -> bool {
         let old = self.entries.get(&listener.id).cloned();
         if old.as_ref().is_some_and(|old| old.listener == *listener) {
             return false;
@@ -300,7 +330,7 @@ impl Control {
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));
         let routes = listener.targets().map(|(_, target)| stats.route(&target.route)).collect();
-        let listener = listener.clone();
+        let listener = Arc::clone(listener);
         let entry =
             Entry { listener, forwards, routes, certificates, stats, gate, clients, guarded, log };
         let id = entry.listener.id.clone();
@@ -320,7 +350,7 @@ impl Control {
 }
 
 /// The listeners of each address and port, in the order of the plan.
-fn by_port<'a>(listeners: &[&'a Listener]) -> BTreeMap<SocketAddr, Vec<&'a Listener>> {
+fn by_port<'a>(listeners: &[&'a Arc<Listener>]) -> BTreeMap<SocketAddr, Vec<&'a Listener>> {
     let mut ports: BTreeMap<SocketAddr, Vec<&Listener>> = BTreeMap::new();
     for listener in listeners {
         ports.entry(listener.bind).or_default().push(listener);

@@ -152,11 +152,12 @@ impl Proxy {
     /// Those of UDP are none of its business.
     ///
     /// A few system calls per change; does not wait for the workers.
-    pub fn apply(
+    pub fn apply<L: Clone + Into<Arc<Listener>>>(
         &self,
-        listeners: &[Listener],
+        listeners: &[L],
     ) -> BTreeMap<ListenerId, Result<SocketAddr, BindError>> {
-        lock(&self.control).apply(listeners, &self.shared)
+        let listeners: Vec<_> = listeners.iter().cloned().map(Into::into).collect();
+        lock(&self.control).apply(&listeners, &self.shared)
     }
 
     /// Says whether connections to a port of an address can be led to another port of it, for the

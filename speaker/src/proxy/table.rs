@@ -82,7 +82,7 @@ impl Protocol {
 /// One listener.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) listener: Listener,
+    pub(super) listener: Arc<Listener>,
     /// Where connections go, by the name that they ask for.
     pub(super) forwards: Vec<(Option<String>, Arc<Forward>)>,
     /// Where connections of each of the `forwards` count.

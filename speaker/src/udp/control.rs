@@ -59,14 +59,14 @@ impl Control {
     /// See [`Udp::apply`](super::Udp::apply).
     pub(super) fn apply(
         &mut self,
-        listeners: &[Listener],
+        listeners: &[Arc<Listener>],
         shared: &Shared,
     ) -> BTreeMap<ListenerId, Outcome> {
         let listeners = listeners.iter().filter(|l| l.transport() == Transport::Udp);
-        let listeners: Vec<&Listener> = listeners.collect();
+        let listeners: Vec<&Arc<Listener>> = listeners.collect();
         if self.draining {
             let draining =
-                |l: &&Listener| (l.id.clone(), Err(BindError::Draining { bind: l.bind }));
+                |l: &&Arc<Listener>| (l.id.clone(), Err(BindError::Draining { bind: l.bind }));
             return listeners.iter().map(draining).collect();
         }
         let workers = shared.config.workers.get();
@@ -116,7 +116,7 @@ impl Control {
             sockets: Arc::default(),
             served_at: port.served_at,
             clients: Clients::of(&port.listener.settings),
-            listener: port.listener.clone(),
+            listener: Arc::clone(&port.listener),
             target: None,
             stats: Arc::clone(&port.stats),
             log: None,
@@ -143,7 +143,7 @@ impl Control {
 
     /// Takes away ports that nobody wants any more, and those that datagrams can no longer be led to.
     /// Whether there were any.
-    fn close_gone(&mut self, listeners: &[&Listener]) -> bool {
+    fn close_gone(&mut self, listeners: &[&Arc<Listener>]) -> bool {
         let binds: HashSet<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
         self.given_up.retain(|(_, at)| at.elapsed() < LET_GO);
         let mut gone = HashSet::new();
@@ -162,7 +162,12 @@ impl Control {
     }
 
     /// Gives a listener its port. Where it is served.
-    fn set_port(&mut self, listener: &Listener, workers: usize, changed: &mut bool) -> Outcome {
+    fn set_port(
+        &mut self,
+        listener: &Arc<Listener>,
+        workers: usize,
+        changed: &mut bool,
+    ) -> Outcome {
         let bind = listener.bind;
         let old = self.ports.get(&bind).cloned();
         if let Some(old) = &old
@@ -183,7 +188,7 @@ impl Control {
             let known = old.as_ref().and_then(|old| old.log.clone());
             known.filter(|known| **known == place).unwrap_or_else(|| Arc::new(place))
         });
-        let (listener, clients) = (listener.clone(), Clients::of(&listener.settings));
+        let (listener, clients) = (Arc::clone(listener), Clients::of(&listener.settings));
         self.ports.set(&bind, Port { sockets, served_at, listener, clients, target, stats, log });
         *changed = true;
         Ok(SocketAddr::new(bind.ip(), served_at))

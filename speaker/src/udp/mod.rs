@@ -120,11 +120,12 @@ impl Udp {
     ///
     /// A few system calls per change; does not wait for the workers, unless they still have a port that
     /// was given up just before.
-    pub fn apply(
+    pub fn apply<L: Clone + Into<Arc<Listener>>>(
         &self,
-        listeners: &[Listener],
+        listeners: &[L],
     ) -> BTreeMap<ListenerId, Result<SocketAddr, BindError>> {
-        lock(&self.control).apply(listeners, &self.shared)
+        let listeners: Vec<_> = listeners.iter().cloned().map(Into::into).collect();
+        lock(&self.control).apply(&listeners, &self.shared)
     }
 
     /// Says whether datagrams to a port of an address can be led to another port of it, for the

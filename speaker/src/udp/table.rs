@@ -37,7 +37,7 @@ pub(super) struct Port {
     pub(super) sockets: Arc<[OwnedFd]>,
     /// The port that the sockets have: another than clients use where somebody else has that.
     pub(super) served_at: u16,
-    pub(super) listener: Listener,
+    pub(super) listener: Arc<Listener>,
     pub(super) clients: Clients,
     pub(super) target: Option<Target>,
     pub(super) stats: Arc<ListenerStats>,

@@ -393,7 +393,8 @@ fn a_plan_that_preserves_no_more_closes_nothing_and_its_rules_go_with_the_last_c
         for (vip, endpoint, net) in [(VIP, POD, "10.8.0.0/24"), (VIP6, POD6, "fd08::/64")] {
             let announce = Announce::Layer2(vec!["veth0".to_owned()]);
             plan.vips.insert(ip(vip), Vip::new(ip(vip), announce));
-            plan.listeners.push(listener((vip, 80), endpoint, preserve.then_some(net)));
+            let listener = listener((vip, 80), endpoint, preserve.then_some(net));
+            plan.listeners.push(listener.into());
         }
         Arc::new(plan)
     };

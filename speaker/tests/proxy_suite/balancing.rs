@@ -138,7 +138,7 @@ fn fewest_connections_get_the_next_however_others_ended() {
     let [of_one, none] = accept(10);
     assert_eq!((of_one.len(), none.len()), (10, 0));
     // A configuration that ends all of them.
-    proxy.apply(&[]);
+    proxy.apply::<vipgate_planner::Listener>(&[]);
     eventually("they are over", || proxy.snapshot().open == 0);
     drop((of_one, of_two));
     apply(&proxy, &[listener("l", bind, vec![share_with(1, &endpoints, least)])]);

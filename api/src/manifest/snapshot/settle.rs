@@ -32,8 +32,9 @@ impl Snapshot {
         update.applied = next
             .iter()
             .filter(|(object, held)| {
-                let before = self.held.get(object);
-                !before.is_some_and(|before| before.object == held.object && before.age == held.age)
+                !self.held.get(object).is_some_and(|before| {
+                    is_like(&before.object, &held.object) && before.age == held.age
+                })
             })
             .map(|(_, held)| (held.object.clone(), held.age.clone()))
             .collect();
@@ -195,12 +196,17 @@ impl Kept {
     }
 }
 
+/// Nearly all are the very same as the last time.
+fn is_like(one: &Object, two: &Object) -> bool {
+    one.is_same(two) || one == two
+}
+
 fn in_use(path: &str, item: &Item, loaded: &Loaded, before: Option<&Held>) -> Held {
     let read = loaded.object.clone();
     let created = read.metadata().creation_timestamp.as_ref().map(|time| time.0);
     let object = match before {
         // Most objects do not change: they stay the same allocation.
-        Some(before) if before.read == read => before.object.clone(),
+        Some(before) if is_like(&before.read, &read) => before.object.clone(),
         _ => {
             let mut object = read.clone();
             object.metadata_mut().generation = Some(generation(&read, before));

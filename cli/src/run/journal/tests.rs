@@ -7,7 +7,7 @@ use vipgate_api::ObjectKey;
 use vipgate_api::manifest::{Mode, Snapshot, read_directory};
 use vipgate_planner::{ListenerState, NodeReport, Planner, VipState};
 
-use super::{Journal, lines_of, say};
+use super::{Journal, say};
 use crate::run::board::Situation;
 
 const VIP: &str = "127.77.0.1";
@@ -95,7 +95,7 @@ fn report(state: ListenerState) -> NodeReport {
 
 /// What the journal says about a situation: `+` for what is well, `!` for what is not.
 fn said(journal: &mut Journal, situation: &Situation) -> Vec<String> {
-    let lines = journal.changed_lines(lines_of(situation));
+    let lines = journal.changed_lines(situation);
     let mut said: Vec<String> = lines
         .iter()
         .map(|(subject, line)| {

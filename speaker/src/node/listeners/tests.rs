@@ -29,6 +29,7 @@ fn files_are_kept_for_datagrams_while_there_is_a_listener_for_them() {
     let proxy = proxy::Config { workers, ..proxy::Config::default() };
     let engines = Engines::start(proxy, udp, &AccessLog::default()).unwrap();
     let limit_with = |listeners: Vec<Listener>| {
+        let listeners = listeners.into_iter().map(Arc::new).collect();
         let (states, _) = bind(&engines, &Plan { listeners, ..Plan::default() });
         assert!(states.values().all(|state| *state == ListenerState::Bound), "{states:?}");
         engines.proxy.snapshot().limit

@@ -124,7 +124,7 @@ fn free_address() -> SocketAddr {
 }
 
 fn apply(control: &mut Control, worker: &Worker, listener: Listener) {
-    for outcome in control.apply(&[listener], &worker.shared).into_values() {
+    for outcome in control.apply(&[listener.into()], &worker.shared).into_values() {
         outcome.unwrap();
     }
 }
