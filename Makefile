@@ -34,8 +34,8 @@ lab: tools prepare ## The long sets: those that `make test` leaves out because o
 	cargo test --locked --workspace --no-fail-fast $(RUNNER) -- --ignored long_ --skip figures::
 	$(MAKE) --no-print-directory figures
 
-figures: tools ## How long fail-over takes, beside keepalived and with routers, with a release build: an hour and a half
-	cargo test --locked --release --package vipgate-cli --test scenarios $(RUNNER) -- --ignored --nocapture --test-threads=1 figures::
+figures: tools prepare ## How long fail-over takes, beside keepalived and with routers, and ten thousand routes in a cluster; with a release build: an hour and a half
+	cargo test --locked --release --package vipgate-cli --test scenarios --test cluster $(RUNNER) -- --ignored --nocapture --test-threads=1 figures::
 
 bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds: two hours; the report goes to docs/performance
 	@scripts/install-test-tools.sh bench

@@ -16,6 +16,7 @@ mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Map, Value, json};
 use vipgate_api::gateway::Gateway;
 use vipgate_api::k8s::{ObjectMeta, Service, ServiceAccount};
@@ -62,12 +63,12 @@ pub fn changes(
     complete: bool,
 ) -> Vec<Change> {
     let (mut services, mut accounts) = (services(world), of_gateways(accounts));
-    let mut changes = Vec::new();
+    let (mut changes, added) = (Vec::new(), added_ports(plan));
     for (key, gateway) in gateways(world, statuses) {
         let Some(uid) = gateway.metadata.uid.as_deref() else { continue };
         match companion {
             Companion::Service => {
-                let ports = ports(key, gateway, plan);
+                let ports = ports(gateway, added.get(key));
                 if ports.is_empty() {
                     continue;
                 }
@@ -99,21 +100,51 @@ pub fn statuses(
     statuses: &Statuses,
     keeps_ip_mode: bool,
 ) -> Vec<(ObjectRef, Value)> {
-    let mut there = services(world);
-    let ours = gateways(world, statuses);
-    ours.filter_map(|(key, gateway)| {
-        let service = *there.remove(gateway.metadata.uid.as_deref()?)?.first()?;
-        let addresses = statuses.gateways[key].addresses.iter().filter(|_| keeps_ip_mode);
-        let ingress: Vec<Value> = addresses
-            .filter_map(|address| Some(json!({"ip": address.value.as_ref()?, "ipMode": "Proxy"})))
-            .collect();
-        let load_balancer = match ingress.is_empty() {
-            true => json!({}),
-            false => json!({"ingress": ingress}),
-        };
-        Some((reference(service), json!({"loadBalancer": load_balancer})))
+    let all = world.services.values().map(|stored| &*stored.object);
+    all.filter_map(|service| {
+        Some((reference(service), status(world, statuses, service, keeps_ip_mode)?))
     })
     .collect()
+}
+
+/// The status of a companion; `None` when the Service is none, or its Gateway is not ours, or about to go.
+pub fn status(
+    world: &World,
+    statuses: &Statuses,
+    service: &Service,
+    keeps_ip_mode: bool,
+) -> Option<Value> {
+    let owner = gateway_of(service)?;
+    let key = ObjectKey::new(service.key().namespace, &owner.name);
+    let gateway = &world.gateways.get(&key)?.object.metadata;
+    if gateway.uid.as_deref() != Some(&owner.uid) || gateway.deletion_timestamp.is_some() {
+        return None;
+    }
+    let addresses = statuses.gateways.get(&key)?.addresses.iter().filter(|_| keeps_ip_mode);
+    let ingress: Vec<Value> = addresses
+        .filter_map(|address| Some(json!({"ip": address.value.as_ref()?, "ipMode": "Proxy"})))
+        .collect();
+    let load_balancer = match ingress.is_empty() {
+        true => json!({}),
+        false => json!({"ingress": ingress}),
+    };
+    Some(json!({"loadBalancer": load_balancer}))
+}
+
+/// The Services that are companions of these Gateways.
+pub fn beside(world: &World, gateways: &BTreeSet<&ObjectKey>) -> impl Iterator<Item = ObjectRef> {
+    let services = world.services.values().filter(|_| !gateways.is_empty());
+    services.filter_map(|stored| {
+        let (service, name) = (&*stored.object, &gateway_of(&stored.object)?.name);
+        let key = ObjectKey::new(service.key().namespace, name);
+        gateways.contains(&key).then(|| reference(service))
+    })
+}
+
+/// The Gateway that a Service is the companion of.
+fn gateway_of(service: &Service) -> Option<&OwnerReference> {
+    let is_ours = is_companion(&service.metadata) && is_of_class(service);
+    owner(&service.metadata).filter(|_| is_ours)
 }
 
 /// Gateways of ours that are there to stay.
@@ -129,12 +160,8 @@ fn gateways<'a>(
 
 /// Services that are companions, by the uid of the Gateway that owns them.
 fn services(world: &World) -> BTreeMap<&str, Vec<&Service>> {
-    let class = |service: &Service| {
-        let spec = service.spec.as_ref();
-        spec.is_some_and(|spec| spec.load_balancer_class.as_deref() == Some(COMPANION_CLASS))
-    };
     let mut all = of_gateways(&world.services);
-    all.values_mut().for_each(|services| services.retain(|service| class(service)));
+    all.values_mut().for_each(|services| services.retain(|service| is_of_class(service)));
     all.retain(|_, services| !services.is_empty());
     all
 }
@@ -144,35 +171,51 @@ fn of_gateways<T: Resource>(shelf: &Shelf<T>) -> BTreeMap<&str, Vec<&T>> {
     let mut all: BTreeMap<&str, Vec<&T>> = BTreeMap::new();
     for stored in shelf.values() {
         let metadata = stored.object.metadata();
-        let is_ours = metadata.annotations.as_ref().is_some_and(|all| all.contains_key(KEYS));
-        if let Some(uid) = owner(metadata).filter(|_| is_ours) {
-            all.entry(uid).or_default().push(&stored.object);
+        if let Some(owner) = owner(metadata).filter(|_| is_companion(metadata)) {
+            all.entry(&owner.uid).or_default().push(&stored.object);
         }
     }
     all
 }
 
-/// The uid of the Gateway that an object belongs to.
-fn owner(metadata: &ObjectMeta) -> Option<&str> {
+fn is_companion(metadata: &ObjectMeta) -> bool {
+    metadata.annotations.as_ref().is_some_and(|all| all.contains_key(KEYS))
+}
+
+fn is_of_class(service: &Service) -> bool {
+    let spec = service.spec.as_ref();
+    spec.is_some_and(|spec| spec.load_balancer_class.as_deref() == Some(COMPANION_CLASS))
+}
+
+/// The Gateway that an object belongs to.
+fn owner(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     let owners = metadata.owner_references.iter().flatten();
     let mut gateways =
         owners.filter(|owner| owner.controller == Some(true) && owner.kind == Kind::Gateway.name());
-    gateways.next().map(|owner| owner.uid.as_str())
+    gateways.next()
 }
 
 fn reference<T: Resource>(object: &T) -> ObjectRef {
     ObjectRef { kind: T::KIND, key: object.key() }
 }
 
+/// Ports of listeners that ListenerSets add, by Gateway.
+fn added_ports(plan: &Plan) -> BTreeMap<&ObjectKey, Ports> {
+    let mut all: BTreeMap<&ObjectKey, Ports> = BTreeMap::new();
+    for listener in plan.listeners.iter().filter(|listener| listener.id.set.is_some()) {
+        let port = (listener.transport().name(), listener.bind.port());
+        all.entry(&listener.id.gateway).or_default().insert(port);
+    }
+    all
+}
+
 /// Ports of the Gateway's listeners, and of those that ListenerSets add.
-fn ports(key: &ObjectKey, gateway: &Gateway, plan: &Plan) -> Ports {
+fn ports(gateway: &Gateway, added: Option<&Ports>) -> Ports {
     let own = gateway.spec.listeners.iter().map(|listener| match listener.protocol.as_str() {
         "UDP" => ("UDP", listener.port),
         _ => ("TCP", listener.port),
     });
-    let added = plan.listeners_of(key).iter().filter(|listener| listener.id.set.is_some());
-    let added = added.map(|listener| (listener.transport().name(), listener.bind.port()));
-    own.chain(added).collect()
+    own.chain(added.into_iter().flatten().copied()).collect()
 }
 
 /// What a Gateway wants on its companion.

@@ -4,20 +4,26 @@
 //! Telling never delays writing: events wait in a queue of their own, and what does not fit is lost
 //! and counted.
 
-use std::collections::BTreeMap;
+mod told;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use vipgate_api::{Condition, ObjectRef, Reason};
 
 use crate::merge::Transition;
 use crate::watch::Seen;
+use told::Told;
 
 /// Events that may wait.
 const WAITING: usize = 8192;
@@ -25,8 +31,6 @@ const WAITING: usize = 8192;
 const ANSWER: Duration = Duration::from_secs(10);
 /// Longest `note` that the API server takes, with room for what it counts differently.
 const LONGEST: usize = 1000;
-/// Texts of news of which repetitions are known.
-const REMEMBERED: usize = 64;
 
 /// Where events are dropped off. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,11 +42,10 @@ pub struct Teller {
 /// Who hands them in.
 pub struct Messenger {
     queue: mpsc::Receiver<Letter>,
-    recorder: Recorder,
-    /// A recorder takes events of one reason for repetitions of the first, whatever they say.
-    of_news: BTreeMap<String, Recorder>,
+    told: Told,
     client: Client,
-    reporter: Reporter,
+    controller: String,
+    instance: String,
     lost: Arc<AtomicU64>,
 }
 
@@ -59,7 +62,11 @@ pub struct News {
 
 struct Letter {
     about: ObjectReference,
-    event: Event,
+    is_bad: bool,
+    reason: String,
+    note: String,
+    action: String,
+    /// Another text is another event, and no repetition.
     is_news: bool,
 }
 
@@ -68,14 +75,12 @@ struct Letter {
 pub fn teller(client: Client, controller: &str, instance: &str) -> (Teller, Messenger) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let lost = Arc::new(AtomicU64::new(0));
-    let reporter =
-        Reporter { controller: controller.to_owned(), instance: Some(instance.to_owned()) };
     let messenger = Messenger {
         queue: receiver,
-        recorder: Recorder::new(client.clone(), reporter.clone()),
-        of_news: BTreeMap::new(),
+        told: Told::default(),
         client,
-        reporter,
+        controller: controller.to_owned(),
+        instance: instance.to_owned(),
         lost: Arc::clone(&lost),
     };
     (Teller { queue: sender, lost }, messenger)
@@ -87,15 +92,15 @@ impl Teller {
         for transition in what {
             let field_path = transition.of.field();
             let about = ObjectReference { field_path, ..reference(object, seen) };
-            self.post(Letter { about, event: event(transition), is_news: false });
+            self.post(letter(about, transition));
         }
     }
 
     /// Tells news of an object that was seen so.
     pub fn news(&self, object: &ObjectRef, seen: &Seen, news: &News) {
         let about = reference(object, seen);
-        let event = written(news.is_bad, news.reason, news.note.clone(), "Session");
-        self.post(Letter { about, event, is_news: true });
+        let written = written(about, news.is_bad, news.reason, news.note.clone(), "Session");
+        self.post(Letter { is_news: true, ..written });
     }
 
     fn post(&self, letter: Letter) {
@@ -108,12 +113,8 @@ impl Teller {
 impl Messenger {
     /// Hands in what there is, for as long as there are tellers, and then what is left.
     pub async fn run(mut self) {
-        while let Some(Letter { about, event, is_news }) = self.queue.recv().await {
-            let recorder = match &event.note {
-                Some(note) if is_news => self.of_news(note),
-                _ => self.recorder.clone(),
-            };
-            match timeout(ANSWER, recorder.publish(&event, &about)).await {
+        while let Some(letter) = self.queue.recv().await {
+            match timeout(ANSWER, self.hand_in(&letter)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "an event is lost"),
                 Err(_) => tracing::debug!("an event is lost: no answer in time"),
@@ -125,19 +126,55 @@ impl Messenger {
         }
     }
 
-    /// Whoever knows of the repetitions of a text.
-    fn of_news(&mut self, note: &str) -> Recorder {
-        if self.of_news.len() >= REMEMBERED && !self.of_news.contains_key(note) {
-            self.of_news.clear();
+    /// As a new event, or as a repetition of one that was handed in before.
+    async fn hand_in(&mut self, letter: &Letter) -> kube::Result<()> {
+        let (now, time) = (Instant::now(), MicroTime(Timestamp::now()));
+        let Letter { about, is_bad, reason, note, action, is_news } = letter;
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let text = is_news.then_some(note);
+        let of = (&about.kind, namespace, &about.name, &about.uid, &about.field_path);
+        let key = told::key((of, is_bad, reason, action, text));
+        if let Some(series) = self.told.before(key, now) {
+            let count = series.count.saturating_add(1);
+            let patch = json!({"series": {"count": count, "lastObservedTime": time}});
+            let patch = Patch::Merge(&patch);
+            match api.patch(&series.name, &PatchParams::default(), &patch).await {
+                // Events do not live for long.
+                Err(kube::Error::Api(refusal)) if refusal.code == 404 => {}
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    self.told.note(key, series.name, count, now);
+                    return Ok(());
+                }
+            }
         }
-        let (client, reporter) = (&self.client, &self.reporter);
-        let recorder = || Recorder::new(client.clone(), reporter.clone());
-        self.of_news.entry(note.to_owned()).or_insert_with(recorder).clone()
+        let stem = about.name.as_deref().unwrap_or(&self.controller);
+        let name = format!("{stem}.{:x}", time.0.as_nanosecond());
+        let event = Event {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.to_owned()),
+                name: Some(name.clone()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(time),
+            type_: Some(if *is_bad { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(reason.clone()),
+            note: Some(note.clone()),
+            action: Some(action.clone()),
+            regarding: Some(about.clone()),
+            reporting_controller: Some(self.controller.clone()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
+        };
+        api.create(&PostParams::default(), &event).await?;
+        self.told.note(key, name, 1, now);
+        Ok(())
     }
 }
 
 /// What an event is about. `kubectl describe` asks for events with the object's uid. The field of a
-/// transition keeps events of one reason apart, which the recorder would take for repetitions.
+/// transition keeps events of one reason apart, which would be taken for repetitions.
 fn reference(object: &ObjectRef, seen: &Seen) -> ObjectReference {
     ObjectReference {
         api_version: Some(object.kind.api_version_in(seen.version)),
@@ -149,22 +186,23 @@ fn reference(object: &ObjectRef, seen: &Seen) -> ObjectReference {
     }
 }
 
-fn event(transition: &Transition) -> Event {
+fn letter(about: ObjectReference, transition: &Transition) -> Letter {
     let Transition { of, condition } = transition;
     let Condition { kind, status, reason, message } = condition;
     let note = format!("{kind}={status}{of}: {message}");
-    written(transition.is_bad(), *reason, note, &kind.to_string())
+    written(about, transition.is_bad(), *reason, note, &kind.to_string())
 }
 
-fn written(is_bad: bool, reason: Reason, mut note: String, action: &str) -> Event {
+fn written(
+    about: ObjectReference,
+    is_bad: bool,
+    reason: Reason,
+    mut note: String,
+    action: &str,
+) -> Letter {
     note.truncate(note.floor_char_boundary(LONGEST));
-    Event {
-        type_: if is_bad { EventType::Warning } else { EventType::Normal },
-        reason: reason.to_string(),
-        note: Some(note),
-        action: action.to_owned(),
-        secondary: None,
-    }
+    let (reason, action) = (reason.to_string(), action.to_owned());
+    Letter { about, is_bad, reason, note, action, is_news: false }
 }
 
 #[cfg(test)]
@@ -176,9 +214,9 @@ mod tests {
 
     fn is_warning(kind: ConditionType, status: ConditionStatus, reason: Reason) -> bool {
         let condition = Condition { kind, status, reason, message: "m".repeat(5000) };
-        let event = event(&Transition { of: Part::Whole, condition });
-        assert!(event.note.is_some_and(|note| note.len() <= LONGEST));
-        event.type_ == EventType::Warning
+        let letter = letter(ObjectReference::default(), &Transition { of: Part::Whole, condition });
+        assert!(letter.note.len() <= LONGEST);
+        letter.is_bad
     }
 
     #[test]
@@ -205,10 +243,9 @@ mod tests {
         let (queue, mut posted) = mpsc::channel(2);
         let teller = Teller { queue, lost: Arc::default() };
         teller.tell(&object, &seen, std::slice::from_ref(&transition));
-        let about = posted.try_recv().unwrap().about;
+        let Letter { about, note, .. } = posted.try_recv().unwrap();
         assert_eq!(about.uid.as_deref(), Some("uid-1"));
         assert_eq!(about.field_path.as_deref(), Some("status.listeners{tcp}"));
-        let note = event(&transition).note.unwrap();
         assert_eq!(note, "Programmed=True for listener tcp: m");
     }
 }

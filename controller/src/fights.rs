@@ -6,6 +6,7 @@
 //! the API server down with them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -24,8 +25,8 @@ pub struct Fights(BTreeMap<ObjectRef, Contest>);
 
 #[derive(Debug)]
 struct Contest {
-    /// What we want to say.
-    wanted: Value,
+    /// What we want to say, by its hash; `None` when that is nothing.
+    wanted: Option<u64>,
     /// It stood there once: that it does not any more is somebody's work.
     stood: bool,
     reversals: VecDeque<Instant>,
@@ -48,9 +49,9 @@ pub enum Verdict {
 impl Fights {
     /// Whether something that is not as we want it may be written.
     pub fn judge(&mut self, object: &ObjectRef, wanted: &Value, now: Instant) -> Verdict {
-        let Some(contest) = self.0.get_mut(object).filter(|contest| contest.wanted == *wanted)
+        let wanted = hash_of(wanted);
+        let Some(contest) = self.0.get_mut(object).filter(|contest| contest.wanted == wanted)
         else {
-            let wanted = wanted.clone();
             let contest = Contest {
                 wanted,
                 stood: false,
@@ -100,7 +101,7 @@ impl Fights {
     pub fn gone(&mut self, object: &ObjectRef, now: Instant) {
         self.0.retain(|_, contest| contest.gone.is_none_or(|since| now < since + PAUSE));
         match self.0.get_mut(object) {
-            Some(contest) if contest.wanted.is_null() => drop(self.0.remove(object)),
+            Some(contest) if contest.wanted.is_none() => drop(self.0.remove(object)),
             Some(contest) => contest.gone = Some(now),
             None => {}
         }
@@ -111,6 +112,13 @@ impl Fights {
         let pauses = self.0.values().filter_map(|contest| contest.paused_until);
         pauses.filter(|until| *until > now).min()
     }
+}
+
+/// What is wanted of ten thousand objects is much; whether it is the same as before is asked, no more.
+fn hash_of(wanted: &Value) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    wanted.hash(&mut hasher);
+    (!wanted.is_null()).then(|| hasher.finish())
 }
 
 /// Who else writes an object, as its `metadata.managedFields` say: of the other field managers the

@@ -4,9 +4,6 @@
 //! last: while that is us, nobody else has taken the object over, and what we said there is nobody's
 //! but ours. Whoever takes it over is never disturbed.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 use vipgate_api::ObjectRef;
@@ -14,13 +11,9 @@ use vipgate_planner::Statuses;
 
 use crate::watch::Seen;
 
-/// Those of the objects that were ours (as [`Statuses::former`] has it) that still say what we said.
-pub fn left<'a>(
-    statuses: &'a Statuses,
-    seen: &'a BTreeMap<ObjectRef, Arc<Seen>>,
-) -> impl Iterator<Item = &'a ObjectRef> {
-    let says = |object: &&ObjectRef| seen.get(*object).is_some_and(|seen| seen.accepted_by_us);
-    statuses.former.keys().filter(says)
+/// Whether an object that was ours (as [`Statuses::former`] has it) still says what we said.
+pub fn is_left(statuses: &Statuses, object: &ObjectRef, seen: &Seen) -> bool {
+    seen.accepted_by_us && statuses.former.contains_key(object)
 }
 
 /// Whether a field manager wrote the message of the condition Accepted, and nobody since.

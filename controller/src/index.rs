@@ -1,6 +1,6 @@
 //! What there is: every object that decisions are made about, as it was last seen.
 //!
-//! Events come in, and the planner with it: [`Index::take`] says nothing, [`Index::is_complete`] says
+//! Events come in, and the planner with it: [`Index::take`] says whether anything follows, [`Index::is_complete`]
 //! when everything is known. An event that is older than what was seen or written is passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,13 +46,14 @@ pub struct Index {
     pub unreadable: BTreeMap<ObjectRef, (String, Arc<Seen>)>,
     speakers: BTreeMap<String, SpeakerStatus>,
     nodes: BTreeMap<String, Host>,
+    rumours: u64,
     environment: Environment,
     awaited: Option<BTreeSet<Kind>>,
     complete: BTreeSet<Kind>,
 }
 
 /// What of a Node matters.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Host {
     addresses: Vec<IpAddr>,
     /// What the cluster says of it when it has lost sight of it.
@@ -86,6 +87,7 @@ impl Default for Index {
             unreadable: BTreeMap::new(),
             speakers: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            rumours: 0,
             environment: Environment::default(),
             awaited: None,
             complete: BTreeSet::new(),
@@ -99,8 +101,9 @@ impl Index {
         Self { bundles: Bundles::new(install), ..Self::default() }
     }
 
-    /// Takes in what happened.
-    pub fn take(&mut self, event: Event) {
+    /// Takes in what happened. Says whether anything can follow from it, but for the versions and the
+    /// statuses of objects.
+    pub fn take(&mut self, event: Event) -> bool {
         match event {
             // Without its content: of those that are not ours only that they changed is noted.
             Event::Applied(Object::ConfigMap(map), _, seen) => {
@@ -109,35 +112,50 @@ impl Index {
                     true => drop(self.seen.insert(reference, seen)),
                     false => drop(self.seen.remove(&reference)),
                 }
+                return true;
             }
             Event::Applied(object, age, seen) => {
                 let reference = object.reference();
                 if self.seen.get(&reference).is_some_and(|known| is_older(&seen, known)) {
-                    return;
+                    return false;
                 }
-                if self.unreadable.remove(&reference).is_some() {
+                let is_readable_again = self.unreadable.remove(&reference).is_some();
+                if is_readable_again {
                     self.note_unreadable();
                 }
                 self.seen.insert(reference, seen);
-                match &object {
-                    Object::VirtualIp(vip) => drop(self.vips.apply(vip)),
+                let is_news = match &object {
+                    Object::VirtualIp(vip) => self.vips.apply(vip),
                     Object::Speaker(speaker) => {
                         let name = speaker.metadata.name.clone().unwrap_or_default();
-                        self.speakers.insert(name, speaker.status.clone());
+                        let status = &speaker.status;
+                        let before = self.speakers.insert(name, status.clone());
+                        let is_news = before.as_ref() != Some(status);
+                        self.rumours += u64::from(is_news);
+                        is_news
                     }
                     Object::Node(node) => {
                         let name = node.metadata.name.clone().unwrap_or_default();
-                        self.nodes.insert(name, Host::of(node));
-                        self.reserve();
+                        let host = Host::of(node);
+                        let is_news = self.nodes.get(&name) != Some(&host);
+                        if is_news {
+                            self.nodes.insert(name, host);
+                            self.rumours += 1;
+                            self.reserve();
+                        }
+                        is_news
                     }
                     Object::ServiceAccount(account) => {
                         let stored = Stored { object: Arc::clone(account), age };
-                        self.accounts.insert(account.key(), stored);
+                        let before = self.accounts.insert(account.key(), stored.clone());
+                        before.as_ref() != Some(&stored)
                     }
-                    _ => drop(self.planner.apply(object, age)),
-                }
+                    _ => self.planner.apply(object, age),
+                };
+                return is_news || is_readable_again;
             }
             Event::Deleted(reference) => {
+                self.rumours += 1;
                 self.seen.remove(&reference);
                 if self.unreadable.remove(&reference).is_some() {
                     self.note_unreadable();
@@ -157,16 +175,22 @@ impl Index {
                     _ => drop(self.planner.delete(&reference)),
                 }
             }
-            Event::Synced(kind) => drop(self.complete.insert(kind)),
+            Event::Synced(kind) => {
+                self.rumours += 1;
+                self.complete.insert(kind);
+            }
             Event::Trouble(kind, why) => {
+                self.rumours += 1;
                 self.environment.unread.insert(kind, why);
                 self.planner.set_environment(self.environment.clone());
             }
             Event::Well(kind) => {
+                self.rumours += 1;
                 self.environment.unread.remove(&kind);
                 self.planner.set_environment(self.environment.clone());
             }
             Event::Served(served) => {
+                self.rumours += 1;
                 let is_served = |kind: &Kind| served.versions.contains_key(kind);
                 self.complete.retain(is_served);
                 self.environment.unread.retain(|kind, _| is_served(kind));
@@ -180,8 +204,14 @@ impl Index {
                 self.unreadable.insert(object, (why, seen));
                 self.note_unreadable();
             }
-            Event::Away(_) => {}
+            Event::Away(_) => return false,
         }
+        true
+    }
+
+    /// Another number whenever [`Self::speakers`] may say something else.
+    pub fn rumours(&self) -> u64 {
+        self.rumours
     }
 
     /// Whether everything is known that can be known. Before that nothing is decided.

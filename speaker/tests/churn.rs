@@ -19,6 +19,7 @@ use vipgate_api::vipgate::{PortUse, Transport};
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 use vipgate_planner::planner::Role;
 use vipgate_planner::{Claim, Claims, Origin, Planner, VipUser};
+use vipgate_speaker::access_log::{AccessLog, Log};
 use vipgate_speaker::proxy::{Config, Proxy};
 
 const GATEWAYS: usize = 1_000;
@@ -138,8 +139,8 @@ fn long_endpoints_come_and_go() {
     let seconds: u32 = seconds.unwrap_or(60);
     let servers = [server(b'a'), server(b'b')];
     let mut planner = planner(servers[0]);
-    let proxy =
-        Proxy::start(Config { workers: 2.try_into().unwrap(), ..Config::default() }).unwrap();
+    let config = Config { workers: 2.try_into().unwrap(), ..Config::default() };
+    let proxy = Proxy::start(config, Log::start(&AccessLog::default()).unwrap()).unwrap();
     let start = Instant::now();
     let plan = planner.run().plan;
     for (id, outcome) in proxy.apply(&plan.listeners) {

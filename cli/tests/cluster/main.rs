@@ -30,6 +30,7 @@ mod reach;
 mod refusals;
 mod rights;
 mod routed;
+mod scale;
 mod service_claims;
 mod services;
 mod site;

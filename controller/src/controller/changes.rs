@@ -74,7 +74,8 @@ impl Controller {
                     self.other_fights.wrote(object);
                 }
                 Written::Gone => drop(self.index.seen.remove(object)),
-                Written::Overtaken | Written::Closed => {}
+                Written::Overtaken => {}
+                Written::Closed => self.later(),
                 Written::Failed(why) => {
                     self.complain(object, why);
                     self.later();

@@ -119,7 +119,10 @@ impl Controller {
                     self.claims_are_fresh = false;
                     self.try_again(Instant::now() + SOON);
                 }
-                Written::Closed => all = false,
+                Written::Closed => {
+                    all = false;
+                    self.later();
+                }
                 Written::Failed(why) => {
                     all = false;
                     self.complain(&object, why);

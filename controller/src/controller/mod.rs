@@ -14,6 +14,7 @@
 //! write a claim writes no status. A replica that does not lead keeps its index and writes nothing;
 //! one that begins to lead reads the claims anew before it plans.
 
+mod agenda;
 mod bundles;
 mod changes;
 mod claims;
@@ -31,7 +32,7 @@ use vipgate_api::{
     Age, CONTROLLER_NAME, Condition, ConditionType, Kind, Object, ObjectRef, Reason,
 };
 use vipgate_planner::services::Classless;
-use vipgate_planner::{NodeReport, Outcome, Reports, VipState};
+use vipgate_planner::{NodeReport, Outcome, Plan, Reports, VipState};
 
 use crate::classless::{self, Setting};
 use crate::companion::Companion;
@@ -43,8 +44,9 @@ use crate::ip_mode::IpMode;
 use crate::leader::Gate;
 use crate::merge::{Part, Transition};
 use crate::pace::Pace;
-use crate::watch::{Event, Seen};
+use crate::watch::{Event, Seen, is_told_of};
 use crate::writer::Writer;
+use agenda::Agenda;
 
 /// Events taken in before the next round.
 const TOGETHER: usize = 4096;
@@ -78,6 +80,13 @@ pub struct Controller {
     findings: Findings,
     writer: Writer,
     teller: Teller,
+    agenda: Agenda,
+    /// All GatewayClasses and Gateways are known.
+    knows_parents: bool,
+    /// What the nodes say, taken together.
+    heard: Heard,
+    /// Something happened that no round has taken into account.
+    news: bool,
     /// Over statuses, and over everything else.
     fights: Fights,
     other_fights: Fights,
@@ -116,6 +125,10 @@ impl Controller {
             findings: Findings::default(),
             writer: Writer::new(client, gate),
             teller,
+            agenda: Agenda::default(),
+            knows_parents: false,
+            heard: Heard::default(),
+            news: true,
             fights: Fights::default(),
             other_fights: Fights::default(),
             pace: Pace::default(),
@@ -159,21 +172,42 @@ impl Controller {
                     self.claims_are_fresh = false;
                     self.groups = None;
                     self.ip_mode = None;
+                    // The one who led before may have written anything.
+                    self.agenda.open_all(self.index.seen.keys().cloned());
+                    self.news = true;
                 }
-                () = until(due) => {}
+                () = until(due) => self.news = true,
+            }
+            if !self.news || !self.index.is_complete() {
+                continue;
             }
             self.again = None;
-            let may = self.index.is_complete() && self.writer.is_open();
-            if may && self.read_claims().await && self.read_groups().await {
+            if !self.writer.is_open() {
+                self.later();
+                continue;
+            }
+            if self.read_claims().await && self.read_groups().await {
                 self.read_ip_mode().await;
+                self.news = false;
                 self.round().await;
             }
         }
     }
 
+    /// Takes in what happened. A status that we wrote comes back once more, and is no news.
     fn take(&mut self, event: Event) {
+        let mut told = None;
         match &event {
+            Event::Applied(object, _, seen) if is_told_of(object.kind()) => {
+                let object = object.reference();
+                let known = self.index.seen.get(&object);
+                let is_news =
+                    known.is_none_or(|known| known.resource_version != seen.resource_version);
+                self.news |= is_news;
+                told = Some((object, is_news));
+            }
             Event::Deleted(object) => {
+                self.agenda.close(object);
                 self.fights.forget(object);
                 // Classes are people's; what else we change we make ourselves.
                 match object.kind {
@@ -189,7 +223,14 @@ impl Controller {
             }
             _ => {}
         }
-        self.index.take(event);
+        let follows = self.index.take(event);
+        self.news |= follows;
+        // What we made ourselves is looked at when it is known what there is to say of it.
+        if let Some((object, is_news)) = told
+            && (is_news || follows)
+        {
+            self.agenda.open(object);
+        }
     }
 
     async fn round(&mut self) {
@@ -242,22 +283,32 @@ impl Controller {
         self.decide_on_classless();
         self.index.planner.set_claims(self.index.vips.claims());
         let plan = self.index.planner.run().plan;
-        let (heard, lost) = self.index.speakers();
-        let reports: Reports = heard
-            .into_iter()
-            .map(|(node, status)| (node.clone(), NodeReport::from_speaker(status, &plan)))
-            .collect();
-        self.index.planner.set_lost(lost);
-        let all = everybody(&reports);
+        self.hear(plan);
+        let all = &self.heard.all;
         for (address, state) in &all.vips {
             if matches!(state, VipState::Serving(_)) {
                 self.index.planner.publish(*address);
             }
         }
-        self.findings.learn(&all, now);
+        self.findings.learn(all, now);
         self.index.planner.set_foreign(self.findings.addresses());
-        self.index.planner.set_reports(reports);
         self.index.planner.run()
+    }
+
+    /// Reads what the nodes say of a plan, if they say something else than before, or it is another plan.
+    fn hear(&mut self, plan: Arc<Plan>) {
+        let rumours = self.index.rumours();
+        if self.heard.rumours == rumours && Arc::ptr_eq(&self.heard.plan, &plan) {
+            return;
+        }
+        let (heard, lost) = self.index.speakers();
+        let reports: Reports = heard
+            .into_iter()
+            .map(|(node, status)| (node.clone(), NodeReport::from_speaker(status, &plan)))
+            .collect();
+        self.heard = Heard { plan, rumours, all: everybody(&reports) };
+        self.index.planner.set_lost(lost);
+        self.index.planner.set_reports(reports);
     }
 
     /// Reads all claims, once after this replica began to lead: the watch may not have told yet what
@@ -277,7 +328,7 @@ impl Controller {
             }
         };
         for object in list.items {
-            let seen = Seen::of(&object, version);
+            let seen = Seen::of(&object, kind, version);
             let read = serde_json::to_value(object).and_then(|json| Object::from_json(kind, json));
             match read {
                 Ok(object) => self.take(Event::Applied(object, Age::default(), Arc::new(seen))),
@@ -306,6 +357,7 @@ impl Controller {
     async fn read_ip_mode(&mut self) {
         if self.ip_mode.is_none() {
             self.ip_mode = Some(self.writer.ip_mode().await);
+            self.open_services();
         }
     }
 
@@ -331,7 +383,7 @@ impl Controller {
 
     /// Remembers an object as it came back from a write.
     fn note(&mut self, object: &ObjectRef, now: &DynamicObject, version: &'static str) {
-        self.index.seen.insert(object.clone(), Arc::new(Seen::of(now, version)));
+        self.index.seen.insert(object.clone(), Arc::new(Seen::of(now, object.kind, version)));
         self.said.remove(object);
     }
 
@@ -350,6 +402,16 @@ impl Controller {
     fn try_again(&mut self, at: Instant) {
         self.again = Some(self.again.map_or(at, |again| again.min(at)));
     }
+}
+
+/// What the nodes say of a plan.
+#[derive(Default)]
+struct Heard {
+    plan: Arc<Plan>,
+    /// As [`Index::rumours`] counted them.
+    rumours: u64,
+    /// All of them taken together.
+    all: NodeReport,
 }
 
 /// All nodes as one: an address serves if it serves anywhere, then it is contested if somebody says so.

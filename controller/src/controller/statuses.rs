@@ -15,9 +15,12 @@ use crate::fights::{PAUSE, Verdict};
 use crate::former;
 use crate::ip_mode::{self, IpMode};
 use crate::merge::{add_condition, merged, timeless, transitions};
-use crate::watch::Seen;
+use crate::watch::{Kept, Seen};
 use crate::writer::Written;
 
+/// Statuses written in one round. Between rounds is heard what happened meanwhile, so that no watch waits
+/// for ten thousand writes, and what is to be written next is worked out when it is its turn.
+const IN_A_ROUND: usize = 512;
 /// Kinds that make a Gateway or ListenerSet ours.
 const OF_PARENTS: [Kind; 2] = [Kind::GatewayClass, Kind::Gateway];
 
@@ -29,11 +32,18 @@ struct Job {
     ours: Value,
     /// That, between what others say.
     status: Value,
+    /// It is said because of a fight, which goes on.
+    is_last_word: bool,
 }
 
 impl Controller {
     pub(super) async fn write_statuses(&mut self, outcome: &Outcome) {
         self.try_ip_mode(outcome).await;
+        self.agenda.compare(&outcome.statuses, self.index.planner.world());
+        let knows_parents = self.index.has_read(&OF_PARENTS);
+        if knows_parents != std::mem::replace(&mut self.knows_parents, knows_parents) {
+            self.agenda.open_all(outcome.statuses.former.keys().cloned());
+        }
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let (mut jobs, fights) = self.statuses(outcome, &now);
         for job in fights {
@@ -50,7 +60,9 @@ impl Controller {
         for (job, written) in written {
             match written {
                 Written::Done(now) => self.said_it(job, &now),
-                Written::Gone | Written::Overtaken | Written::Closed => {}
+                // The watch brings what is there now.
+                Written::Gone | Written::Overtaken => {}
+                Written::Closed => self.later(),
                 Written::Failed(why) => {
                     self.complain(&job.object, why);
                     self.later();
@@ -97,23 +109,41 @@ impl Controller {
             );
         }
         self.ip_mode = Some(learnt);
+        self.open_services();
         self.later();
     }
 
-    /// The statuses that are not as they are to be, and those that a fight began over.
+    /// What Services show has to be looked at again: it depends on what the API server keeps.
+    pub(super) fn open_services(&mut self) {
+        let services = self.index.seen.keys().filter(|object| object.kind == Kind::Service);
+        self.agenda.open_all(services.cloned());
+    }
+
+    /// The statuses that are not as they are to be, as many as are written together, and those that a
+    /// fight began over.
     fn statuses(&mut self, outcome: &Outcome, now: &str) -> (Vec<Job>, Vec<Job>) {
         let (mut jobs, mut fights) = (Vec::new(), Vec::new());
         let instant = Instant::now();
-        for (object, ours) in self.to_say(outcome) {
-            let Some(seen) = self.index.seen.get(&object).cloned() else { continue };
-            let Some(status) = merged(object.kind, seen.status.as_ref(), &ours, now) else {
+        for object in self.agenda.objects() {
+            if jobs.len() >= IN_A_ROUND {
+                self.try_again(instant);
+                break;
+            }
+            let seen = self.index.seen.get(&object).cloned();
+            let Some((seen, ours)) = seen.zip(self.to_say(outcome, &object)) else {
+                self.agenda.close(&object);
                 continue;
             };
-            if self.is_kept_so(&object, &status, &seen) {
+            let before = seen.status.as_ref().map(Kept::value);
+            let status = merged(object.kind, before.as_ref(), &ours, now);
+            let Some(status) =
+                status.filter(|status| !self.is_kept_so(&object, status, before.as_ref()))
+            else {
+                self.agenda.close(&object);
                 continue;
-            }
+            };
             let verdict = self.fights.judge(&object, &ours, instant);
-            let job = Job { object, seen, ours, status };
+            let job = Job { object, seen, ours, status, is_last_word: false };
             match verdict {
                 Verdict::Write => jobs.push(job),
                 Verdict::Begins => fights.push(job),
@@ -123,56 +153,60 @@ impl Controller {
         (jobs, fights)
     }
 
-    /// Everything that we say.
-    fn to_say(&self, outcome: &Outcome) -> Vec<(ObjectRef, Value)> {
-        let mut all: Vec<(ObjectRef, Value)> = (outcome.statuses.objects())
-            .filter_map(|object| {
-                let mut ours = outcome.statuses.json(&object, self.index.generation(&object))?;
-                if object.kind == Kind::Service && self.ip_mode == Some(IpMode::Dropped) {
-                    ip_mode::strip(&mut ours);
-                }
-                Some((object, ours))
-            })
-            .collect();
-        if self.index.has_read(&OF_PARENTS) {
-            all.extend(former::left(&outcome.statuses, &self.index.seen).filter_map(|object| {
-                let generation = self.index.generation(object);
-                let ours = outcome.statuses.former_json(object, generation)?;
-                Some((object.clone(), ours))
-            }));
+    /// What we say of an object.
+    fn to_say(&self, outcome: &Outcome, object: &ObjectRef) -> Option<Value> {
+        let (statuses, generation) = (&outcome.statuses, self.index.generation(object));
+        if object.kind == Kind::Service
+            && let Some(status) = self.of_companion(outcome, object)
+        {
+            return Some(status);
         }
+        if let Some(mut ours) = statuses.json(object, generation) {
+            if object.kind == Kind::Service && self.ip_mode == Some(IpMode::Dropped) {
+                ip_mode::strip(&mut ours);
+            }
+            return Some(ours);
+        }
+        let seen = self.index.seen.get(object)?;
         // Routes and policies that were ours and have nothing to do with a Gateway of ours any more.
-        let statuses = &outcome.statuses;
-        let left = self.index.seen.iter().filter_map(|(object, seen)| {
-            let list = match object.kind {
-                kind if kind.is_route() && !statuses.routes.contains_key(object) => "parents",
-                kind if kind.is_policy() && !statuses.policies.contains_key(object) => "ancestors",
-                _ => return None,
-            };
-            let speaks = seen.status.as_ref().is_some_and(|status| speaks_for_us(&status[list]));
-            speaks.then(|| (object.clone(), json!({list: []})))
-        });
-        all.extend(left);
-        if self.settings.companion == Companion::Service {
-            let world = self.index.planner.world();
-            let keeps = self.ip_mode == Some(IpMode::Kept);
-            all.extend(companion::statuses(world, &outcome.statuses, keeps));
+        let list = match object.kind {
+            kind if kind.is_route() => "parents",
+            kind if kind.is_policy() => "ancestors",
+            _ if self.knows_parents && former::is_left(statuses, object, seen) => {
+                return statuses.former_json(object, generation);
+            }
+            _ => return None,
+        };
+        let speaks = seen.status.as_ref().is_some_and(|kept| speaks_for_us(&kept.value()[list]));
+        speaks.then(|| json!({list: []}))
+    }
+
+    /// What a Service shows if it is a companion.
+    fn of_companion(&self, outcome: &Outcome, object: &ObjectRef) -> Option<Value> {
+        if self.settings.companion != Companion::Service {
+            return None;
         }
-        all
+        let world = self.index.planner.world();
+        let service = &world.services.get(&object.key)?.object;
+        let keeps = self.ip_mode == Some(IpMode::Kept);
+        companion::status(world, &outcome.statuses, service, keeps)
     }
 
     /// Whether the API server made of this very status what is there.
-    fn is_kept_so(&self, object: &ObjectRef, status: &Value, seen: &Seen) -> bool {
+    fn is_kept_so(&self, object: &ObjectRef, status: &Value, seen: Option<&Value>) -> bool {
         self.altered.get(object).is_some_and(|(written, kept)| {
-            *written == timeless(status)
-                && seen.status.as_ref().map(timeless).as_ref() == Some(kept)
+            *written == timeless(status) && seen.map(timeless).as_ref() == Some(kept)
         })
     }
 
     fn said_it(&mut self, job: Job, now: &DynamicObject) {
-        let Job { object, seen, status, .. } = job;
-        self.teller.tell(&object, &seen, &transitions(seen.status.as_ref(), &status));
+        let Job { object, seen, status, is_last_word, .. } = job;
+        let before = seen.status.as_ref().map(Kept::value);
+        self.teller.tell(&object, &seen, &transitions(before.as_ref(), &status));
         self.fights.wrote(&object);
+        if !is_last_word {
+            self.agenda.close(&object);
+        }
         self.note(&object, now, seen.version);
         let kept = now.data.get("status").map(timeless).unwrap_or_default();
         let written = timeless(&status);
@@ -203,8 +237,9 @@ impl Controller {
             condition["observedGeneration"] = generation.into();
         }
         add_condition(&mut ours, &condition);
-        let status = merged(object.kind, seen.status.as_ref(), &ours, now)?;
-        Some(Job { object, seen, ours, status })
+        let before = seen.status.as_ref().map(Kept::value);
+        let status = merged(object.kind, before.as_ref(), &ours, now)?;
+        Some(Job { object, seen, ours, status, is_last_word: true })
     }
 }
 

@@ -9,7 +9,9 @@ fn index(kinds: &[Kind]) -> Index {
     let mut index = Index::default();
     let versions = kinds.iter().map(|kind| (*kind, kind.versions()[0])).collect();
     index.take(Event::Served(Served { versions, ..Served::default() }));
-    kinds.iter().for_each(|kind| index.take(Event::Synced(*kind)));
+    kinds.iter().for_each(|kind| {
+        index.take(Event::Synced(*kind));
+    });
     index
 }
 

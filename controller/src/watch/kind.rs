@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
 
+use super::kept::is_without_status;
 use super::{Event, Known, Seen, Unread, lock};
 use crate::backoff::Backoff;
 use crate::words::{refusal, with_causes};
@@ -24,6 +25,8 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// Refusals in a row before they are trouble: an API server that starts refuses what it does not know
 /// yet, for a second or two.
 const PATIENCE: u32 = 4;
+/// What `kubectl apply` writes down of an object.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// A watch that was not refused for so long is well, though nothing happens.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -174,10 +177,7 @@ impl KindWatch {
         let key = ObjectKey::of(&object.metadata);
         // Readable or not, it is there, and its end has to be told.
         lock(&self.known).insert(key.clone());
-        let mut seen = Seen::of(&object, self.version);
-        // It is part of the object itself.
-        seen.status.take_if(|_| self.kind == Kind::Speaker);
-        let seen = Arc::new(seen);
+        let seen = Arc::new(Seen::of(&object, self.kind, self.version));
         let event = match self.read(object) {
             Ok((object, age)) => Event::Applied(object, age, seen),
             Err(why) => {
@@ -201,6 +201,13 @@ impl KindWatch {
         let DynamicObject { mut metadata, mut data, .. } = object;
         // Who wrote which field says nothing here, and is half of what an object weighs.
         metadata.managed_fields = None;
+        if is_without_status(self.kind) {
+            // That it has another status is no reason to plan anew.
+            metadata.resource_version = None;
+        }
+        let annotations = metadata.annotations.as_mut();
+        // All of it once more, as `kubectl apply` leaves it.
+        annotations.and_then(|annotations| annotations.remove(LAST_APPLIED));
         let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
         let age = Age { created, place: (String::new(), 0) };
         let metadata = serde_json::to_value(metadata).map_err(|error| error.to_string())?;

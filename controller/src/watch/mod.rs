@@ -19,6 +19,7 @@
 //! Caveats: events of different kinds have no order. A relist tells of every object again. A ConfigMap
 //! comes without its content where all of them are watched ([`crate::bundles`]).
 
+mod kept;
 mod kind;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +29,6 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,8 @@ use crate::copies::{BUNDLE, BUNDLE_LABEL};
 use crate::discovery::{Follower, Picture, Served};
 use crate::former::wrote_accepted;
 use crate::writer::MANAGER;
+pub use kept::Kept;
+pub(crate) use kept::is_told_of;
 use kind::KindWatch;
 
 /// Events that may wait for their reader; then the watches wait.
@@ -81,8 +83,8 @@ pub struct Seen {
     pub resource_version: String,
     /// `metadata.uid`.
     pub uid: Option<String>,
-    /// `status`, as it is.
-    pub status: Option<Value>,
+    /// `status`, as it is; of kinds that the controller says something of.
+    pub status: Option<Kept>,
     /// Of a Service: the other field manager that wrote its addresses.
     pub balancer: Option<String>,
     /// The condition Accepted in its status is as the controller wrote it last, and nobody since.
@@ -90,15 +92,16 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Of an object as it came in this version.
-    pub fn of(object: &DynamicObject, version: &'static str) -> Self {
+    /// Of an object of a kind as it came in this version.
+    pub fn of(object: &DynamicObject, kind: Kind, version: &'static str) -> Self {
         let managers = object.metadata.managed_fields.as_deref().unwrap_or_default();
-        let status = object.data.get("status").filter(|status| !status.is_null());
+        let status =
+            object.data.get("status").filter(|status| !status.is_null() && is_told_of(kind));
         Self {
             version,
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             uid: object.metadata.uid.clone(),
-            status: status.cloned(),
+            status: status.map(Kept::of),
             balancer: writer_of_addresses(managers).map(str::to_owned),
             accepted_by_us: wrote_accepted(managers, MANAGER),
         }
