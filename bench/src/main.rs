@@ -11,11 +11,15 @@
 
 mod args;
 mod cpu;
+mod datagrams;
+mod identity;
 mod load;
 mod peers;
+mod piece;
 mod report;
 mod round;
 mod serve;
+mod service;
 mod site;
 mod statistics;
 mod workload;

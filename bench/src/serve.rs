@@ -1,9 +1,10 @@
-//! The servers behind the proxies: a sink, a reader and an echo. They cost as little as they can.
+//! The servers behind the proxies: a sink, a reader, a source and two echoes. They cost as little as they can.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::buffer::spare_capacity;
@@ -11,10 +12,14 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use crate::args::ServeArgs;
-use crate::workload::{ECHO, READER, SINK};
+use socket2::{Domain, Socket, Type};
 
-/// Threads of the echo server.
+use crate::args::ServeArgs;
+use crate::datagrams::{Batch, To, Wait};
+use crate::piece::Piece;
+use crate::service::{DATAGRAMS, ECHO, READER, SINK, SOURCE};
+
+/// Threads of each echo server.
 const ECHOES: usize = 2;
 
 /// Serves until it is killed.
@@ -25,9 +30,15 @@ pub(crate) fn run(at: &ServeArgs) -> Result<()> {
     let (sink, reader, echo) = (listen(SINK)?, listen(READER)?, listen(ECHO)?);
     thread::spawn(move || accept(&sink, count_unread));
     thread::spawn(move || accept(&reader, count_read));
+    let source = listen(SOURCE)?;
+    thread::spawn(move || accept(&source, send));
     for _ in 1..ECHOES {
         let echo = echo.try_clone()?;
         thread::spawn(move || echoes(&echo));
+    }
+    for _ in 0..ECHOES {
+        let socket = datagrams(SocketAddr::new(at.address, DATAGRAMS))?;
+        thread::spawn(move || send_back(&socket));
     }
     println!("serving");
     echoes(&echo)
@@ -66,6 +77,35 @@ fn count_read(mut stream: TcpStream) -> Result<u64> {
     }
     stream.write_all(&total.to_be_bytes())?;
     Ok(total)
+}
+
+/// Sends for as many milliseconds as it is asked to, and tells how much it was.
+fn send(mut stream: TcpStream) -> Result<u64> {
+    let mut asked = [0; 8];
+    stream.read_exact(&mut asked)?;
+    let until = Instant::now() + Duration::from_millis(u64::from_be_bytes(asked));
+    let total = Piece::of_bytes()?.send(&stream, until)?;
+    stream.write_all(&total.to_be_bytes())?;
+    Ok(total)
+}
+
+/// One of several sockets of a port.
+fn datagrams(at: SocketAddr) -> Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, None)?;
+    socket.set_reuse_port(true)?;
+    socket.set_recv_buffer_size(4 << 20)?;
+    socket.bind(&at.into()).with_context(|| format!("cannot listen on {at}"))?;
+    Ok(socket.into())
+}
+
+fn send_back(socket: &UdpSocket) {
+    let mut batch = Batch::new();
+    loop {
+        // What ICMP says of a client that is gone is about that one.
+        if batch.receive(socket, Wait::Forever).is_ok() {
+            let _ = batch.send(socket, To::Sender);
+        }
+    }
 }
 
 /// Sends back what comes. One loop for all its connections; what is sent back fits into a socket.
