@@ -69,8 +69,9 @@ fn datagrams(port: &Port) -> String {
     )
 }
 
-/// Whether sockets are to be given runs of datagrams that the kernel joined.
-const GRO: bool = true;
+/// Whether sockets are to be given runs of datagrams that the kernel joined. The load sends no runs, and then Envoy takes
+/// a datagram with each call rather than 16: by 5 % more of CPU time.
+const GRO: bool = false;
 
 fn cluster(port: &Port) -> String {
     let Port { front, back, .. } = port;
