@@ -46,7 +46,7 @@ bench-quick: ## The same within a minute (after the build): Envoy and HAProxy, r
 	@scripts/install-test-tools.sh bench
 	@cargo build --locked --release --package vipgate-cli --package vipgate-bench
 	@target/release/vipgate-bench run --rounds 1 --seconds 1 --peers vipgate,envoy,haproxy,haproxy-splice \
-		--workloads bulk8,through8,iperf8,connections,pings64,handshakes,terminate8,datagrams64,idle
+		--workloads bulk8,through8,iperf8,connections,pings64,handshakes,encrypt8,datagrams64,idle
 
 conformance: tools prepare ## The official Gateway API conformance tests, profiles GATEWAY-TCP, -TLS and -UDP; the report goes to docs/conformance
 	@mkdir -p docs/conformance

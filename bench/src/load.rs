@@ -6,6 +6,7 @@ mod download;
 pub(crate) mod iperf;
 mod requests;
 mod secure;
+mod upload;
 
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ pub(crate) fn run(load: &LoadArgs) -> Result<()> {
         Workload::Bulk1 | Workload::Bulk8 => bulk::run(load, bulk::from_a_file)?,
         Workload::Through1 | Workload::Through8 => bulk::run(load, bulk::behind_a_hello)?,
         Workload::Copy1 | Workload::Copy8 => bulk::run(load, bulk::from_memory)?,
-        Workload::Terminate1 | Workload::Terminate8 => download::run(load)?,
+        Workload::Encrypt1 | Workload::Encrypt8 => download::run(load)?,
+        Workload::Decrypt8 => upload::run(load)?,
         Workload::Connections => requests::run(to, alone, seconds, true, plain)?,
         Workload::Pings1 | Workload::Pings64 => requests::run(to, alone, seconds, false, plain)?,
         Workload::Handshakes => {

@@ -1,4 +1,4 @@
-//! The servers behind the proxies: a sink, a reader, a source and two echoes. They cost as little as they can.
+//! The servers behind the proxies: a sink, a reader, a checker, a source and two echoes. They cost as little as they can.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -16,8 +16,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::args::ServeArgs;
 use crate::datagrams::{Batch, To, Wait};
-use crate::piece::Piece;
-use crate::service::{DATAGRAMS, ECHO, READER, SINK, SOURCE};
+use crate::piece::{Arrived, Piece};
+use crate::service::{CHECKER, DATAGRAMS, ECHO, READER, SINK, SOURCE};
 
 /// Threads of each echo server.
 const ECHOES: usize = 2;
@@ -32,6 +32,8 @@ pub(crate) fn run(at: &ServeArgs) -> Result<()> {
     thread::spawn(move || accept(&reader, count_read));
     let source = listen(SOURCE)?;
     thread::spawn(move || accept(&source, send));
+    let checker = listen(CHECKER)?;
+    thread::spawn(move || accept(&checker, check));
     for _ in 1..ECHOES {
         let echo = echo.try_clone()?;
         thread::spawn(move || echoes(&echo));
@@ -77,6 +79,18 @@ fn count_read(mut stream: TcpStream) -> Result<u64> {
     }
     stream.write_all(&total.to_be_bytes())?;
     Ok(total)
+}
+
+/// Looks at every byte up to the number that ends them, and tells how many there were.
+fn check(mut stream: TcpStream) -> Result<u64> {
+    let (mut arrived, mut buffer) = (Arrived::default(), vec![0; 128 * 1024]);
+    while arrived.total().is_none() {
+        let read = stream.read(&mut buffer)?;
+        ensure!(read > 0, "the end is missing");
+        arrived.add(&buffer[..read])?;
+    }
+    stream.write_all(&arrived.bytes.to_be_bytes())?;
+    Ok(arrived.bytes)
 }
 
 /// Sends for as many milliseconds as it is asked to, and tells how much it was.

@@ -31,6 +31,8 @@ pub(crate) const READER: u16 = 7003;
 pub(crate) const IPERF: u16 = 7004;
 /// Sends for as long as it is asked to, and says at the end how much it was.
 pub(crate) const SOURCE: u16 = 7005;
+/// Looks at every byte of a stream that ends with their number, and says how many there were.
+pub(crate) const CHECKER: u16 = 7007;
 /// Sends back datagrams.
 pub(crate) const DATAGRAMS: u16 = 7006;
 
@@ -38,20 +40,24 @@ pub(crate) const DATAGRAMS: u16 = 7006;
 pub(crate) const SECURE_ECHO: u16 = 7011;
 /// The source behind it.
 pub(crate) const SECURE_SOURCE: u16 = 7012;
+/// The checker behind it.
+pub(crate) const SECURE_CHECKER: u16 = 7014;
 /// The sink behind TLS that goes through.
 pub(crate) const THROUGH: u16 = 7013;
 
 impl Service {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::plain(SINK),
         Self::plain(ECHO),
         Self::plain(READER),
         Self::plain(IPERF),
         Self::plain(SOURCE),
+        Self::plain(CHECKER),
         Self { port: DATAGRAMS, kind: Kind::Udp, server: DATAGRAMS },
         Self { port: SECURE_ECHO, kind: Kind::Terminate, server: ECHO },
         Self { port: SECURE_SOURCE, kind: Kind::Terminate, server: SOURCE },
+        Self { port: SECURE_CHECKER, kind: Kind::Terminate, server: CHECKER },
         Self { port: THROUGH, kind: Kind::Passthrough, server: SINK },
     ];
 

@@ -4,7 +4,8 @@ use clap::ValueEnum;
 
 use crate::peers::Peer;
 use crate::service::{
-    DATAGRAMS, ECHO, IPERF, READER, SECURE_ECHO, SECURE_SOURCE, SINK, Service, THROUGH,
+    DATAGRAMS, ECHO, IPERF, READER, SECURE_CHECKER, SECURE_ECHO, SECURE_SOURCE, SINK, Service,
+    THROUGH,
 };
 
 /// One kind of work, the same for every peer. What is to be compared with each other stands together: the rounds follow
@@ -37,9 +38,11 @@ pub(crate) enum Workload {
     /// Connect, a full handshake of TLS 1.3 with the proxy, 64 bytes there and back, close; 64 at once.
     Handshakes,
     /// One stream to the client that the proxy encrypts.
-    Terminate1,
+    Encrypt1,
     /// Eight of them.
-    Terminate8,
+    Encrypt8,
+    /// Eight streams to the server that it decrypts.
+    Decrypt8,
     /// Datagrams of 64 bytes there and back, 16 sockets with 16 under way each.
     Datagrams64,
     /// The same with 1,400 bytes.
@@ -73,8 +76,9 @@ impl Workload {
     pub(crate) fn connections(self) -> usize {
         match self {
             Self::Bulk1 | Self::Through1 | Self::Copy1 | Self::Iperf1 => 1,
-            Self::Pings1 | Self::Terminate1 => 1,
-            Self::Bulk8 | Self::Through8 | Self::Copy8 | Self::Iperf8 | Self::Terminate8 => 8,
+            Self::Pings1 | Self::Encrypt1 => 1,
+            Self::Bulk8 | Self::Through8 | Self::Copy8 | Self::Iperf8 => 8,
+            Self::Encrypt8 | Self::Decrypt8 => 8,
             Self::Connections | Self::Pings64 | Self::Handshakes => 64,
             Self::Datagrams64 | Self::Datagrams1400 => 16,
             Self::Idle => 4_000,
@@ -90,7 +94,8 @@ impl Workload {
             Self::Iperf1 | Self::Iperf8 => IPERF,
             Self::Connections | Self::Pings1 | Self::Pings64 | Self::Idle => ECHO,
             Self::Handshakes => SECURE_ECHO,
-            Self::Terminate1 | Self::Terminate8 => SECURE_SOURCE,
+            Self::Encrypt1 | Self::Encrypt8 => SECURE_SOURCE,
+            Self::Decrypt8 => SECURE_CHECKER,
             Self::Datagrams64 | Self::Datagrams1400 => DATAGRAMS,
         })
     }
@@ -105,7 +110,7 @@ impl Workload {
         match self {
             Self::Bulk1 | Self::Bulk8 | Self::Through1 | Self::Through8 => Measure::Bytes,
             Self::Copy1 | Self::Copy8 | Self::Iperf1 | Self::Iperf8 => Measure::Bytes,
-            Self::Terminate1 | Self::Terminate8 => Measure::Bytes,
+            Self::Encrypt1 | Self::Encrypt8 | Self::Decrypt8 => Measure::Bytes,
             Self::Connections | Self::Handshakes | Self::Pings64 => Measure::Times,
             Self::Datagrams64 | Self::Datagrams1400 => Measure::Times,
             Self::Pings1 => Measure::Latency,
@@ -128,8 +133,9 @@ impl Workload {
             Self::Pings1 => "64 bytes there and back, 1 connection",
             Self::Pings64 => "64 bytes there and back, 64 connections",
             Self::Handshakes => "new connections, TLS 1.3 terminated, full handshakes",
-            Self::Terminate1 => "bulk, TLS terminated, 1 stream",
-            Self::Terminate8 => "bulk, TLS terminated, 8 streams",
+            Self::Encrypt1 => "bulk to the client, TLS terminated, 1 stream",
+            Self::Encrypt8 => "bulk to the client, TLS terminated, 8 streams",
+            Self::Decrypt8 => "bulk to the server, TLS terminated, 8 streams",
             Self::Datagrams64 => "datagrams of 64 bytes there and back",
             Self::Datagrams1400 => "datagrams of 1,400 bytes there and back",
             Self::Idle => "memory of an idle pair",

@@ -14,7 +14,7 @@ use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use super::{Outcome, bulk};
 use crate::args::LoadArgs;
 use crate::identity;
-use crate::piece::FILL;
+use crate::piece::Arrived;
 
 /// What is read at once. (The buffered interface of rustls reads 4 KiB, which would have the load cost more than the proxy.)
 const READ: usize = 256 * 1024;
@@ -76,55 +76,4 @@ fn one(load: &LoadArgs, config: &Arc<ClientConfig>) -> Result<(u64, u64)> {
         }
     }
     Ok((arrived.total().unwrap_or_default(), arrived.bytes))
-}
-
-/// What arrived: the same byte again and again, then how often as eight bytes, of which the first is none of them.
-#[derive(Debug, Default)]
-struct Arrived {
-    bytes: u64,
-    total: Vec<u8>,
-}
-
-impl Arrived {
-    fn add(&mut self, mut bytes: &[u8]) -> Result<()> {
-        const FILLED: [u8; 1 << 14] = [FILL; 1 << 14];
-        if self.total.is_empty() {
-            let same = match bytes.len() <= FILLED.len() && bytes == &FILLED[..bytes.len()] {
-                true => bytes.len(),
-                false => bytes.iter().take_while(|byte| **byte == FILL).count(),
-            };
-            self.bytes += same as u64;
-            bytes = &bytes[same..];
-        }
-        self.total.extend_from_slice(bytes);
-        ensure!(self.total.len() <= 8, "other bytes than were sent");
-        Ok(())
-    }
-
-    /// What was sent, when that is known.
-    fn total(&self) -> Option<u64> {
-        Some(u64::from_be_bytes(self.total.as_slice().try_into().ok()?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_byte_is_not_taken_for_what_was_sent() {
-        let mut arrived = Arrived::default();
-        arrived.add(&[FILL; 300]).unwrap();
-        arrived.add(&[FILL; 20_000]).unwrap();
-        assert_eq!(arrived.total(), None);
-        let last = [&[FILL; 5][..], &20_305_u64.to_be_bytes()].concat();
-        arrived.add(&last[..9]).unwrap();
-        assert_eq!(arrived.total(), None);
-        arrived.add(&last[9..]).unwrap();
-        assert_eq!((arrived.total(), arrived.bytes), (Some(20_305), 20_305));
-
-        let mut spoilt = [FILL; 300];
-        spoilt[100] = 0;
-        assert!(Arrived::default().add(&spoilt).is_err());
-    }
 }

@@ -119,8 +119,8 @@ pub(super) fn all() -> Vec<Goal> {
     use Against::{Best, Nobody, WithoutTls};
     use Limit::{AtLeast, AtMost};
     use Workload::{
-        Bulk1, Bulk8, Connections, Datagrams64, Datagrams1400, Handshakes, Idle, Iperf1, Iperf8,
-        Pings1, Pings64, Terminate1, Terminate8, Through1, Through8,
+        Bulk1, Bulk8, Connections, Datagrams64, Datagrams1400, Decrypt8, Encrypt1, Encrypt8,
+        Handshakes, Idle, Iperf1, Iperf8, Pings1, Pings64, Through1, Through8,
     };
     let (envoy, nginx) = (Against::Peer(Peer::Envoy), Against::Peer(Peer::Nginx));
     let (haproxy, splice) = (Against::Peer(Peer::Haproxy), Against::Peer(Peer::HaproxySplice));
@@ -160,11 +160,11 @@ pub(super) fn all() -> Vec<Goal> {
     }
     add(false, Idle, Of::Value, Nobody, AtMost(1.0));
     add(true, Idle, Of::Value, Nobody, AtMost(0.5));
-    for workload in [Handshakes, Terminate1, Terminate8] {
+    for workload in [Handshakes, Encrypt1, Encrypt8, Decrypt8] {
         add(false, workload, Of::Cpu, envoy, AtMost(0.8));
         add(true, workload, Of::Cpu, haproxy, AtMost(1.0));
     }
-    for workload in [Terminate1, Terminate8] {
+    for workload in [Encrypt1, Encrypt8, Decrypt8] {
         add(false, workload, Of::Value, envoy, AtLeast(1.2));
     }
     for workload in [Through1, Through8] {

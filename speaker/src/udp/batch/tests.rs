@@ -179,7 +179,9 @@ fn datagrams_of_one_length_go_as_a_piece() {
 #[test]
 fn datagrams_for_two_are_in_no_group() {
     let [a, b, c] = [0, 1, 2].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
-    [&a, &b, &c].map(|socket| socket.set_nonblocking(true).unwrap());
+    for socket in [&a, &b, &c] {
+        socket.set_nonblocking(true).unwrap();
+    }
     for (socket, byte) in [(&a, 1), (&a, 2), (&c, 3), (&c, 4), (&a, 5)] {
         socket.send_to(&[byte; 64], b.local_addr().unwrap()).unwrap();
     }
