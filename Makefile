@@ -37,7 +37,7 @@ lab: tools prepare ## The long sets: those that `make test` leaves out because o
 figures: tools prepare ## How long fail-over takes, beside keepalived and with routers, and ten thousand routes in a cluster; with a release build: an hour and a half
 	cargo test --locked --release --package vipgate-cli --test scenarios --test cluster $(RUNNER) -- --ignored --nocapture --test-threads=1 figures::
 
-bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds: two hours; the report goes to docs/performance
+bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds: an hour and a half; the report goes to docs/performance
 	@scripts/install-test-tools.sh bench
 	cargo build --locked --release --package vipgate-cli --package vipgate-bench
 	target/release/vipgate-bench run --write docs/performance
@@ -45,7 +45,8 @@ bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds: two hours; the 
 bench-quick: ## The same within a minute (after the build): Envoy and HAProxy, ratios of one round
 	@scripts/install-test-tools.sh bench
 	@cargo build --locked --release --package vipgate-cli --package vipgate-bench
-	@target/release/vipgate-bench run --rounds 1 --seconds 1.5 --peers vipgate,envoy,haproxy,haproxy-splice
+	@target/release/vipgate-bench run --rounds 1 --seconds 1 --peers vipgate,envoy,haproxy,haproxy-splice \
+		--workloads bulk8,through8,iperf8,connections,pings64,handshakes,encrypt8,datagrams64,idle
 
 bench-scale: ## Very many routes: the planner, one process with 10,000 listeners, endpoints that come and go; five minutes
 	cargo build --locked --release --package vipgate-cli --package vipgate-bench

@@ -14,7 +14,7 @@ test_tools=(
     openssl:openssl dnsmasq:dnsmasq-base nginx:nginx
     vtysh:frr bird:bird2 birdc:bird2 keepalived:keepalived
 )
-bench_tools=(nft:nftables haproxy:haproxy nginx:nginx python3:python3 pip3:python3-pip
+bench_tools=(nft:nftables haproxy:haproxy nginx:nginx iperf3:iperf3 python3:python3 pip3:python3-pip
     /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
 )
 case ${1:-test} in

@@ -82,4 +82,6 @@ pub(crate) struct LoadArgs {
     pub(crate) workload: Workload,
     pub(crate) target: SocketAddr,
     pub(crate) seconds: f64,
+    /// File of the certificate that proxies show.
+    pub(crate) certificate: PathBuf,
 }

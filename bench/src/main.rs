@@ -11,12 +11,16 @@
 
 mod args;
 mod cpu;
+mod datagrams;
+mod identity;
 mod load;
 mod peers;
+mod piece;
 mod report;
 mod round;
 mod scale;
 mod serve;
+mod service;
 mod site;
 mod statistics;
 mod workload;

@@ -4,6 +4,8 @@ mod config;
 mod install;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,9 +15,11 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use vipgate_lab::{Process, Program, eventually};
 
+use config::Port;
+
 use crate::cpu;
+use crate::service::{DATAGRAMS, ECHO, IPERF, Kind, Service};
 use crate::site::{FRONT, SERVER, Site, VIP};
-use crate::workload::{ECHO, PORTS};
 
 /// One that forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -63,7 +67,18 @@ impl Peer {
         !matches!(self, Self::Direct | Self::Dnat)
     }
 
-    /// Clients connect to a server's port plus this; all peers run at once, and only one has anything to do.
+    /// Whether it does such work, in a way of its own: HAProxy has no UDP, splices nothing that it decrypts, and where TLS
+    /// is not looked at it is plain TCP.
+    pub(crate) fn does(self, kind: Kind) -> bool {
+        match self {
+            Self::Direct | Self::Dnat => matches!(kind, Kind::Tcp | Kind::Udp),
+            Self::Vipgate | Self::Envoy | Self::Nginx => true,
+            Self::Haproxy => kind != Kind::Udp,
+            Self::HaproxySplice => matches!(kind, Kind::Tcp | Kind::Passthrough),
+        }
+    }
+
+    /// Clients connect to the port of a service plus this; all peers run at once, and only one has anything to do.
     fn shift(self) -> u16 {
         match self {
             Self::Direct | Self::Vipgate => 0,
@@ -75,7 +90,7 @@ impl Peer {
         }
     }
 
-    /// Where clients connect for a server's port.
+    /// Where clients connect for the port of a service.
     pub(crate) fn front(self, port: u16) -> String {
         let host = match self {
             Self::Direct => SERVER,
@@ -105,8 +120,15 @@ impl Running {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             Ok(path.display().to_string())
         };
-        let ports: Vec<(u16, u16)> =
-            PORTS.iter().map(|port| (port + peer.shift(), *port)).collect();
+        let ports = Service::ALL.iter().filter(|service| peer.does(service.kind));
+        let ports: Vec<Port> = ports
+            .map(|service| Port {
+                front: service.port + peer.shift(),
+                kind: service.kind,
+                back: service.server,
+            })
+            .collect();
+        let identity = &site.identity;
         let (program, version) = match peer {
             Peer::Direct => (None, kernel()?),
             Peer::Dnat => {
@@ -115,7 +137,7 @@ impl Running {
                 (None, kernel()?)
             }
             Peer::Vipgate => {
-                file("manifests.yaml", config::vipgate(&ports))?;
+                file("manifests.yaml", config::vipgate(&ports, identity))?;
                 let state = at.join("state").display().to_string();
                 fs::create_dir(at.join("state"))?;
                 let program = Program::new(vipgate).arg("run").arg(at).args([
@@ -130,7 +152,7 @@ impl Running {
             }
             Peer::Envoy => {
                 let binary = install::envoy()?;
-                let config = file("envoy.yaml", config::envoy(&ports))?;
+                let config = file("envoy.yaml", config::envoy(&ports, identity))?;
                 let program = Program::new(&binary).args([
                     "-c",
                     &config,
@@ -144,12 +166,13 @@ impl Running {
             }
             Peer::Haproxy | Peer::HaproxySplice => {
                 let splice = peer == Peer::HaproxySplice;
-                let config = file("haproxy.cfg", config::haproxy(&ports, threads, splice))?;
+                let config = config::haproxy(&ports, threads, splice, identity);
+                let config = file("haproxy.cfg", config)?;
                 let program = Program::new("haproxy").args(["-db", "-f", &config]);
                 (Some(program), first_line("/usr/sbin/haproxy", "-v")?)
             }
             Peer::Nginx => {
-                let config = file("nginx.conf", config::nginx(&ports, threads, at))?;
+                let config = file("nginx.conf", config::nginx(&ports, threads, at, identity))?;
                 let program = Program::new("nginx").args(["-c", &config]);
                 (Some(program), first_line("/usr/sbin/nginx", "-v")?)
             }
@@ -160,20 +183,53 @@ impl Running {
         Ok(running)
     }
 
-    /// Until an echo comes through.
+    /// Ends it, and starts another in its place: what a process was given once it keeps, and its memory is to be seen.
+    pub(crate) fn renew(&mut self, site: &Site, threads: usize, vipgate: &Path) -> Result<()> {
+        self.stop();
+        *self = Self::start(self.peer, site, threads, vipgate)?;
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            // Those that have workers end them by this; whatever is left is killed by the lab.
+            let _ = process.signal(Signal::TERM);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Until an echo comes through, and every port is there.
     fn wait(&self, site: &Site) -> Result<()> {
-        let front = self.peer.front(ECHO);
         let outcome = eventually(Duration::from_secs(10), || {
-            site.client.enter(|| -> Result<()> {
-                use std::io::{Read, Write};
-                let mut stream = std::net::TcpStream::connect(&front)?;
-                stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-                stream.write_all(b"x")?;
-                Ok(stream.read_exact(&mut [0])?)
-            })
+            site.client.enter(|| Service::ALL.iter().try_for_each(|service| self.try_one(*service)))
         });
         let said = || self.process.as_ref().map(Process::tail).unwrap_or_default();
         outcome.with_context(|| format!("{} does not forward\n{}", self.peer.name(), said()))
+    }
+
+    /// Whether a service is there. What is behind TLS shows by its first measurement.
+    fn try_one(&self, service: Service) -> Result<()> {
+        // iperf3 takes whoever comes for a client of its own.
+        if !self.peer.does(service.kind) || service.port == IPERF {
+            return Ok(());
+        }
+        let front = self.peer.front(service.port);
+        let patience = Some(Duration::from_secs(1));
+        let failed = || format!("at {front}");
+        if service.port == DATAGRAMS {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.connect(&front)?;
+            socket.set_read_timeout(patience)?;
+            socket.send(b"x")?;
+            return socket.recv(&mut [0]).map(drop).with_context(failed);
+        }
+        let mut stream = TcpStream::connect(&front).with_context(failed)?;
+        if service.port == ECHO {
+            stream.set_read_timeout(patience)?;
+            stream.write_all(b"x")?;
+            stream.read_exact(&mut [0]).with_context(failed)?;
+        }
+        Ok(())
     }
 
     /// Its processes; none where the kernel does it.
@@ -184,11 +240,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(process) = &self.process {
-            // Those that have workers end them by this; whatever is left is killed by the lab.
-            let _ = process.signal(Signal::TERM);
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        self.stop();
     }
 }
 

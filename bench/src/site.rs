@@ -5,6 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use vipgate_lab::{Bridge, Lab, Link, Node, Process, Program};
 
+use crate::identity::Identity;
+use crate::service::IPERF;
+
 /// The proxy's address on the client's side.
 pub(crate) const FRONT: &str = "10.98.1.1";
 /// An address of vipgate's there.
@@ -16,8 +19,10 @@ pub(crate) const SERVER: &str = "10.98.2.2";
 pub(crate) struct Site {
     pub(crate) client: Node,
     pub(crate) proxy: Node,
+    /// What proxies show that speak TLS.
+    pub(crate) identity: Identity,
     _server: Node,
-    _servers: Process,
+    _servers: [Process; 2],
     _links: [Link; 4],
     _bridges: [Bridge; 2],
 }
@@ -48,11 +53,21 @@ impl Site {
             node.sysctl("net.ipv4.tcp_max_tw_buckets", "8192")?;
             node.sysctl("net.core.somaxconn", "4096")?;
         }
-        let servers = server.spawn(Program::new(this()?).args(["serve", SERVER]))?;
-        servers.wait_for_line("serving", Duration::from_secs(5))?;
+        let servers = [
+            server.spawn(Program::new(this()?).args(["serve", SERVER]))?,
+            server.spawn(Program::new("iperf3").args([
+                "--server",
+                "--forceflush",
+                "--port",
+                &IPERF.to_string(),
+            ]))?,
+        ];
+        servers[0].wait_for_line("serving", Duration::from_secs(5))?;
+        servers[1].wait_for_line("Server listening", Duration::from_secs(5))?;
         Ok(Self {
             client,
             proxy,
+            identity: Identity::new()?,
             _server: server,
             _servers: servers,
             _links: links,

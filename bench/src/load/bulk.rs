@@ -1,33 +1,43 @@
-//! Streams that are as fast as they can be, for a time. The other end says how much arrived.
+//! Streams to a server that are as fast as they can be, for a time. The other end says how much arrived.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::fs::{MemfdFlags, memfd_create, sendfile};
+use rustls::ClientConnection;
 
 use super::Outcome;
+use crate::args::LoadArgs;
+use crate::identity;
+use crate::piece::{FILL, Piece};
 
-/// What is sent at once.
-const PIECE: usize = 1 << 20;
 /// How long after the last byte the other end may take to say how much it was.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends until a time; says how much.
-pub(super) type Sender = fn(&mut TcpStream, Instant) -> Result<u64>;
+type Sender = fn(&mut TcpStream, Instant, &LoadArgs) -> Result<u64>;
 
 /// Runs so many streams.
-pub(super) fn run(to: SocketAddr, streams: usize, seconds: f64, send: Sender) -> Result<Outcome> {
+pub(super) fn run(load: &LoadArgs, send: Sender) -> Result<Outcome> {
+    let until = Instant::now() + Duration::from_secs_f64(load.seconds);
+    streams(load.workload.connections(), || one(load, until, send))
+}
+
+/// Runs streams at once. Each says how many bytes were sent, and how many arrived.
+pub(super) fn streams(
+    count: usize,
+    one: impl Fn() -> Result<(u64, u64)> + Sync,
+) -> Result<Outcome> {
     let begin = Instant::now();
-    let until = begin + Duration::from_secs_f64(seconds);
-    let threads: Vec<_> =
-        (0..streams).map(|_| thread::spawn(move || one(to, until, send))).collect();
     let mut outcome = Outcome::default();
-    for thread in threads {
-        match thread.join().expect("no stream panics") {
+    let ended: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|_| scope.spawn(&one)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no stream panics")).collect()
+    });
+    for stream in ended {
+        match stream {
             Ok((sent, arrived)) => {
                 outcome.done += arrived;
                 outcome.failed += u64::from(sent != arrived);
@@ -42,9 +52,9 @@ pub(super) fn run(to: SocketAddr, streams: usize, seconds: f64, send: Sender) ->
     Ok(outcome)
 }
 
-fn one(to: SocketAddr, until: Instant, send: Sender) -> Result<(u64, u64)> {
-    let mut stream = TcpStream::connect(to).context("cannot connect")?;
-    let sent = send(&mut stream, until)?;
+fn one(load: &LoadArgs, until: Instant, send: Sender) -> Result<(u64, u64)> {
+    let mut stream = TcpStream::connect(load.target).context("cannot connect")?;
+    let sent = send(&mut stream, until, load)?;
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut arrived = [0; 8];
@@ -53,24 +63,27 @@ fn one(to: SocketAddr, until: Instant, send: Sender) -> Result<(u64, u64)> {
 }
 
 /// By sendfile(2): nothing is copied on this side.
-pub(super) fn from_a_file(stream: &mut TcpStream, until: Instant) -> Result<u64> {
-    let file: OwnedFd = memfd_create("bulk", MemfdFlags::CLOEXEC)?;
-    let mut file = std::fs::File::from(file);
-    file.write_all(&vec![0x5a; PIECE])?;
-    let mut sent = 0;
-    while Instant::now() < until {
-        let mut offset = 0;
-        while offset < PIECE as u64 {
-            let count = PIECE - usize::try_from(offset)?;
-            sent += sendfile(&*stream, &file, Some(&mut offset), count)? as u64;
-        }
-    }
-    Ok(sent)
+pub(super) fn from_a_file(stream: &mut TcpStream, until: Instant, _: &LoadArgs) -> Result<u64> {
+    Piece::of_bytes()?.send(stream, until)
+}
+
+/// The same behind the first message of a client of TLS, which proxies look at for the server's name.
+pub(super) fn behind_a_hello(
+    stream: &mut TcpStream,
+    until: Instant,
+    load: &LoadArgs,
+) -> Result<u64> {
+    let config = identity::client(&load.certificate)?;
+    let mut hello = Vec::new();
+    ClientConnection::new(config, identity::name())?.write_tls(&mut hello)?;
+    let piece = Piece::of_records()?;
+    stream.write_all(&hello)?;
+    Ok(hello.len() as u64 + piece.send(stream, until)?)
 }
 
 /// By write(2), as iperf3 does it.
-pub(super) fn from_memory(stream: &mut TcpStream, until: Instant) -> Result<u64> {
-    let piece = vec![0x5a; 128 * 1024];
+pub(super) fn from_memory(stream: &mut TcpStream, until: Instant, _: &LoadArgs) -> Result<u64> {
+    let piece = vec![FILL; 128 * 1024];
     let mut sent = 0;
     while Instant::now() < until {
         stream.write_all(&piece)?;

@@ -2,6 +2,9 @@
 //! datagrams as one piece (UDP GRO), and takes such a piece to be cut into datagrams again (UDP GSO;
 //! udp(7), `UDP_GRO` and `UDP_SEGMENT`).
 //!
+//! Datagrams that came one by one, of one length and for one receiver, are given to the kernel as such a piece, too: the way
+//! through the host's network then costs once what it would cost for each.
+//!
 //! Always holds: a piece has a buffer that no datagram is too long for; what is sent is a piece as it
 //! came, whole, with its datagrams where they were.
 #![allow(unsafe_code)]
@@ -18,6 +21,11 @@ use rustix::io::Errno;
 pub(super) const CAPACITY: usize = 32;
 /// Longer than a datagram can be, or what the kernel joins.
 const BUFFER: usize = 64 * 1024;
+/// Longer datagrams are not grouped: what a packet of Ethernet has room for, with headers of IPv6 and UDP. The kernel
+/// cuts nothing that would have to be fragmented.
+const GROUPED: usize = 1500 - 40 - 8;
+/// For how many calls nothing is grouped after the way did not take it.
+const REST: u32 = 256;
 /// The tag of what goes to nobody.
 pub(super) const DISCARD: u32 = u32::MAX;
 
@@ -168,20 +176,28 @@ impl Batch {
         offload: &mut Offload,
     ) -> (usize, Option<Errno>) {
         let mut next = pieces.start;
+        offload.rest = offload.rest.saturating_sub(1);
         while next < pieces.end {
             let first = &self.pieces[next];
             let whole = first.segment == 0 || offload.cuts;
             let sent = if whole {
-                self.send_whole(socket, next..pieces.end, to, offload.cuts)
+                self.send_whole(socket, next..pieces.end, to, offload)
             } else {
-                self.send_cut(socket, next, to).map(|()| 1)
+                self.send_cut(socket, next, to).map(|()| Sent { pieces: 1, groups: 0 })
             };
             match sent {
                 Ok(sent) => {
-                    offload.count(&self.pieces[next..next + sent]);
-                    next += sent;
+                    offload.count(&self.pieces[next..next + sent.pieces], sent.groups);
+                    next += sent.pieces;
                 }
                 Err(Errno::INTR) => {}
+                // The same, of datagrams that came one by one: that is how they go, then.
+                Err(error @ (Errno::IO | Errno::INVAL | Errno::MSGSIZE))
+                    if offload.groups() && self.begins_group(next..pieces.end, to) =>
+                {
+                    offload.refused(error);
+                    offload.rest = REST;
+                }
                 // A device without checksums (EIO); datagrams that are longer than the way takes
                 // (EINVAL), or headers that leave less room than there was (EMSGSIZE).
                 Err(error @ (Errno::IO | Errno::INVAL | Errno::MSGSIZE))
@@ -205,17 +221,26 @@ impl Batch {
         socket: BorrowedFd<'_>,
         pieces: Range<usize>,
         to: To,
-        cuts: bool,
-    ) -> Result<usize, Errno> {
+        offload: &Offload,
+    ) -> Result<Sent, Errno> {
         let pieces = self.pieces[pieces.clone()].iter().zip(pieces);
-        let pieces = pieces.take_while(|(piece, _)| piece.segment == 0 || cuts);
+        let pieces = pieces.take_while(|(piece, _)| piece.segment == 0 || offload.cuts);
         send(
             socket,
             pieces.map(|(piece, place)| {
                 let bytes = &self.bytes[place * BUFFER..][..piece.len];
                 (bytes, (to == To::Peer).then_some(piece.peer), piece.segment)
             }),
+            offload.groups(),
         )
+    }
+
+    /// Whether the first of these goes in a group, where there are any.
+    fn begins_group(&self, pieces: Range<usize>, to: To) -> bool {
+        let [first, second, ..] = &self.pieces[pieces] else { return false };
+        let same = to == To::Connected || first.peer == second.peer;
+        let alone = first.segment == 0 && second.segment == 0;
+        same && alone && first.len == second.len && may_be_grouped(first.len)
     }
 
     /// Sends the datagrams of one piece one by one.
@@ -226,8 +251,8 @@ impl Batch {
         let mut done = 0;
         while done < bytes.len() {
             let left = bytes[done..].chunks(piece.segment);
-            match send(socket, left.map(|bytes| (bytes, peer, 0))) {
-                Ok(sent) => done += sent * piece.segment,
+            match send(socket, left.map(|bytes| (bytes, peer, 0)), false) {
+                Ok(sent) => done += sent.pieces * piece.segment,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
@@ -241,14 +266,21 @@ impl Batch {
 pub(super) struct Offload {
     /// Whether it takes pieces of several datagrams.
     pub(super) cuts: bool,
-    /// Pieces of several datagrams that it took.
+    /// Pieces of several datagrams that it took, groups that were made here among them.
     pub(super) cut: u64,
     /// Such that it did not take.
     pub(super) refusals: u64,
+    /// For how many calls more nothing is grouped.
+    pub(super) rest: u32,
 }
 
 impl Offload {
-    fn count(&mut self, sent: &[Piece]) {
+    fn groups(&self) -> bool {
+        self.cuts && self.rest == 0
+    }
+
+    fn count(&mut self, sent: &[Piece], groups: usize) {
+        self.cut += groups as u64;
         if self.cuts {
             self.cut += sent.iter().filter(|piece| piece.segment > 0).count() as u64;
         }
@@ -260,25 +292,45 @@ impl Offload {
     }
 }
 
+/// What one call took.
+struct Sent {
+    pieces: usize,
+    /// Of several pieces each.
+    groups: usize,
+}
+
+fn may_be_grouped(len: usize) -> bool {
+    (1..=GROUPED).contains(&len)
+}
+
 /// Sends these datagrams (or pieces, with the length of their datagrams) by one call, at most
-/// [`CAPACITY`]. How many were sent; the error is about the first.
+/// [`CAPACITY`]. How many were sent; the error is about the first, or the group that it begins.
+///
+/// `group`: datagrams of one length and for one receiver, one behind the other, go as a piece.
 fn send<'a>(
     socket: BorrowedFd<'_>,
     pieces: impl Iterator<Item = (&'a [u8], Option<SocketAddr>, usize)>,
-) -> Result<usize, Errno> {
+    group: bool,
+) -> Result<Sent, Errno> {
     let mut names = [const { no_name() }; CAPACITY];
     let mut controls = [NO_CONTROL; CAPACITY];
     let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; CAPACITY];
     // SAFETY: a header of zeros is one that refers to nothing.
     let mut headers: [libc::mmsghdr; CAPACITY] = unsafe { mem::zeroed() };
-    let mut count = 0;
+    // Of each header.
+    let mut lengths = [0; CAPACITY];
+    let (mut count, mut taken) = (0, 0);
+    let mut open = None;
     for (bytes, peer, segment) in pieces.take(CAPACITY) {
         // The kernel only reads there.
-        parts[count] =
+        parts[taken] =
             libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        taken += 1;
+        if segment == 0 && open == Some((bytes.len(), peer)) {
+            lengths[count - 1] += 1;
+            continue;
+        }
         let header = &mut headers[count].msg_hdr;
-        header.msg_iov = &raw mut parts[count];
-        header.msg_iovlen = 1;
         if let Some(peer) = peer {
             header.msg_namelen = write_address(&mut names[count], peer);
             header.msg_name = (&raw mut names[count]).cast();
@@ -287,14 +339,30 @@ fn send<'a>(
             header.msg_control = (&raw mut controls[count]).cast();
             write_segment(header, u16::try_from(segment).unwrap_or(u16::MAX));
         }
+        let may_go_on = group && segment == 0 && may_be_grouped(bytes.len());
+        open = may_go_on.then_some((bytes.len(), peer));
+        lengths[count] = 1;
         count += 1;
     }
-    // SAFETY: the first `count` headers are complete; what they refer to lives until the end of this
-    // function, or longer, and is as long as they say.
+    let (first, mut begin) = (parts.as_mut_ptr(), 0);
+    for place in 0..count {
+        let header = &mut headers[place].msg_hdr;
+        header.msg_iov = first.wrapping_add(begin);
+        header.msg_iovlen = lengths[place] as _;
+        if lengths[place] > 1 {
+            header.msg_control = (&raw mut controls[place]).cast();
+            write_segment(header, u16::try_from(parts[begin].iov_len).unwrap_or(u16::MAX));
+        }
+        begin += lengths[place];
+    }
+    // SAFETY: the first `count` headers are complete; their parts are the first `taken` ones, in turn; what they refer
+    // to lives until the end of this function, or longer, and is as long as they say.
     let sent = unsafe {
         libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as libc::c_uint, 0)
     };
-    usize::try_from(sent).map_err(|_| last_error())
+    let sent = usize::try_from(sent).map_err(|_| last_error())?;
+    let sent = &lengths[..sent];
+    Ok(Sent { pieces: sent.iter().sum(), groups: sent.iter().filter(|n| **n > 1).count() })
 }
 
 /// Puts the length of datagrams into the control buffer of a header, which has room for it.

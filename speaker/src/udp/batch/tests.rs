@@ -142,3 +142,78 @@ fn an_error_is_about_the_piece_behind_those_that_were_sent() {
     assert_eq!(batch.send(own.as_fd(), 0..3, To::Peer, &mut offload), (1, Some(Errno::INVAL)));
     assert_eq!(batch.send(own.as_fd(), 2..3, To::Peer, &mut offload), (1, None));
 }
+
+/// What a client sent, as a batch to be sent back.
+fn sent(a: &UdpSocket, b: &UdpSocket, lengths: &[usize]) -> Batch {
+    for (number, length) in (0..).zip(lengths) {
+        a.send(&vec![number; *length]).unwrap();
+    }
+    let mut batch = Batch::default();
+    batch.receive::<CAPACITY>(b.as_fd()).unwrap();
+    assert_eq!(batch.pieces().iter().map(|piece| piece.len).collect::<Vec<_>>(), lengths);
+    batch
+}
+
+#[test]
+fn datagrams_of_one_length_go_as_a_piece() {
+    let (a, b) = pair();
+    if !can_cut(b.as_fd()) {
+        return;
+    }
+    let all = [100, 100, 100, 200, 200, 100, 0, 0, 1452, 1452, 1453, 1453];
+    let batch = sent(&a, &b, &all);
+    for to in [To::Connected, To::Peer] {
+        let mut offload = Offload { cuts: true, ..Offload::default() };
+        assert_eq!(batch.send(b.as_fd(), 0..all.len(), to, &mut offload), (all.len(), None));
+        // Empty ones cannot be told apart in a piece, and long ones may be longer than a packet.
+        assert_eq!((offload.cut, offload.refusals), (3, 0));
+        let mut buffer = [0; 2048];
+        for (number, length) in (0..).zip(all) {
+            assert_eq!(a.recv(&mut buffer).unwrap(), length);
+            assert!(buffer[..length].iter().all(|byte| *byte == number));
+        }
+        assert!(a.recv(&mut buffer).is_err());
+    }
+}
+
+#[test]
+fn datagrams_for_two_are_in_no_group() {
+    let [a, b, c] = [0, 1, 2].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    for socket in [&a, &b, &c] {
+        socket.set_nonblocking(true).unwrap();
+    }
+    for (socket, byte) in [(&a, 1), (&a, 2), (&c, 3), (&c, 4), (&a, 5)] {
+        socket.send_to(&[byte; 64], b.local_addr().unwrap()).unwrap();
+    }
+    let (mut batch, mut offload) =
+        (Batch::default(), Offload { cuts: can_cut(b.as_fd()), ..Offload::default() });
+    batch.receive::<CAPACITY>(b.as_fd()).unwrap();
+    assert_eq!(batch.send(b.as_fd(), 0..5, To::Peer, &mut offload), (5, None));
+    for (socket, bytes) in [(&a, &[1, 2, 5][..]), (&c, &[3, 4])] {
+        assert_eq!(received(socket), bytes.iter().map(|byte| (64, *byte)).collect::<Vec<_>>());
+    }
+}
+
+/// A socket without checksums stands for a device without them: nothing that has to be cut goes there.
+#[test]
+fn where_the_way_takes_no_group_datagrams_go_one_by_one() {
+    let (a, b) = pair();
+    if !can_cut(b.as_fd()) {
+        return;
+    }
+    set(b.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    let batch = sent(&a, &b, &[100; 8]);
+    let mut offload = Offload { cuts: true, ..Offload::default() };
+    for _ in 0..2 {
+        assert_eq!(batch.send(b.as_fd(), 0..8, To::Connected, &mut offload), (8, None));
+        assert_eq!(received(&a), (0..8).map(|number| (100, number)).collect::<Vec<_>>());
+        // It is not tried again at once.
+        assert_eq!((offload.cut, offload.refusals), (0, 1));
+    }
+    set(b.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 0).unwrap();
+    for _ in 0..REST {
+        let _ = batch.send(b.as_fd(), 0..8, To::Connected, &mut offload);
+        received(&a);
+    }
+    assert!(offload.cut > 0, "{offload:?}");
+}
