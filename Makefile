@@ -10,7 +10,7 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prepare lab figures bench bench-quick bench-scale conformance tools fmt lint docs audit clean
+.PHONY: help demo test prepare lab figures bench bench-quick bench-scale conformance image tools fmt lint docs audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ conformance: tools prepare ## The official Gateway API conformance tests, profil
 	@mkdir -p docs/conformance
 	VIPGATE_CONFORMANCE_REPORTS=$(CURDIR)/docs/conformance \
 	cargo test --locked --package vipgate-cli --test conformance $(RUNNER) -- --ignored --nocapture
+
+image: ## Build the container image with buildah, run it as the chart does, write its SBOM: docs/image.md
+	@scripts/install-test-tools.sh image
+	@scripts/image.sh
 
 tools: ## Install the tools tests use, where they are missing (Debian, Ubuntu)
 	@scripts/install-test-tools.sh

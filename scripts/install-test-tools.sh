@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install-test-tools.sh [demo|bench]: sees to it that the tools the tests use (or those of the demo, or of
-# the benchmark) are there. Does nothing when they are; installs what is missing on Debian and Ubuntu, with sudo
+# install-test-tools.sh [demo|bench|image]: sees to it that the tools the tests use (or those of the demo, of
+# the benchmark, or of building the image) are there. Does nothing when they are; installs what is missing on Debian and Ubuntu, with sudo
 # where not root, without starting any service; names what is missing elsewhere, and fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,17 +11,19 @@ test_tools=(
     nft:nftables iptables:iptables tcpdump:tcpdump arping:arping ndisc6:ndisc6 iperf3:iperf3 ps:procps ping:iputils-ping
     mariadbd:mariadb-server mariadb-install-db:mariadb-server mariadb:mariadb-client
     redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
-    openssl:openssl dnsmasq:dnsmasq-base nginx:nginx
+    openssl:openssl dnsmasq:dnsmasq-base nginx:nginx promtool:prometheus
     vtysh:frr bird:bird2 birdc:bird2 keepalived:keepalived
 )
 bench_tools=(nft:nftables haproxy:haproxy nginx:nginx iperf3:iperf3 python3:python3 pip3:python3-pip
     /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
 )
+image_tools=(buildah:buildah podman:podman runc:runc musl-gcc:musl-tools readelf:binutils)
 case ${1:-test} in
     demo) tools=("${demo_tools[@]}") components=() with_go='' ;;
     test) tools=("${demo_tools[@]}" "${test_tools[@]}") components=(fmt clippy) with_go=yes ;;
     bench) tools=("${demo_tools[@]}" "${bench_tools[@]}") components=() with_go='' ;;
-    *) echo "usage: $0 [demo|bench]" >&2; exit 2 ;;
+    image) tools=("${image_tools[@]}") components=() with_go='' ;;
+    *) echo "usage: $0 [demo|bench|image]" >&2; exit 2 ;;
 esac
 policy=/usr/sbin/policy-rc.d
 

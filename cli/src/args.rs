@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use vipgate_api::vipgate::IpAddressPoolSpec;
 use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
 use vipgate_speaker::access_log::{AccessLog, Destination, Format};
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     Bgp(BgpArgs),
     /// Spread VIPs over the nodes again, one by one, after nodes were restarted one after the other.
     Rebalance(RebalanceArgs),
+    /// In a cluster: see whether the installation works, by a Gateway or Service of its own; what `helm test`
+    /// runs.
+    Selftest(SelftestArgs),
     /// Show vipgate at work: a client, a node and servers in network namespaces of their own.
     Demo(DemoArgs),
     /// Print what a shell needs to complete commands and options.
@@ -153,7 +158,21 @@ pub(crate) struct ControllerArgs {
     /// What becomes of Services of type LoadBalancer without loadBalancerClass.
     #[arg(long, value_enum, default_value_t = ClasslessArg::Auto, env = "VIPGATE_CLASSLESS")]
     pub(crate) classless: ClasslessArg,
+    /// GatewayClass that is made when the cluster has none of this name, once it serves GatewayClasses.
+    #[arg(long, value_name = "NAME", env = "VIPGATE_GATEWAY_CLASS")]
+    pub(crate) gateway_class: Option<String>,
+    /// IPAddressPools that are kept in the install namespace: the `spec` of each by its name, as JSON. One
+    /// that is not here any more is deleted, those that people made are left alone.
+    #[arg(long, value_name = "JSON", env = "VIPGATE_POOLS", default_value = "{}", value_parser = parse_pools)]
+    pub(crate) pools: Pools,
+    /// Where `/metrics`, `/healthz` and `/readyz` answer; `off` for nowhere.
+    #[arg(long, value_name = "IP:PORT", env = "VIPGATE_METRICS", default_value_t = Place::OF_CONTROLLER)]
+    pub(crate) metrics: Place,
 }
+
+/// `--pools` of `vipgate controller`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Pools(pub(crate) BTreeMap<String, IpAddressPoolSpec>);
 
 /// `--classless` of `vipgate controller`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -251,7 +270,8 @@ pub(crate) struct AdminArgs {
 /// Where counters can be read.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct MetricsArgs {
-    /// Where `/metrics` answers, in the text format of Prometheus; `off` for nowhere.
+    /// Where `/metrics` answers, in the text format of Prometheus, and `/healthz` and `/readyz`; `off` for
+    /// nowhere.
     #[arg(long = "metrics", value_name = "IP:PORT", env = "VIPGATE_METRICS", default_value_t = Place::DEFAULT)]
     pub(crate) place: Place,
 }
@@ -392,6 +412,19 @@ pub(crate) struct LintArgs {
     pub(crate) directory: PathBuf,
 }
 
+/// `vipgate selftest`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct SelftestArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Class of the Gateway that is tried; a Service is tried where there is none.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) gateway_class: Option<String>,
+    /// How long all of it may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
+    pub(crate) within: Duration,
+}
+
 /// `vipgate demo`.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct DemoArgs {
@@ -401,6 +434,15 @@ pub(crate) struct DemoArgs {
     /// Only these examples, by name; may be repeated [default: all].
     #[arg(value_name = "EXAMPLE")]
     pub(crate) only: Vec<String>,
+}
+
+fn parse_pools(text: &str) -> Result<Pools, String> {
+    serde_json::from_str(text).map(Pools).map_err(|error| {
+        format!(
+            "write the spec of each pool by its name, such as \
+             {{\"default\":{{\"addresses\":[\"192.0.2.240-192.0.2.250\"]}}}}: {error}"
+        )
+    })
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

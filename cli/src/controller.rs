@@ -10,14 +10,15 @@ use tokio_util::task::TaskTracker;
 use vipgate_api::Kind;
 use vipgate_controller::companion::GATEWAY_NAME;
 use vipgate_controller::controller::{Controller, Settings};
+use vipgate_controller::initial::Initial;
 use vipgate_controller::leader::Candidate;
 use vipgate_controller::{cluster, group_key, watch};
 use vipgate_speaker::group::GroupKey;
 
 use crate::args::ControllerArgs;
-use crate::logging;
 use crate::run::{control_threads, host_name, instance_name};
 use crate::signals::Signals;
+use crate::{logging, metrics};
 
 /// What decisions are made about.
 const KINDS: [Kind; 27] = [
@@ -87,9 +88,12 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
         namespace: args.cluster.namespace.clone(),
         companion: args.companion.into(),
         classless: args.classless.into(),
+        initial: Initial { class: args.gateway_class.clone(), pools: args.pools.0.clone() },
     };
     let (controller, messenger) = Controller::new(client, candidate.gate(), settings);
     let leading = candidate.leading();
+    let told = metrics::of_controller(controller.facts(), leading.clone());
+    metrics::serve(args.metrics, told, &tracker, stopped.clone()).await;
     tracing::info!(identity, "vipgate {} controls", env!("CARGO_PKG_VERSION"));
     // On a task of its own: whatever it works out, the lease is renewed meanwhile.
     let mut deciding = tracker.spawn(controller.run(events, leading));

@@ -27,7 +27,7 @@ mod tests {
     /// `BLESS=1` rewrites the file.
     #[test]
     fn the_chart_has_what_the_code_says() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/vipgate/crds/vipgate.dev.yaml");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/vipgate/files/crds.yaml");
         let text = format!(
             "# Made from the Rust types by `vipgate crds`; a test compares.\n{}",
             yaml().unwrap()

@@ -15,6 +15,7 @@ mod metrics;
 mod priority;
 mod rebalance;
 mod run;
+mod selftest;
 mod signals;
 mod speaker;
 mod status;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Why(why) => why::run(&why),
         Command::Bgp(bgp) => bgp::run(&bgp),
         Command::Rebalance(rebalance) => rebalance::run(&rebalance),
+        Command::Selftest(selftest) => selftest::run(&selftest),
         Command::Demo(demo) => demo::run(&demo),
         Command::Completions(completions) => completions::run(&completions),
     };

@@ -1,26 +1,30 @@
-//! `/metrics`: counters of connections, of datagrams and of the sessions with routers, in the text format of
-//! Prometheus, on loopback unless asked otherwise.
+//! What a process tells by HTTP, on loopback unless asked otherwise: `/metrics` in the text format of
+//! Prometheus; `/healthz`, answered by whoever lives; `/readyz`, which names what is awaited (503) until
+//! there is nothing.
 //!
 //! Serving hangs on nothing here: an address that is in use is a warning, and questions beyond a few at
 //! once wait.
 
 mod connections;
+mod controller;
 mod datagrams;
 mod text;
+mod vips;
 
 use std::fmt::{self, Write};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use vipgate_controller::facts::Facts;
 use vipgate_speaker::bgp::peers::{Board, Counters, Known};
 use vipgate_speaker::node::Speaker;
 
@@ -41,8 +45,13 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) const DEFAULT: Self =
-        Self::At(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7473));
+    pub(crate) const DEFAULT: Self = Self::on_loopback(7473);
+    /// Of a controller, which may run beside a speaker.
+    pub(crate) const OF_CONTROLLER: Self = Self::on_loopback(7474);
+
+    const fn on_loopback(port: u16) -> Self {
+        Self::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    }
 }
 
 impl fmt::Display for Place {
@@ -61,16 +70,47 @@ impl FromStr for Place {
         if text == "off" {
             return Ok(Self::Off);
         }
-        text.parse().map(Self::At).map_err(
-            |_| "write an IP address and a port, such as 127.0.0.1:7473 or [::1]:7473, or off",
+        // Whoever puts both together does not always know of which family the address is.
+        let apart = || -> Option<SocketAddr> {
+            let (address, port) = text.split_once(' ')?;
+            Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
+        };
+        text.parse().ok().or_else(apart).map(Self::At).ok_or(
+            "write an IP address and a port, such as 127.0.0.1:7473, [::1]:7473 or \"::1 7473\", or off",
         )
     }
+}
+
+/// What is told.
+pub(crate) struct Told {
+    metrics: Box<dyn Fn() -> String + Send + Sync>,
+    awaited: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
+/// What a node tells.
+pub(crate) fn of_speaker(speaker: Arc<Speaker>, awaited: watch::Receiver<Vec<String>>) -> Told {
+    let reports = speaker.reports();
+    let metrics = move || {
+        vips::render(&reports.borrow(), speaker.standing().as_deref(), &speaker.rival_claims())
+            + &render(&speaker.routers().borrow())
+            + &connections::render(&speaker.proxy().snapshot())
+            + &datagrams::render(&speaker.udp().snapshot())
+    };
+    Told { metrics: Box::new(metrics), awaited: Box::new(move || awaited.borrow().clone()) }
+}
+
+/// What a controller tells.
+pub(crate) fn of_controller(facts: watch::Receiver<Facts>, leading: watch::Receiver<bool>) -> Told {
+    let of_metrics = facts.clone();
+    let metrics = move || controller::render(&of_metrics.borrow(), *leading.borrow());
+    let awaited = move || facts.borrow().awaited.clone();
+    Told { metrics: Box::new(metrics), awaited: Box::new(awaited) }
 }
 
 /// Answers until `stopped`, on tasks of `tracker`.
 pub(crate) async fn serve(
     place: Place,
-    speaker: Arc<Speaker>,
+    told: Told,
     tracker: &TaskTracker,
     stopped: CancellationToken,
 ) {
@@ -82,10 +122,10 @@ pub(crate) async fn serve(
             return;
         }
     };
-    let connections = tracker.clone();
+    let (connections, told) = (tracker.clone(), Arc::new(told));
     tracker.spawn(async move {
         tokio::select! {
-            () = accept(listener, speaker, connections, stopped.clone()) => {}
+            () = accept(listener, told, connections, stopped.clone()) => {}
             () = stopped.cancelled() => {}
         }
     });
@@ -93,7 +133,7 @@ pub(crate) async fn serve(
 
 async fn accept(
     listener: TcpListener,
-    speaker: Arc<Speaker>,
+    told: Arc<Told>,
     connections: TaskTracker,
     stopped: CancellationToken,
 ) {
@@ -105,10 +145,10 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (speaker, stopped) = (Arc::clone(&speaker), stopped.clone());
+        let (told, stopped) = (Arc::clone(&told), stopped.clone());
         connections.spawn(async move {
             let _slot = slot;
-            let answered = timeout(PATIENCE, answer(stream, &speaker));
+            let answered = timeout(PATIENCE, answer(stream, &told));
             match tokio::select! {
                 answered = answered => answered,
                 () = stopped.cancelled() => return,
@@ -121,7 +161,7 @@ async fn accept(
     }
 }
 
-async fn answer(mut stream: TcpStream, speaker: &Speaker) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, told: &Told) -> io::Result<()> {
     let mut question = Vec::new();
     let mut chunk = [0; 1024];
     while !question.ends_with(b"\r\n\r\n") && question.len() < QUESTION {
@@ -130,24 +170,24 @@ async fn answer(mut stream: TcpStream, speaker: &Speaker) -> io::Result<()> {
             count => question.extend(&chunk[..count]),
         }
     }
-    let reply = reply(&question, || {
-        render(&speaker.routers().borrow())
-            + &connections::render(&speaker.proxy().snapshot())
-            + &datagrams::render(&speaker.udp().snapshot())
-    });
+    let reply = reply(&question, told);
     stream.write_all(reply.as_bytes()).await?;
     stream.shutdown().await
 }
 
-/// The answer to a request for `/metrics`, or what to ask for instead.
-fn reply(question: &[u8], metrics: impl FnOnce() -> String) -> String {
+/// The answer to a request, or what to ask for instead.
+fn reply(question: &[u8], told: &Told) -> String {
     let line = question.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target) = (words.next(), words.next());
     let path = target.and_then(|target| target.split(|byte| *byte == b'?').next());
     let (status, body) = match (method, path) {
-        (Some(b"GET"), Some(b"/metrics")) => ("200 OK", metrics()),
-        (Some(b"GET"), Some(_)) => ("404 Not Found", "ask for /metrics\n".to_owned()),
+        (Some(b"GET"), Some(b"/metrics")) => ("200 OK", (told.metrics)()),
+        (Some(b"GET"), Some(b"/healthz")) => ("200 OK", "alive\n".to_owned()),
+        (Some(b"GET"), Some(b"/readyz")) => readiness(&(told.awaited)()),
+        (Some(b"GET"), Some(_)) => {
+            ("404 Not Found", "ask for /metrics, /healthz or /readyz\n".to_owned())
+        }
         (Some(_), Some(_)) => ("405 Method Not Allowed", "GET /metrics\n".to_owned()),
         _ => ("400 Bad Request", "GET /metrics\n".to_owned()),
     };
@@ -156,6 +196,13 @@ fn reply(question: &[u8], metrics: impl FnOnce() -> String) -> String {
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
+}
+
+fn readiness(awaited: &[String]) -> (&'static str, String) {
+    match awaited {
+        [] => ("200 OK", "ready\n".to_owned()),
+        some => ("503 Service Unavailable", format!("waits for {}\n", some.join(", "))),
+    }
 }
 
 /// A metric: name, type, what it says, and its value for a session; none where it has none.
@@ -233,11 +280,33 @@ mod tests {
         assert_eq!(Place::DEFAULT.to_string().parse(), Ok(Place::DEFAULT));
         assert_eq!("off".parse(), Ok(Place::Off));
         assert!("7473".parse::<Place>().is_err());
+        assert_eq!("::1 7473".parse::<Place>(), "[::1]:7473".parse());
+        assert_eq!("127.0.0.1 7473".parse(), Ok(Place::DEFAULT));
+        assert!("127.0.0.1 http".parse::<Place>().is_err());
+    }
+
+    fn told(awaited: &'static [&'static str]) -> Told {
+        Told {
+            metrics: Box::new(|| "vipgate_x 1\n".to_owned()),
+            awaited: Box::new(|| awaited.iter().map(|one| (*one).to_owned()).collect()),
+        }
+    }
+
+    #[test]
+    fn who_lives_is_healthy_and_ready_once_nothing_is_awaited() {
+        let ask = |path: &str, told: &Told| {
+            reply(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes(), told)
+        };
+        assert!(ask("/healthz", &told(&["a"])).starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(ask("/readyz", &told(&[])).starts_with("HTTP/1.1 200 OK\r\n"));
+        let waits = ask("/readyz", &told(&["Gateways", "a plan"]));
+        assert!(waits.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{waits}");
+        assert!(waits.ends_with("\r\n\r\nwaits for Gateways, a plan\n"), "{waits}");
     }
 
     #[test]
     fn what_is_no_question_for_metrics_is_told_what_is() {
-        let ask = |question: &str| reply(question.as_bytes(), || "vipgate_x 1\n".to_owned());
+        let ask = |question: &str| reply(question.as_bytes(), &told(&[]));
         let good = ask("GET /metrics?a=b HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert!(good.starts_with("HTTP/1.1 200 OK\r\n"), "{good}");
         assert!(good.contains("Content-Length: 12\r\n") && good.ends_with("\r\n\r\nvipgate_x 1\n"));

@@ -222,6 +222,18 @@ impl Index {
             && awaited.iter().all(|kind| self.complete.contains(kind) || self.is_refused(*kind))
     }
 
+    /// What there is to wait for until [everything is known](Self::is_complete).
+    pub fn awaits(&self) -> Vec<String> {
+        let Some(awaited) = &self.awaited else {
+            return vec!["an answer of the API server: which kinds are served".to_owned()];
+        };
+        let needed = [Kind::VirtualIp, Kind::IpAddressPool];
+        let missing = needed.iter().filter(|kind| !self.complete.contains(kind));
+        let others = awaited.iter().filter(|kind| !self.complete.contains(kind));
+        let others = others.filter(|kind| !needed.contains(kind) && !self.is_refused(**kind));
+        missing.chain(others).map(|kind| format!("all objects of kind {kind}")).collect()
+    }
+
     /// Whether the API server does not let us read a kind.
     fn is_refused(&self, kind: Kind) -> bool {
         self.environment.unread.contains_key(&kind)
@@ -241,12 +253,18 @@ impl Index {
         self.knows(kinds) && !self.unreadable.keys().any(|object| kinds.contains(&object.kind))
     }
 
+    /// Whether a kind is served, and all objects of it are known and could be read.
+    pub fn has_all(&self, kind: Kind) -> bool {
+        self.complete.contains(&kind) && self.has_read(&[kind])
+    }
+
     /// Whether the planner's world has an object as it was last seen or written: what is worked out
     /// from an older one is not to be written.
     pub fn is_current(&self, object: &ObjectRef) -> bool {
         let world = self.planner.world();
         let metadata = match object.kind {
             Kind::GatewayClass => world.classes.get(&object.key).map(|s| &s.object.metadata),
+            Kind::IpAddressPool => world.pools.get(&object.key).map(|s| &s.object.metadata),
             Kind::Service => world.services.get(&object.key).map(|s| &s.object.metadata),
             Kind::Secret => world.secrets.get(&object.key).map(|s| &s.object.metadata),
             Kind::ConfigMap => world.config_maps.get(&object.key).map(|s| &s.object.metadata),

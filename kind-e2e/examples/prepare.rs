@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use vipgate_lab::Result;
 use vipgate_lab::cluster::{
-    Images, conformance_suite, fetch_gateway_api, helm, prepare, wireguard,
+    Images, conformance_suite, fetch_gateway_api, fetch_prometheus_operator, helm, prepare,
+    wireguard,
 };
 
 /// The releases of Gateway API that tests install. One that is missing here is fetched by its test,
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
 
 fn all() -> Result<()> {
     GATEWAY_API.into_iter().try_for_each(fetch_gateway_api)?;
+    fetch_prometheus_operator()?;
     helm()?;
     wireguard()?;
     conformance_suite()?;

@@ -23,6 +23,7 @@ mod kube_proxy;
 mod options;
 mod pods;
 mod programs;
+mod prometheus_operator;
 mod recipes;
 mod snapshot;
 mod worker;
@@ -39,7 +40,7 @@ use tempfile::TempDir;
 
 use crate::{Node, Process, Program, Result, eventually};
 pub use api::{Api, Patch, Refusal, Watch, is_not_found};
-pub use chart::{Chart, lint_chart, render_chart};
+pub use chart::{Chart, lint_chart, render_chart, template_chart};
 use credentials::Credentials;
 pub use gateway_api::Channel;
 pub use kube_proxy::ProxyMode;
@@ -101,6 +102,15 @@ pub fn conformance_suite() -> Result<PathBuf> {
 /// When Go is missing, or there is no such release.
 pub fn fetch_gateway_api(version: &str) -> Result<()> {
     gateway_api::module(version).map(|_| ())
+}
+
+/// Fetches the CRDs of the Prometheus operator, if they are not in Go's cache: ahead of
+/// [`Cluster::install_prometheus_operator`], which may be called where there is no network.
+///
+/// # Errors
+/// When Go is missing, or the module cannot be fetched.
+pub fn fetch_prometheus_operator() -> Result<()> {
+    prometheus_operator::module().map(|_| ())
 }
 
 /// The Helm that renders the chart (`kind-e2e/helm/`), built once.
@@ -316,9 +326,17 @@ impl Cluster {
         gateway_api::install(self, version, channel)
     }
 
+    /// Installs the CRDs of the Prometheus operator that a chart may have objects of: monitors and rules.
+    /// When it returns they are served. There is nobody who obeys them.
+    ///
+    /// # Errors
+    /// When there is no Go, or the API server refuses a CRD.
+    pub fn install_prometheus_operator(&self) -> Result<()> {
+        prometheus_operator::install(self)
+    }
+
     /// Installs the chart of vipgate in a namespace, which is made where it is not there: CRDs,
-    /// ServiceAccounts, rights and, where the Gateway API is served, the GatewayClass; no workloads,
-    /// see [`Chart`]. `settings` are as of `helm --set`. Again, it is as an upgrade.
+    /// ServiceAccounts, rights; no workloads, see [`Chart`]. `settings` are as of `helm --set`. Again, it is as an upgrade.
     ///
     /// # Errors
     /// When Helm cannot be built, or does not take a setting, or the API server refuses an object.

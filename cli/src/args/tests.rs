@@ -100,3 +100,22 @@ fn status_prints_a_tree_unless_told_otherwise() {
     assert_eq!(output(&["-o", "yaml"]), Output::Yaml);
     assert_eq!(output(&["--output=json"]), Output::Json);
 }
+
+#[test]
+fn pools_are_specs_by_name() {
+    let pools = |text: &str| {
+        let arguments = ["vipgate", "controller", "--pools", text];
+        match Args::try_parse_from(arguments).map_err(|error| error.to_string())?.command {
+            Command::Controller(controller) => Ok::<_, String>(controller.pools.0),
+            other => panic!("not controller: {other:?}"),
+        }
+    };
+    assert!(pools("{}").unwrap().is_empty());
+    let one = pools(r#"{"default": {"addresses": ["192.0.2.1"], "autoAssign": false}}"#).unwrap();
+    assert_eq!(one["default"].addresses, ["192.0.2.1"]);
+    assert!(!one["default"].auto_assign);
+    for wrong in ["", "[]", r#"{"default": ["192.0.2.1"]}"#, r#"{"default": {}}"#] {
+        let why = pools(wrong).unwrap_err();
+        assert!(why.contains("write the spec of each pool by its name"), "{wrong}: {why}");
+    }
+}

@@ -105,7 +105,10 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let mut engine = Engine::new(source, state, node, group, Arc::clone(&speaker), resolver, board);
     engine.begin();
     socket.serve(reporter, &tracker, stopped.clone());
-    metrics::serve(args.metrics.place, Arc::clone(&speaker), &tracker, stopped.clone()).await;
+    // The manifests are read, so there is nothing to wait for.
+    let (_, nothing) = tokio::sync::watch::channel(Vec::new());
+    let told = metrics::of_speaker(Arc::clone(&speaker), nothing);
+    metrics::serve(args.metrics.place, told, &tracker, stopped.clone()).await;
     plan_after_forwarding();
     tokio::select! {
         () = engine.run() => {}

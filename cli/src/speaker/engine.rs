@@ -59,6 +59,7 @@ pub(super) struct Engine {
     statuses: watch::Sender<Option<SpeakerStatus>>,
     found: watch::Sender<Found>,
     owner: watch::Sender<Owner>,
+    awaited: watch::Sender<Vec<String>>,
     journal: Journal,
     board: Arc<Board>,
 }
@@ -86,6 +87,15 @@ impl Knowledge {
     /// Whether a kind is known as far as it can be.
     fn is_told(&self, kind: Kind) -> bool {
         self.complete.contains(&kind) || self.refused.contains(&kind)
+    }
+
+    /// What serving waits for.
+    fn awaits(&self) -> Vec<String> {
+        let Some(served) = &self.served else {
+            return vec!["an answer of the API server: which kinds are served".to_owned()];
+        };
+        let missing = served.iter().filter(|kind| !self.is_told(**kind));
+        missing.map(|kind| format!("all objects of kind {kind}")).collect()
     }
 
     /// Whether everything is known that can be known, so that serving may begin: half a world would
@@ -129,6 +139,7 @@ impl Engine {
             statuses: watch::Sender::new(None),
             found: watch::Sender::default(),
             owner: watch::Sender::default(),
+            awaited: watch::Sender::new(Knowledge::default().awaits()),
             journal: Journal::default(),
             board,
         }
@@ -142,6 +153,11 @@ impl Engine {
     /// What stands in the Speaker object.
     pub(super) fn found(&self) -> watch::Receiver<Found> {
         self.found.subscribe()
+    }
+
+    /// What there is to wait for until this node serves what it is to serve.
+    pub(super) fn awaited(&self) -> watch::Receiver<Vec<String>> {
+        self.awaited.subscribe()
     }
 
     /// The Node that owns the Speaker object.
@@ -462,6 +478,15 @@ impl Engine {
         }
         self.members.settle();
         self.tell(&report);
+        let awaited = match (&self.outcome, self.is_so) {
+            (None, _) => self.known.awaits(),
+            (Some(_), false) => vec!["this node to do what was planned first".to_owned()],
+            (Some(_), true) => Vec::new(),
+        };
+        self.awaited.send_if_modified(|told| {
+            let before = std::mem::replace(told, awaited);
+            *told != before
+        });
         self.sessions.tell(&report.peers);
         let (plan, statuses) = match &self.outcome {
             Some(outcome) => (Arc::clone(&outcome.plan), Arc::clone(&outcome.statuses)),
@@ -529,9 +554,11 @@ mod tests {
     fn serving_begins_with_everything_or_without_what_does_not_come() {
         let now = Instant::now();
         let kinds = || Some([Kind::VirtualIp, Kind::Gateway, Kind::TcpRoute].into());
+        assert_eq!(Knowledge::default().awaits().len(), 1);
         let mut known = Knowledge { served: kinds(), ..Knowledge::default() };
         known.complete(Kind::Gateway, now);
         known.refused.insert(Kind::TcpRoute);
+        assert_eq!(known.awaits(), ["all objects of kind VirtualIP"]);
         assert!(!known.is_enough(now + PATIENCE * 10), "claims are not known");
         known.complete(Kind::VirtualIp, now);
         assert!(known.is_enough(now));

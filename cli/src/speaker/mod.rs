@@ -144,11 +144,12 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
     let cancelled = stopped.clone();
     tracker.spawn(async move { cancelled.run_until_cancelled(messenger.run()).await });
     let (statuses, found, owner) = (engine.statuses(), engine.found(), engine.owner());
+    let told = metrics::of_speaker(Arc::clone(&speaker), engine.awaited());
     let (rival, rivals) = tokio::sync::watch::channel(None);
     if let Some(socket) = socket {
         socket.serve(board, &tracker, stopped.clone());
     }
-    metrics::serve(args.metrics.place, Arc::clone(&speaker), &tracker, stopped.clone()).await;
+    metrics::serve(args.metrics.place, told, &tracker, stopped.clone()).await;
     tracing::info!(node = args.node, admin = %admin.display(), "vipgate {} serves",
         env!("CARGO_PKG_VERSION"));
     plan_after_forwarding();

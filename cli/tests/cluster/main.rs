@@ -19,6 +19,7 @@ mod draining;
 mod gateways;
 mod graceful_restart;
 mod group;
+mod installed;
 mod interrupted;
 mod kube_proxy;
 mod l2;

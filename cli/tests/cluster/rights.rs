@@ -68,9 +68,8 @@ fn written(rights: &Rights) -> String {
     rights.iter().map(|(name, all)| format!("  {name}: {}\n", verbs(all))).collect()
 }
 
-/// What an account of the chart may do that not every account may.
-fn of_account(site: &Site, account: &str) -> anyhow::Result<String> {
-    let kubeconfig = site.chart().kubeconfig(account)?;
+/// What an account may do that not every account may.
+pub(crate) fn of_account(site: &Site, kubeconfig: &Path) -> anyhow::Result<String> {
     let anyone = site.cluster.kubeconfig_of("default", "default")?;
     let anyone = rights(site, &anyone, "default")?;
     let everywhere = beyond(rights(site, kubeconfig, "default")?, &anyone);
@@ -86,14 +85,15 @@ fn the_accounts_of_the_chart_have_these_rights_and_no_others() {
     let bless = std::env::var_os("BLESS").is_some();
     let compare = |account: &str, file: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/rights").join(file);
+        let kubeconfig = site.chart().kubeconfig(account).unwrap();
         if bless {
             // Until the API server's own watch has seen the roles; nothing tells when.
             std::thread::sleep(Duration::from_secs(2));
-            std::fs::write(&path, of_account(&site, account).unwrap()).unwrap();
+            std::fs::write(&path, of_account(&site, kubeconfig).unwrap()).unwrap();
         }
         let expected = std::fs::read_to_string(&path).unwrap();
         eventually(SOON, || {
-            let found = of_account(&site, account)?;
+            let found = of_account(&site, kubeconfig)?;
             ensure!(found == expected, "{account} may now:\n{found}\n{file} has:\n{expected}");
             Ok(())
         })

@@ -1,4 +1,5 @@
-//! Objects that are kept for others: companions, copies of certificates, finalizers.
+//! Objects that are kept for others: companions, copies of certificates, finalizers, and those that whoever
+//! installed vipgate asked for.
 
 use std::time::Instant;
 
@@ -39,6 +40,7 @@ const OF_BUNDLES: [Kind; 12] = [
 
 impl Controller {
     pub(super) async fn write_changes(&mut self, outcome: &Outcome) {
+        self.tell_of_taken();
         let mut writes = Vec::new();
         let now = Instant::now();
         for change in self.changes(outcome) {
@@ -104,7 +106,27 @@ impl Controller {
         if self.index.knows(&[Kind::Gateway]) {
             all.extend(class::changes(world, statuses));
         }
+        let (initial, install) = (&self.settings.initial, &self.settings.namespace);
+        if self.index.has_all(Kind::GatewayClass) {
+            all.extend(initial.of_class(world));
+        }
+        if self.index.has_all(Kind::IpAddressPool) {
+            all.extend(initial.of_pools(world, install));
+        }
         all
+    }
+
+    /// Tells of pools that are asked for and are somebody else's.
+    fn tell_of_taken(&mut self) {
+        let (initial, install) = (&self.settings.initial, &self.settings.namespace);
+        let taken: Vec<_> = initial.taken(self.index.planner.world(), install).collect();
+        for pool in taken {
+            let why = format!(
+                "{pool} is not made as the installation asks for it: there is one that people made. \
+                 Delete that, or give the one of the installation another name"
+            );
+            self.complain(&pool, why);
+        }
     }
 
     /// Tells that somebody else keeps changing an object back, or taking it away.

@@ -19,6 +19,7 @@ mod bundles;
 mod changes;
 mod claims;
 mod statuses;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,9 +38,11 @@ use vipgate_planner::{NodeReport, Outcome, Plan, Reports, VipState};
 use crate::classless::{self, Setting};
 use crate::companion::Companion;
 use crate::events::{Messenger, Teller, teller};
+use crate::facts::Facts;
 use crate::fights::Fights;
 use crate::foreign::Findings;
 use crate::index::Index;
+use crate::initial::Initial;
 use crate::ip_mode::IpMode;
 use crate::leader::Gate;
 use crate::merge::{Part, Transition};
@@ -71,6 +74,8 @@ pub struct Settings {
     pub companion: Companion,
     /// Whose Services without a class are.
     pub classless: Setting,
+    /// What is to be there from the beginning.
+    pub initial: Initial,
 }
 
 /// Decides and writes.
@@ -112,6 +117,7 @@ pub struct Controller {
     /// When something has to be tried again.
     again: Option<Instant>,
     said: BTreeMap<ObjectRef, String>,
+    facts: channel::Sender<Facts>,
 }
 
 impl Controller {
@@ -119,6 +125,7 @@ impl Controller {
     pub fn new(client: Client, gate: Gate, settings: Settings) -> (Self, Messenger) {
         let (teller, messenger) = teller(client.clone(), CONTROLLER_NAME, &settings.identity);
         let index = Index::new(&settings.namespace);
+        let facts = Facts { awaited: index.awaits(), decided: None };
         let controller = Self {
             settings,
             index,
@@ -142,6 +149,7 @@ impl Controller {
             rival: None,
             again: None,
             said: BTreeMap::new(),
+            facts: channel::Sender::new(facts),
         };
         (controller, messenger)
     }
@@ -191,6 +199,7 @@ impl Controller {
                 self.news = false;
                 self.round().await;
             }
+            self.tell_awaited();
         }
     }
 
@@ -240,6 +249,7 @@ impl Controller {
             if self.read_bundles().await {
                 outcome = self.plan();
             }
+            self.tell_decided(&outcome);
             if round == 0 {
                 self.write_changes(&outcome).await;
             }

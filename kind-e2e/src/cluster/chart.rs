@@ -2,7 +2,7 @@
 //! a lab goes.
 //!
 //! What always holds:
-//! * Whoever installs it has the chart's own CRDs, accounts, rights and class in the API, and
+//! * Whoever installs it has the chart's own CRDs, accounts and rights in the API, and
 //!   kubeconfigs of these accounts; nothing is added to them.
 //! * Its workloads are checked by the API server and not created: nobody would run them. A test
 //!   starts them itself, with the arguments and variables of their containers ([`Chart::program`]).
@@ -39,12 +39,24 @@ pub fn lint_chart(settings: &[&str]) -> Result<()> {
 }
 
 /// The manifests that `helm install` would send, without hooks and with the CRDs; `settings` are as
-/// of `helm --set`. With a GatewayClass, as on a cluster that serves the Gateway API.
+/// of `helm --set`. As on a cluster that serves the Gateway API.
 ///
 /// # Errors
 /// When the chart is wrong, or does not take a setting, or Helm cannot be built.
 pub fn render_chart(namespace: &str, settings: &[&str]) -> Result<String> {
     render(namespace, OLDEST_KUBERNETES, true, settings)
+}
+
+/// What `helm template` prints of the chart with these arguments, such as `--values` and
+/// `--api-versions`; hooks included, and as on a cluster that serves nothing but Kubernetes unless they
+/// say otherwise.
+///
+/// # Errors
+/// When the chart is wrong, or does not take a value, or Helm cannot be built.
+pub fn template_chart(namespace: &str, arguments: &[&str]) -> Result<String> {
+    let place = ["template", RELEASE, CHART, "--namespace", namespace];
+    let versions = ["--kube-version", OLDEST_KUBERNETES];
+    run(place.into_iter().chain(versions).chain(arguments.iter().copied()))
 }
 
 fn render(
@@ -53,7 +65,7 @@ fn render(
     gateway_api: bool,
     settings: &[&str],
 ) -> Result<String> {
-    let place = ["template", RELEASE, CHART, "--include-crds", "--namespace", namespace];
+    let place = ["template", RELEASE, CHART, "--no-hooks", "--namespace", namespace];
     let versions = ["--kube-version", kubernetes];
     let served = ["--api-versions", GATEWAY_CLASS];
     let served = served.into_iter().take(if gateway_api { 2 } else { 0 });

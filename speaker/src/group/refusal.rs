@@ -51,7 +51,8 @@ pub(super) fn next(socket: RawFd) -> io::Result<Option<SocketAddr>> {
     message.msg_iov = &raw mut nothing;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = CONTROL;
+    // Of another type in each libc.
+    message.msg_controllen = CONTROL as _;
     // SAFETY: every pointer in `message` is to a buffer of the length beside it that outlives the call.
     let result =
         unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, VipState};
 
-use super::contests::Contests;
+use super::contests::{Contests, Tally};
 use super::gate::{self, Gate, Turn};
 use super::lingering::Lingering;
 use super::listeners::Listeners;
@@ -62,7 +62,7 @@ impl Executor {
     pub(super) fn new(
         host: Host,
         engines: Engines,
-        (l2, sightings): (L2Speaker, mpsc::Receiver<Sighting>),
+        (l2, sightings, tally): (L2Speaker, mpsc::Receiver<Sighting>, Tally),
         gate: Gate,
         sessions: Arc<Sessions>,
         reports: watch::Sender<NodeReport>,
@@ -74,7 +74,7 @@ impl Executor {
             leaving: false,
             sightings,
             meetings: Meetings::new(),
-            contests: Contests::default(),
+            contests: Contests::counting(tally),
             vips: host.vips(),
             redirects: host.redirects(),
             preserving: host.preserving(),

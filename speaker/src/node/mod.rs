@@ -30,7 +30,7 @@ mod readiness;
 mod routes;
 mod yielding;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,6 +50,7 @@ use crate::host::{Host, HostError};
 use crate::l2::L2Speaker;
 use crate::proxy::{self, Proxy};
 use crate::udp::{self, Udp};
+use contests::Tally;
 use executor::Executor;
 use gate::Gate;
 
@@ -112,6 +113,7 @@ pub struct Speaker {
     phases: watch::Sender<Phase>,
     group: watch::Sender<Option<Arc<Group>>>,
     sessions: Arc<Sessions>,
+    tally: Tally,
     node: String,
     tracker: TaskTracker,
 }
@@ -178,19 +180,20 @@ impl Speaker {
         let (l2, sightings) =
             L2Speaker::new(tracker.clone(), stopped.clone(), config.announce_every);
         let gate = Gate::new(config.grouped, group.subscribe());
+        let tally = Tally::default();
         let node = config.node;
         let sessions = Arc::new(Sessions::new(&node));
         let executor = Executor::new(
             host,
             engines.clone(),
-            (l2, sightings),
+            (l2, sightings, tally.clone()),
             gate,
             Arc::clone(&sessions),
             report_sink,
             stopped,
         );
         tracker.spawn(executor.run(plan_source, phase_source));
-        Ok(Self { plans, reports, links, engines, phases, group, sessions, node, tracker })
+        Ok(Self { plans, reports, links, engines, phases, group, sessions, tally, node, tracker })
     }
 
     /// Joins the group, which from now on says what is served here.
@@ -239,6 +242,11 @@ impl Speaker {
     /// Counters of the forwarding of datagrams.
     pub fn udp(&self) -> &Udp {
         &self.engines.udp
+    }
+
+    /// How often hosts that are no members claimed a VIP while it served here, since it is planned.
+    pub fn rival_claims(&self) -> BTreeMap<IpAddr, u64> {
+        self.tally.read()
     }
 
     /// What the sessions with routers do.

@@ -50,3 +50,18 @@ fn what_a_member_of_the_group_claims_is_no_contest() {
         [IpAddr::from([10, 0, 0, 2])]
     );
 }
+
+#[test]
+fn claims_are_counted_until_the_vip_goes() {
+    let tally = Tally::default();
+    let (mut contests, start) = (Contests::counting(tally.clone()), Instant::now());
+    let (ours, other) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    for mac in [7, 7, 8] {
+        contests.seen(&claim(ours, mac), start);
+    }
+    contests.seen(&claim(other, 7), start);
+    assert_eq!(tally.read(), [(ours.into(), 3), (other.into(), 1)].into());
+    // Long after the last claim it still counts.
+    contests.lately(&plan(&[ours]), start + HOLDS * 9);
+    assert_eq!(tally.read(), [(ours.into(), 3)].into());
+}
