@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use vipgate_api::{Condition, ObjectRef, Reason};
 
+use crate::hash::mark;
 use crate::merge::Transition;
 use crate::watch::Seen;
 use told::Told;
@@ -134,7 +135,7 @@ impl Messenger {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let text = is_news.then_some(note);
         let of = (&about.kind, namespace, &about.name, &about.uid, &about.field_path);
-        let key = told::key((of, is_bad, reason, action, text));
+        let key = mark((of, is_bad, reason, action, text));
         if let Some(series) = self.told.before(key, now) {
             let count = series.count.saturating_add(1);
             let patch = json!({"series": {"count": count, "lastObservedTime": time}});

@@ -6,12 +6,13 @@
 //! the API server down with them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 use vipgate_api::ObjectRef;
+
+use crate::hash::mark;
 
 const WINDOW: Duration = Duration::from_secs(60);
 /// So many reversals are a fight.
@@ -116,9 +117,7 @@ impl Fights {
 
 /// What is wanted of ten thousand objects is much; whether it is the same as before is asked, no more.
 fn hash_of(wanted: &Value) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    wanted.hash(&mut hasher);
-    (!wanted.is_null()).then(|| hasher.finish())
+    (!wanted.is_null()).then(|| mark(wanted))
 }
 
 /// Who else writes an object, as its `metadata.managedFields` say: of the other field managers the

@@ -1,6 +1,17 @@
 //! Short names for long ones.
 
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::LazyLock;
+
 use aws_lc_rs::digest::{SHA256, digest};
+
+/// Another in each process, so that nobody can make two things alike.
+static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// What something is remembered by: the same for what is the same, within this process.
+pub(crate) fn mark(of: impl Hash) -> u64 {
+    SECRET.hash_one(of)
+}
 
 /// The first `digits` hex digits (up to 64) of the SHA-256 of some parts. Where the parts begin and
 /// end counts.

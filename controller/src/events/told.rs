@@ -4,7 +4,6 @@
 //! forgotten is told as a new one.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 /// A series ends when nothing happened for so long, as those of Kubernetes' own programs do.
@@ -28,13 +27,6 @@ pub(super) struct Series {
     /// How often it was told.
     pub(super) count: i32,
     at: Instant,
-}
-
-/// What makes two events the same.
-pub(super) fn key(parts: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    parts.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl Told {
