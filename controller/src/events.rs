@@ -1,8 +1,8 @@
 //! Events (`events.k8s.io/v1`): of the controller one for each transition of a condition, with its reason;
 //! of speakers what becomes of BGP sessions. Every reason that an event can have is in `docs/reasons.md`.
 //!
-//! Telling never delays writing: events wait in a queue of their own, and what does not fit is lost
-//! and counted.
+//! Telling never delays writing: events wait in a queue of their own, for as long as there are many statuses to
+//! write (a minute at most), and what does not fit is lost and counted.
 
 mod told;
 
@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use vipgate_api::{Condition, ObjectRef, Reason};
 
@@ -30,6 +30,8 @@ use told::Told;
 const WAITING: usize = 8192;
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long events wait for statuses.
+const HELD: Duration = Duration::from_secs(60);
 /// Longest `note` that the API server takes, with room for what it counts differently.
 const LONGEST: usize = 1000;
 
@@ -38,11 +40,14 @@ const LONGEST: usize = 1000;
 pub struct Teller {
     queue: mpsc::Sender<Letter>,
     lost: Arc<AtomicU64>,
+    /// There are many statuses to write.
+    held: Arc<watch::Sender<bool>>,
 }
 
 /// Who hands them in.
 pub struct Messenger {
     queue: mpsc::Receiver<Letter>,
+    held: watch::Receiver<bool>,
     told: Told,
     client: Client,
     controller: String,
@@ -76,15 +81,17 @@ struct Letter {
 pub fn teller(client: Client, controller: &str, instance: &str) -> (Teller, Messenger) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let lost = Arc::new(AtomicU64::new(0));
+    let (hold, held) = watch::channel(false);
     let messenger = Messenger {
         queue: receiver,
+        held,
         told: Told::default(),
         client,
         controller: controller.to_owned(),
         instance: instance.to_owned(),
         lost: Arc::clone(&lost),
     };
-    (Teller { queue: sender, lost }, messenger)
+    (Teller { queue: sender, lost, held: Arc::new(hold) }, messenger)
 }
 
 impl Teller {
@@ -104,6 +111,11 @@ impl Teller {
         self.post(Letter { is_news: true, ..written });
     }
 
+    /// Says whether there are so many statuses to write that events have to wait.
+    pub fn hold(&self, held: bool) {
+        self.held.send_if_modified(|before| std::mem::replace(before, held) != held);
+    }
+
     fn post(&self, letter: Letter) {
         if self.queue.try_send(letter).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -115,6 +127,8 @@ impl Messenger {
     /// Hands in what there is, for as long as there are tellers, and then what is left.
     pub async fn run(mut self) {
         while let Some(letter) = self.queue.recv().await {
+            // Without a teller nobody writes any more, either.
+            drop(timeout(HELD, self.held.wait_for(|held| !held)).await);
             match timeout(ANSWER, self.hand_in(&letter)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "an event is lost"),
@@ -242,7 +256,8 @@ mod tests {
         let of = Part::Listener("tcp".to_owned());
         let transition = Transition { of, condition };
         let (queue, mut posted) = mpsc::channel(2);
-        let teller = Teller { queue, lost: Arc::default() };
+        let teller =
+            Teller { queue, lost: Arc::default(), held: Arc::new(watch::Sender::new(false)) };
         teller.tell(&object, &seen, std::slice::from_ref(&transition));
         let Letter { about, note, .. } = posted.try_recv().unwrap();
         assert_eq!(about.uid.as_deref(), Some("uid-1"));

@@ -9,6 +9,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
@@ -22,6 +23,8 @@ pub(super) struct Agenda {
     open: BTreeSet<ObjectRef>,
     /// What there was to say when that was looked at last.
     last: Option<Arc<Statuses>>,
+    /// Where looking goes on, so that all come to their turn.
+    after: Option<ObjectRef>,
 }
 
 impl Agenda {
@@ -59,9 +62,16 @@ impl Agenda {
         self.last = Some(Arc::clone(statuses));
     }
 
-    /// Those to be looked at.
+    /// Those to be looked at, in the order in which they are.
     pub(super) fn objects(&self) -> Vec<ObjectRef> {
-        self.open.iter().cloned().collect()
+        let Some(after) = &self.after else { return self.open.iter().cloned().collect() };
+        let next = self.open.range((Bound::Excluded(after), Bound::Unbounded));
+        next.chain(self.open.range(..=after)).cloned().collect()
+    }
+
+    /// Looking stopped after this one, and goes on there.
+    pub(super) fn look_on_after(&mut self, object: Option<&ObjectRef>) {
+        self.after = object.cloned();
     }
 }
 
@@ -106,6 +116,22 @@ fn differing<'a, K: Ord, V: PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_come_to_their_turn() {
+        let object = |name: &str| ObjectRef::new(Kind::TcpRoute, ObjectKey::new("a", name));
+        let mut agenda = Agenda::default();
+        agenda.open_all(["a", "b", "c"].map(object));
+        let names = |agenda: &Agenda| -> String {
+            agenda.objects().into_iter().map(|object| object.key.name).collect()
+        };
+        assert_eq!(names(&agenda), "abc");
+        agenda.look_on_after(Some(&object("a")));
+        assert_eq!(names(&agenda), "bca");
+        agenda.close(&object("c"));
+        agenda.look_on_after(Some(&object("c")));
+        assert_eq!(names(&agenda), "ab");
+    }
 
     #[test]
     fn what_came_went_or_changed_differs() {

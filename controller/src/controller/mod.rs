@@ -92,6 +92,8 @@ pub struct Controller {
     heard: Heard,
     /// Something happened that no round has taken into account.
     news: bool,
+    /// What came out of the last round, while there are statuses left to write of it.
+    unfinished: Option<Outcome>,
     /// Over statuses, and over everything else.
     fights: Fights,
     other_fights: Fights,
@@ -136,6 +138,7 @@ impl Controller {
             knows_parents: false,
             heard: Heard::default(),
             news: true,
+            unfinished: None,
             fights: Fights::default(),
             other_fights: Fights::default(),
             pace: Pace::default(),
@@ -168,10 +171,6 @@ impl Controller {
                 event = events.recv() => {
                     let Some(event) = event else { return };
                     self.take(event);
-                    for _ in 0..TOGETHER {
-                        let Ok(event) = events.try_recv() else { break };
-                        self.take(event);
-                    }
                 }
                 changed = leading.changed() => {
                     if changed.is_err() {
@@ -180,11 +179,25 @@ impl Controller {
                     self.claims_are_fresh = false;
                     self.groups = None;
                     self.ip_mode = None;
+                    self.teller.hold(false);
                     // The one who led before may have written anything.
                     self.agenda.open_all(self.index.seen.keys().cloned());
                     self.news = true;
                 }
                 () = until(due) => self.news = true,
+                () = std::future::ready(()), if self.unfinished.is_some() => {}
+            }
+            for _ in 0..TOGETHER {
+                let Ok(event) = events.try_recv() else { break };
+                self.take(event);
+            }
+            if let Some(outcome) = self.unfinished.take() {
+                if !self.news && self.writer.is_open() {
+                    // Nothing follows from what came meanwhile: these are our own writes.
+                    self.write_statuses(&outcome).await;
+                    continue;
+                }
+                self.news = true;
             }
             if !self.news || !self.index.is_complete() {
                 continue;

@@ -18,9 +18,9 @@ use crate::merge::{add_condition, merged, timeless, transitions};
 use crate::watch::{Kept, Seen};
 use crate::writer::Written;
 
-/// Statuses written in one round. Between rounds is heard what happened meanwhile, so that no watch waits
+/// Statuses written at a time. Between two times is heard what happened meanwhile, so that no watch waits
 /// for ten thousand writes, and what is to be written next is worked out when it is its turn.
-const IN_A_ROUND: usize = 512;
+const AT_A_TIME: usize = 256;
 /// Kinds that make a Gateway or ListenerSet ours.
 const OF_PARENTS: [Kind; 2] = [Kind::GatewayClass, Kind::Gateway];
 
@@ -28,9 +28,7 @@ const OF_PARENTS: [Kind; 2] = [Kind::GatewayClass, Kind::Gateway];
 struct Job {
     object: ObjectRef,
     seen: Arc<Seen>,
-    /// What we say of it.
-    ours: Value,
-    /// That, between what others say.
+    /// What we say of it, between what others say.
     status: Value,
     /// It is said because of a fight, which goes on.
     is_last_word: bool,
@@ -46,28 +44,39 @@ impl Controller {
         }
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let (mut jobs, fights) = self.statuses(outcome, &now);
-        for job in fights {
-            jobs.extend(self.last_word(job, &now).await);
+        for (object, ours) in fights {
+            jobs.extend(self.last_word(object, ours, &now).await);
         }
-        let writer = &self.writer;
+        self.teller.hold(jobs.len() >= AT_A_TIME);
+        let writer = self.writer.clone();
+        let writer = &writer;
         let writes = jobs.into_iter().map(|job| async move {
             let Job { object, seen, status, .. } = &job;
             let written = writer.status(object, seen.version, &seen.resource_version, status).await;
             (job, written)
         });
-        let written: Vec<_> =
-            futures_util::stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
-        for (job, written) in written {
+        // Each answer is a whole object: none waits for the others.
+        let mut writes = futures_util::stream::iter(writes).buffer_unordered(AT_ONCE);
+        let (mut done, mut failed) = (false, false);
+        while let Some((job, written)) = writes.next().await {
             match written {
-                Written::Done(now) => self.said_it(job, &now),
+                Written::Done(now) => {
+                    done = true;
+                    self.said_it(job, &now);
+                }
                 // The watch brings what is there now.
                 Written::Gone | Written::Overtaken => {}
-                Written::Closed => self.later(),
+                Written::Closed => failed = true,
                 Written::Failed(why) => {
                     self.complain(&job.object, why);
-                    self.later();
+                    failed = true;
                 }
             }
+        }
+        if failed || (self.unfinished.is_some() && !done) {
+            // Whoever refuses one is not to be asked ten thousand times a second.
+            self.unfinished = None;
+            self.later();
         }
     }
 
@@ -121,12 +130,13 @@ impl Controller {
 
     /// The statuses that are not as they are to be, as many as are written together, and those that a
     /// fight began over.
-    fn statuses(&mut self, outcome: &Outcome, now: &str) -> (Vec<Job>, Vec<Job>) {
+    fn statuses(&mut self, outcome: &Outcome, now: &str) -> (Vec<Job>, Vec<(ObjectRef, Value)>) {
         let (mut jobs, mut fights) = (Vec::new(), Vec::new());
         let instant = Instant::now();
         for object in self.agenda.objects() {
-            if jobs.len() >= IN_A_ROUND {
-                self.try_again(instant);
+            if jobs.len() >= AT_A_TIME {
+                self.unfinished = Some(outcome.clone());
+                self.agenda.look_on_after(jobs.last().map(|job: &Job| &job.object));
                 break;
             }
             let seen = self.index.seen.get(&object).cloned();
@@ -142,11 +152,9 @@ impl Controller {
                 self.agenda.close(&object);
                 continue;
             };
-            let verdict = self.fights.judge(&object, &ours, instant);
-            let job = Job { object, seen, ours, status, is_last_word: false };
-            match verdict {
-                Verdict::Write => jobs.push(job),
-                Verdict::Begins => fights.push(job),
+            match self.fights.judge(&object, &ours, instant) {
+                Verdict::Write => jobs.push(Job { object, seen, status, is_last_word: false }),
+                Verdict::Begins => fights.push((object, ours)),
                 Verdict::Paused => {}
             }
         }
@@ -220,8 +228,8 @@ impl Controller {
     }
 
     /// What is said last in a fight: with whom it is.
-    async fn last_word(&mut self, job: Job, now: &str) -> Option<Job> {
-        let Job { object, seen, mut ours, .. } = job;
+    async fn last_word(&mut self, object: ObjectRef, mut ours: Value, now: &str) -> Option<Job> {
+        let seen = self.index.seen.get(&object).cloned()?;
         let rival = self.writer.rival(&object, seen.version).await;
         let rival = rival.unwrap_or_else(|| "unknown".to_owned());
         let message = format!(
@@ -239,7 +247,7 @@ impl Controller {
         add_condition(&mut ours, &condition);
         let before = seen.status.as_ref().map(Kept::value);
         let status = merged(object.kind, before.as_ref(), &ours, now)?;
-        Some(Job { object, seen, ours, status, is_last_word: true })
+        Some(Job { object, seen, status, is_last_word: true })
     }
 }
 
