@@ -43,8 +43,8 @@ pub enum Verdict {
     Write,
     /// No, and that is new: this is a fight. Once it may be said, then no more.
     Begins,
-    /// No: it is still one.
-    Paused,
+    /// No: it is still one, until then.
+    Paused(Instant),
 }
 
 impl Fights {
@@ -65,7 +65,7 @@ impl Fights {
         };
         if let Some(until) = contest.paused_until {
             if now < until {
-                return Verdict::Paused;
+                return Verdict::Paused(until);
             }
             contest.paused_until = None;
             contest.reversals.clear();
@@ -164,7 +164,7 @@ mod tests {
         }
         let then = start + seconds(5);
         assert_eq!(write(&mut fights, &one, then), Verdict::Begins);
-        assert_eq!(write(&mut fights, &one, then), Verdict::Paused);
+        assert_eq!(write(&mut fights, &one, then), Verdict::Paused(then + PAUSE));
         assert_eq!(fights.due(then), Some(then + PAUSE));
         assert_eq!(write(&mut fights, &json!({"say": 2}), then), Verdict::Write);
     }

@@ -54,7 +54,10 @@ impl Controller {
                     self.give_up(&change).await;
                     continue;
                 }
-                Verdict::Paused => continue,
+                Verdict::Paused(until) => {
+                    self.try_again(until);
+                    continue;
+                }
             }
             let seen = self.index.seen.get(object);
             let version = seen.map_or(object.kind.versions()[0], |seen| seen.version);

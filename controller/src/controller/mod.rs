@@ -184,7 +184,12 @@ impl Controller {
                     self.agenda.open_all(self.index.seen.keys().cloned());
                     self.news = true;
                 }
-                () = until(due) => self.news = true,
+                () = until(due) => {
+                    self.news = true;
+                    // It is due once, whether there can be a round now or not.
+                    self.again = None;
+                    self.findings.forget(Instant::now());
+                }
                 () = std::future::ready(()), if self.unfinished.is_some() => {}
             }
             for _ in 0..TOGETHER {
@@ -198,6 +203,7 @@ impl Controller {
                     continue;
                 }
                 self.news = true;
+                self.teller.hold(false);
             }
             if !self.news || !self.index.is_complete() {
                 continue;
@@ -242,6 +248,9 @@ impl Controller {
             Event::Served(_) => {
                 self.groups = None;
                 self.ip_mode = None;
+                // A CRD of another version may keep what the one before did not.
+                self.altered.clear();
+                self.agenda.open_all(self.index.seen.keys().cloned());
             }
             _ => {}
         }

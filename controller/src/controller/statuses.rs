@@ -57,7 +57,7 @@ impl Controller {
         });
         // Each answer is a whole object: none waits for the others.
         let mut writes = futures_util::stream::iter(writes).buffer_unordered(AT_ONCE);
-        let (mut done, mut failed) = (false, false);
+        let (mut done, mut failed, kept) = (false, false, self.ip_mode);
         while let Some((job, written)) = writes.next().await {
             match written {
                 Written::Done(now) => {
@@ -73,11 +73,16 @@ impl Controller {
                 }
             }
         }
+        if self.ip_mode != kept {
+            // Those of this batch were worked out before that was known.
+            self.open_services();
+        }
         if failed || (self.unfinished.is_some() && !done) {
             // Whoever refuses one is not to be asked ten thousand times a second.
             self.unfinished = None;
             self.later();
         }
+        self.teller.hold(self.unfinished.is_some());
     }
 
     /// Finds out whether `ipMode` is kept when that is open and a companion has addresses to show: by a
@@ -155,7 +160,7 @@ impl Controller {
             match self.fights.judge(&object, &ours, instant) {
                 Verdict::Write => jobs.push(Job { object, seen, status, is_last_word: false }),
                 Verdict::Begins => fights.push((object, ours)),
-                Verdict::Paused => {}
+                Verdict::Paused(until) => self.try_again(until),
             }
         }
         (jobs, fights)

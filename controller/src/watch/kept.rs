@@ -31,8 +31,10 @@ pub(crate) fn is_told_of(kind: Kind) -> bool {
 
 /// Whether our types hold nothing of a kind that changes without its `metadata.generation`, but for labels
 /// and the like; so that an object of which the status alone has changed is the same, without its version.
+/// Of the kinds that more than statuses are written to the version is asked for (`Index::is_current`).
 pub(super) fn is_without_status(kind: Kind) -> bool {
-    is_told_of(kind) && !matches!(kind, Kind::GatewayClass | Kind::Service)
+    let written = [Kind::GatewayClass, Kind::Service, Kind::IpAddressPool];
+    is_told_of(kind) && !written.contains(&kind)
 }
 
 #[cfg(test)]
@@ -40,6 +42,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Else nothing would be changed back that somebody else has changed.
+    #[test]
+    fn what_is_written_but_for_its_status_keeps_its_version() {
+        for kind in [Kind::GatewayClass, Kind::IpAddressPool, Kind::Service, Kind::Secret] {
+            assert!(!is_without_status(kind), "{kind:?}");
+        }
+        assert!(is_without_status(Kind::TcpRoute) && is_without_status(Kind::Gateway));
+    }
 
     #[test]
     fn a_status_is_kept_in_its_order_and_comes_back_as_it_was() {

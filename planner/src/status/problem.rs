@@ -58,6 +58,11 @@ pub(super) fn update(
     layers: &Layers<'_>,
     stale: &BTreeSet<ObjectRef>,
 ) -> Vec<Problem> {
+    // Of those that are not ours, problems stand that nothing here would say again.
+    let is_ours = |object: &&ObjectRef| {
+        object.kind != Kind::Gateway || layers.admission.gateways.contains_key(&object.key)
+    };
+    let stale: BTreeSet<&ObjectRef> = stale.iter().filter(is_ours).collect();
     let gateways = stale.iter().filter(|object| object.kind == Kind::Gateway);
     let gateways = gateways.filter_map(|object| layers.admission.gateways.get(&object.key));
     let sets: BTreeSet<&ObjectKey> = gateways.flat_map(|gateway| &gateway.sets).collect();
