@@ -59,7 +59,9 @@ impl Workers {
             let all = std::fs::read_dir("/proc/self/task").unwrap();
             let all = all.map(|task| task.unwrap().path());
             let is_worker = |task: &PathBuf| {
-                std::fs::read_to_string(task.join("comm")).unwrap().starts_with("proxy-")
+                // Any other thread may have ended since it was listed.
+                let name = std::fs::read_to_string(task.join("comm"));
+                name.is_ok_and(|name| name.starts_with("proxy-"))
             };
             tasks = all.filter(is_worker).collect();
             !tasks.is_empty()
