@@ -274,8 +274,10 @@ fn child_memory() {
 /// The voluntary switches of this process's workers: how often they went to sleep.
 fn sleeps() -> u64 {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-    let workers = tasks
-        .filter(|task| std::fs::read_to_string(task.join("comm")).unwrap().starts_with("udp-"));
+    // Any other thread may have ended since it was listed.
+    let name = |task: &std::path::PathBuf| std::fs::read_to_string(task.join("comm"));
+    let workers =
+        tasks.filter(|task| name(task).is_ok_and(|name: String| name.starts_with("udp-")));
     let count = |task: std::path::PathBuf| {
         let status = std::fs::read_to_string(task.join("status")).unwrap();
         let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:")).unwrap();
