@@ -36,6 +36,7 @@ lab: tools prepare ## The long sets: those that `make test` leaves out because o
 
 figures: tools prepare ## How long fail-over takes, beside keepalived and with routers, and ten thousand routes in a cluster; with a release build: an hour and a half
 	cargo test --locked --release --package vipgate-cli --test scenarios --test cluster $(RUNNER) -- --ignored --nocapture --test-threads=1 figures::
+	cargo test --locked --release --package vipgate-speaker --test proxy_suite $(RUNNER) -- --ignored --nocapture --test-threads=1 long_a_flood
 
 bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds: an hour and a half; the report goes to docs/performance
 	@scripts/install-test-tools.sh bench

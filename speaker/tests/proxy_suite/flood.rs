@@ -35,13 +35,14 @@ const WINDOW: Duration = Duration::from_millis(700);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Short requests at once.
 const ASKERS: usize = 4;
-/// What others have left where the flooded listener has a limit, and where it takes all.
-const LEAST: [f64; 2] = [0.95, 0.75];
+/// What others have left where the flooded listener has a limit, and where it takes all. A debug build needs more CPU time for
+/// each connection.
+const LEAST: [f64; 2] = if cfg!(debug_assertions) { [0.88, 0.75] } else { [0.95, 0.85] };
 /// Of the limited listener, a second.
 const TAKEN: u32 = 20;
 
 #[test]
-#[ignore = "two minutes, and a machine with nothing else to do: `make lab`"]
+#[ignore = "three minutes, and a machine with nothing else to do: `make lab`, and `make figures` for a release build"]
 fn long_a_flood_of_one_listener_leaves_another_what_it_has() {
     child::run("flood::child_flood");
 }
