@@ -27,8 +27,11 @@ use crate::helper::{Helper, argument, say, told};
 use crate::rig::{Backend, SOON, apply, at, connect, counters, echo, listener, proxy, set, share};
 use crate::tls::counters_of;
 
-/// Connections a second.
-const RATE: u64 = 1000;
+/// Connections a second, unless `FLOOD_RATE` says another number.
+fn rate() -> f64 {
+    std::env::var("FLOOD_RATE").map_or(1000.0, |text| text.parse().unwrap())
+}
+
 /// One measurement.
 const WINDOW: Duration = Duration::from_millis(700);
 /// Between two, for what is under way to end.
@@ -100,7 +103,7 @@ fn compare() {
         let measured = other.hear(SOON);
         flood.tell("stop");
         let opened: u64 = flood.hear(SOON).parse().unwrap();
-        let expected = RATE as f64 * (WINDOW + PAUSE).as_secs_f64();
+        let expected = rate() * (WINDOW + PAUSE).as_secs_f64();
         assert!(opened as f64 > 0.8 * expected, "only {opened} connections were tried");
         thread::sleep(PAUSE);
         measured.parse::<f64>().unwrap()
@@ -124,7 +127,7 @@ fn compare() {
     }
     let counted = counters(&proxy);
     let accepted = counted.accepted as f64 / (2 * rounds + 1) as f64;
-    assert!(accepted > 0.8 * RATE as f64 * WINDOW.as_secs_f64(), "the flood came: {counted:?}");
+    assert!(accepted > 0.8 * rate() * WINDOW.as_secs_f64(), "the flood came: {counted:?}");
     let limited = counters_of(&proxy, "b-limited");
     let refused = limited.resets[&ResetReason::TooFast] as f64 / limited.accepted as f64;
     assert!(refused > 0.9, "the limit was there: {limited:?}");
@@ -134,8 +137,9 @@ fn compare() {
             ratios.sort_by(f64::total_cmp);
             let [low, median, high] = [1, 2, 3].map(|quarter| ratios[quarter * ratios.len() / 4]);
             let line = format!(
-                "{RATE} connections a second at a listener that is {flooded}: {what} of another are {median:.3} of what they are with a \
-                 closed port, half of all rounds in {low:.3} to {high:.3}"
+                "{} connections a second at a listener that is {flooded}: {what} of another are {median:.3} of what they are with a \
+                 closed port, half of all rounds in {low:.3} to {high:.3}",
+                rate()
             );
             println!("{line}");
             if median < least {
@@ -177,10 +181,10 @@ fn child_flooder() {
 }
 
 fn flood(target: SocketAddr, stop: &AtomicBool) -> u64 {
-    let rate = std::env::var("FLOOD_RATE").map_or(RATE, |text| text.parse().unwrap());
+    let rate = rate();
     let (begin, mut opened) = (Instant::now(), 0);
     while !stop.load(Relaxed) {
-        let due = (begin.elapsed().as_secs_f64() * rate as f64) as u64;
+        let due = (begin.elapsed().as_secs_f64() * rate) as u64;
         while opened < due {
             // Refused, at a closed port.
             drop(TcpStream::connect(target));
