@@ -59,10 +59,10 @@ pub(crate) struct RunArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ScaleArgs {
     /// Routes, ten on each VIP.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = at_least::<10>)]
     pub(crate) routes: usize,
     /// Changes, one after the other.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = at_least::<1>)]
     pub(crate) changes: usize,
     /// The binary that is measured.
     #[arg(long, default_value = "target/release/vipgate")]
@@ -84,4 +84,12 @@ pub(crate) struct LoadArgs {
     pub(crate) seconds: f64,
     /// File of the certificate that proxies show.
     pub(crate) certificate: PathBuf,
+}
+
+fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse().map_err(|_| "write a number".to_owned())?;
+    if number < LEAST {
+        return Err(format!("write {LEAST} or more"));
+    }
+    Ok(number)
 }

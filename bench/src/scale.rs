@@ -99,12 +99,12 @@ fn crowd(args: &ScaleArgs, node: &Node) -> Result<()> {
     at_rest(&running)?;
 
     let crowd: Vec<SocketAddr> =
-        running.manifests.places().step_by(args.routes / 200 + 1).collect();
+        running.manifests.others().step_by(args.routes / 200 + 1).collect();
     let standing = Standing::start(&crowd)?;
     let before = running.cpu()?;
     let mut took = Vec::new();
     for change in 0..args.changes {
-        // Not on a listener that has a connection standing, and each time on another Gateway.
+        // Mostly on another Gateway than the last one.
         let gateway = change * 7 % running.manifests.gateways();
         let (place, expected) = running.manifests.change(gateway)?;
         let start = Instant::now();

@@ -13,13 +13,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 use vipgate_api::Kind;
-use vipgate_controller::cluster;
+use vipgate_controller::{cluster, leader};
+use vipgate_planner::services::SERVICE_CLASS;
 
 use crate::args::SelftestArgs;
 use crate::logging;
@@ -28,9 +31,6 @@ use crate::run::control_threads;
 /// Name of the object that is made; its port.
 const NAME: &str = "vipgate-selftest";
 const PORT: u16 = 7475;
-const LEASE: &str = "vipgate-controller";
-/// Class of Services that are vipgate's whoever else is there.
-const SERVICE_CLASS: &str = "vipgate.dev/service";
 /// How often it is looked.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// For taking the object away, however late it is.
@@ -61,13 +61,9 @@ async fn test(args: &SelftestArgs) -> Result<()> {
     println!("controller {leader} leads");
     let speakers = cluster.until("speakers that are well", async || cluster.speakers().await);
     println!("speakers: {}", speakers.await?.join(", "));
-    let pools = cluster.of(Kind::IpAddressPool).list(&Default::default()).await?;
-    if pools.items.is_empty() {
-        println!("there is no IPAddressPool, so nothing was tried that needs an address");
-        return Ok(());
-    }
-    let trial = Trial::of(&cluster, args.gateway_class.as_deref()).await?;
-    trial.take_away().await.context("one of an earlier test is still there")?;
+    let trial = cluster.until("a pool, and a class", async || cluster.trial(args).await).await?;
+    let before = "the object of an earlier test to be gone";
+    cluster.until(before, async || trial.take_away().await).await?;
     let outcome = trial.make_and_reach().await;
     let gone = timeout_at(Instant::now() + LAST, trial.take_away()).await;
     outcome?;
@@ -86,14 +82,23 @@ impl Cluster {
     }
 
     async fn leader(&self) -> Result<String> {
-        let gvk = GroupVersionKind::gvk("coordination.k8s.io", "v1", "Lease");
-        let resource = ApiResource::from_gvk_with_plural(&gvk, "leases");
-        let leases: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
-        let lease = leases.get(LEASE).await?;
-        let holder = lease.data["spec"]["holderIdentity"].as_str().unwrap_or_default();
-        ensure!(!holder.is_empty(), "nobody holds the Lease {LEASE}");
-        Ok(holder.to_owned())
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        let spec = leases.get(leader::NAME).await?.spec.unwrap_or_default();
+        let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+        let holder = holder.with_context(|| format!("nobody holds the Lease {}", leader::NAME))?;
+        // One that was killed holds it on, and does not renew it.
+        let silent = spec.renew_time.map(|renewed| Timestamp::now().duration_since(renewed.0));
+        let may = spec.lease_duration_seconds.unwrap_or_default().into();
+        ensure!(silent.is_some_and(|silent| silent.as_secs() <= may), "{holder} does not renew it");
+        Ok(holder)
+    }
+
+    /// What it is tried by.
+    async fn trial(&self, args: &SelftestArgs) -> Result<Trial<'_>> {
+        let pools = self.of(Kind::IpAddressPool).list(&Default::default()).await?;
+        let none = "there is no IPAddressPool, and what needs an address cannot be tried: make one";
+        ensure!(!pools.items.is_empty(), none);
+        Trial::of(self, args.gateway_class.as_deref()).await
     }
 
     async fn speakers(&self) -> Result<Vec<String>> {
@@ -111,22 +116,19 @@ impl Cluster {
     /// Waits for something to be so; the error is the last thing that was in the way.
     async fn until<T>(&self, what: &str, check: impl AsyncFn() -> Result<T>) -> Result<T> {
         let mut last = None;
-        loop {
-            match timeout_at(self.deadline, check()).await {
-                Ok(Ok(found)) => return Ok(found),
-                Ok(Err(error)) => last = Some(error),
-                Err(_) => {
-                    let last = last.unwrap_or_else(|| anyhow::anyhow!("no answer"));
-                    return Err(last.context(format!("waited in vain for {what}")));
+        let found = timeout_at(self.deadline, async {
+            loop {
+                match check().await {
+                    Ok(found) => return found,
+                    Err(error) => last = Some(error),
                 }
+                sleep(INTERVAL).await;
             }
-            let now = Instant::now();
-            sleep(INTERVAL.min(self.deadline.saturating_duration_since(now))).await;
-            if now >= self.deadline {
-                let last = last.unwrap_or_else(|| anyhow::anyhow!("no answer"));
-                return Err(last.context(format!("waited in vain for {what}")));
-            }
-        }
+        });
+        found.await.map_err(|_| {
+            let last = last.unwrap_or_else(|| anyhow::anyhow!("no answer"));
+            last.context(format!("waited in vain for {what}"))
+        })
     }
 }
 

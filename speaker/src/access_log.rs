@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use vipgate_api::vipgate::Transport;
-use vipgate_planner::ListenerId;
+use vipgate_planner::{Listener, ListenerId};
 
 pub(crate) use self::line::{Line, Tally};
 
@@ -80,6 +80,15 @@ impl Place {
         one_of: u32,
     ) -> Self {
         Self { id, bind, protocol, one_of: one_of.max(1), ended: AtomicU64::new(0) }
+    }
+
+    /// Of a listener, where its settings ask for it; goes on counting where it is the same as before.
+    pub(crate) fn of(listener: &Listener, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
+        let one_of = listener.settings.access_log?.one_of;
+        let place =
+            Self::new(Some(listener.id.clone()), listener.bind, listener.transport(), one_of);
+        let known = before.filter(|known| ***known == place);
+        Some(known.map_or_else(|| Arc::new(place), Arc::clone))
     }
 
     /// Whether the connection that ends now is one to be logged: the first, and then every so many.

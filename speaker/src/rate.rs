@@ -118,5 +118,7 @@ mod tests {
             assert!(meter.admit(rate, 0));
             assert!(meter.admit(rate, centuries));
         }
+        let (meter, rate) = (Meter::default(), Rate { per_second: 1, burst: u32::MAX });
+        assert!(meter.admit(rate, 0) && meter.admit(rate, centuries));
     }
 }

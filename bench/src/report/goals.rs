@@ -4,7 +4,7 @@
 //! ratio's median say so with 95 % certainty, give or take a twentieth of the goal.
 
 use crate::peers::Peer;
-use crate::statistics::{bounds, median};
+use crate::statistics::bounds;
 use crate::workload::Workload;
 
 /// With fewer pairs nothing is said.
@@ -105,7 +105,7 @@ impl Goal {
             Limit::AtMost(goal) => format!("≤ {goal}"),
         };
         let beyond = if self.beyond { " (beyond)" } else { "" };
-        let verdict = if median(ratios).is_nan() { "" } else { self.verdict(ratios).name() };
+        let verdict = self.verdict(ratios).name();
         format!(
             "| {} | {figure} | {against} | {limit}{beyond} | {certain} | {} | {verdict} |",
             self.workload.title(),

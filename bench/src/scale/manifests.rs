@@ -12,6 +12,8 @@ use super::replace;
 
 /// Routes of each Gateway, and so listeners.
 const ROUTES: usize = 10;
+/// Which of them is changed.
+const CHANGED: usize = ROUTES - 1;
 /// Port of the first listener of each.
 const PORT: u16 = 20_000;
 /// The first VIP.
@@ -66,6 +68,11 @@ impl Manifests {
         (0..self.gateways).flat_map(|gateway| (0..ROUTES).map(move |at| place(gateway, at)))
     }
 
+    /// Those that no change is about.
+    pub(super) fn others(&self) -> impl Iterator<Item = SocketAddr> {
+        self.places().filter(|place| place.port() != PORT + CHANGED as u16)
+    }
+
     /// Moves one route of a Gateway to the other server: where it is, and what it answers then.
     pub(super) fn change(&mut self, gateway: usize) -> Result<(SocketAddr, u8)> {
         if !self.moved.remove(&gateway) {
@@ -73,7 +80,7 @@ impl Manifests {
         }
         replace(&self.path(gateway), &self.text(gateway))?;
         let answer = if self.moved.contains(&gateway) { b'b' } else { b'a' };
-        Ok((place(gateway, ROUTES - 1), answer))
+        Ok((place(gateway, CHANGED), answer))
     }
 
     fn path(&self, gateway: usize) -> PathBuf {

@@ -168,7 +168,7 @@ const OF_ENGINE: [Metric<Snapshot>; 7] = [
     (
         "vipgate_access_log_dropped_total",
         "counter",
-        "Lines of the access log that were not written, as nobody took them in time.",
+        "Lines of the access log that were not written, as nobody took them in time or writing failed.",
         |all| vec![(None, all.log_dropped)],
     ),
 ];

@@ -39,7 +39,8 @@ const PERIOD: Duration = Duration::from_millis(500);
 const MARGIN: Duration = Duration::from_secs(1);
 /// A request that takes longer has failed: the lease must not run out while we wait.
 const ANSWER: Duration = Duration::from_secs(2);
-const NAME: &str = "vipgate-controller";
+/// Name of the Lease.
+pub const NAME: &str = "vipgate-controller";
 
 /// One replica among several.
 pub struct Candidate {

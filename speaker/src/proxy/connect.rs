@@ -1,6 +1,6 @@
 //! Connecting to an endpoint of the picked backendRef, and to another of the same one on failure.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -214,6 +214,19 @@ pub(super) fn outcome(socket: &OwnedFd) -> Option<Result<(), Errno>> {
         Ok(()) => getpeername(socket).is_ok().then_some(Ok(())),
         Err(error) => Some(Err(error)),
     }
+}
+
+/// Whether an error of an attempt says that this host has no port left towards an endpoint. It says the same where
+/// the host has no address of the family, and then a datagram socket cannot be connected there either.
+pub(super) fn lacks_port(error: Errno, endpoint: SocketAddr) -> bool {
+    let has_address = || {
+        let any = match endpoint {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        UdpSocket::bind(any).is_ok_and(|socket| socket.connect(endpoint).is_ok())
+    };
+    error == Errno::ADDRNOTAVAIL && has_address()
 }
 
 /// Whether an error says that this process or host, not the endpoint, has nothing left to connect anywhere.

@@ -316,16 +316,7 @@ impl Control {
         if old.as_ref().is_some_and(|old| old.listener.settings.rate != settings.rate) {
             gate.rate_changed();
         }
-        let log = settings.access_log.map(|log| {
-            let place = Place::new(
-                Some(listener.id.clone()),
-                listener.bind,
-                listener.transport(),
-                log.one_of,
-            );
-            let known = old.as_ref().and_then(|old| old.log.clone());
-            known.filter(|known| **known == place).unwrap_or_else(|| Arc::new(place))
-        });
+        let log = Place::of(listener, old.as_ref().and_then(|old| old.log.as_ref()));
         let (clients, guarded) = (Clients::of(settings), door::guards(settings));
         let stats =
             old.map_or_else(|| Arc::new(ListenerStats::new(workers)), |old| Arc::clone(&old.stats));

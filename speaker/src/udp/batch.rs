@@ -24,7 +24,7 @@ const BUFFER: usize = 64 * 1024;
 /// Longer datagrams are not grouped: what a packet of Ethernet has room for, with headers of IPv6 and UDP. The kernel
 /// cuts nothing that would have to be fragmented.
 const GROUPED: usize = 1500 - 40 - 8;
-/// For how many calls nothing is grouped after the way did not take it.
+/// For how many calls nothing is grouped after a way did not take it. It is not known which other ways would.
 const REST: u32 = 256;
 /// The tag of what goes to nobody.
 pub(super) const DISCARD: u32 = u32::MAX;

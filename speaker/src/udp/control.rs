@@ -181,13 +181,7 @@ impl Control {
         };
         let target = self.target(listener, old.as_deref());
         let stats = Arc::clone(&self.stats[&listener.id]);
-        let log = listener.settings.access_log.map(|log| {
-            let place =
-                Place::new(Some(listener.id.clone()), bind, listener.transport(), log.one_of);
-            // Goes on counting where it is the same.
-            let known = old.as_ref().and_then(|old| old.log.clone());
-            known.filter(|known| **known == place).unwrap_or_else(|| Arc::new(place))
-        });
+        let log = Place::of(listener, old.as_ref().and_then(|old| old.log.as_ref()));
         let (listener, clients) = (Arc::clone(listener), Clients::of(&listener.settings));
         self.ports.set(&bind, Port { sockets, served_at, listener, clients, target, stats, log });
         *changed = true;

@@ -71,3 +71,24 @@ fn an_endpoint_is_not_to_blame_when_this_host_has_no_port_left() {
         assert!(!health(&proxy, one.address).ejected && !health(&proxy, two.address).ejected);
     });
 }
+
+/// The kernel has the same error for it, and there it is the endpoint that cannot be used from here.
+#[test]
+fn an_endpoint_of_a_family_that_this_host_does_not_have_is_passed_over() {
+    let lab = Lab::new("family").unwrap();
+    let host = lab.node("host").unwrap();
+    host.sysctl("net.ipv6.conf.all.disable_ipv6", "1").unwrap();
+    host.enter(|| {
+        let bind = at("127.36.51.1:7000");
+        let good = Backend::echo(at("127.36.51.2:7000"));
+        let bad: SocketAddr = "[2001:db8::1]:7000".parse().unwrap();
+        let proxy = proxy();
+        apply(&proxy, &[listener("l", bind, vec![share(1, &[bad, good.address])])]);
+        for number in 0..8 {
+            echo(&mut client(number, bind), b"by the other one");
+        }
+        let said = health(&proxy, bad);
+        assert!(said.ejected && said.failed >= 2, "{said:?}");
+        assert!(!said.last_error.as_ref().unwrap().contains("ip_local_port_range"), "{said:?}");
+    });
+}

@@ -43,7 +43,7 @@ impl Connection {
                 Err(error) if connect::is_exhaustion(error) => {
                     return Verdict::End(Ending::Reset(ResetReason::OutOfFiles));
                 }
-                Err(Errno::ADDRNOTAVAIL) => {
+                Err(error) if connect::lacks_port(error, dial.endpoint().address) => {
                     if !dial.has_no_port() {
                         return Verdict::End(Ending::Reset(ResetReason::OutOfPorts));
                     }

@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -59,19 +58,14 @@ pub(super) struct Unasked {
     pub(super) of_ours: bool,
 }
 
-impl From<Errno> for Unasked {
-    fn from(error: Errno) -> Self {
-        Self {
-            text: error.to_string(),
-            of_ours: connect::is_exhaustion(error) || error == Errno::ADDRNOTAVAIL,
-        }
-    }
-}
-
 impl Question {
     /// Whether it can be connected to.
     pub(super) fn whether_it_connects(address: SocketAddr) -> Result<Self, Unasked> {
-        Ok(Self { socket: connect::start(address)?, connected: false, talk: None })
+        let socket = connect::start(address).map_err(|error| Unasked {
+            text: error.to_string(),
+            of_ours: connect::is_exhaustion(error) || connect::lacks_port(error, address),
+        })?;
+        Ok(Self { socket, connected: false, talk: None })
     }
 
     /// What a check asks.
