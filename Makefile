@@ -34,9 +34,9 @@ lab: tools prepare ## The long sets: those that `make test` leaves out because o
 	cargo test --locked --workspace --no-fail-fast $(RUNNER) -- --ignored long_ --skip figures::
 	$(MAKE) --no-print-directory figures
 
-figures: tools prepare ## How long fail-over takes, beside keepalived and with routers, and ten thousand routes in a cluster; with a release build: an hour and a half
-	cargo test --locked --release --package vipgate-cli --test scenarios --test cluster $(RUNNER) -- --ignored --nocapture --test-threads=1 figures::
-	cargo test --locked --release --package vipgate-speaker --test proxy_suite $(RUNNER) -- --ignored --nocapture --test-threads=1 long_a_flood
+figures: tools prepare ## A flood, how long fail-over takes, beside keepalived and with routers, and ten thousand routes in a cluster; with a release build: an hour and a half
+	cargo test --locked --release --no-fail-fast --package vipgate-speaker --package vipgate-cli \
+		--test proxy_suite --test scenarios --test cluster $(RUNNER) -- --ignored --nocapture --test-threads=1 figures
 
 bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds: an hour and a half; the report goes to docs/performance
 	@scripts/install-test-tools.sh bench
@@ -50,6 +50,7 @@ bench-quick: ## The same within a minute (after the build): Envoy and HAProxy, r
 		--workloads bulk8,through8,iperf8,connections,pings64,handshakes,encrypt8,datagrams64,idle
 
 bench-scale: ## Very many routes: the planner, one process with 10,000 listeners, endpoints that come and go; five minutes
+	@scripts/install-test-tools.sh demo
 	cargo build --locked --release --package vipgate-cli --package vipgate-bench
 	cargo test --locked --release --workspace --test scale --test churn -- --ignored --nocapture --test-threads=1
 	target/release/vipgate-bench scale
@@ -59,7 +60,7 @@ conformance: tools prepare ## The official Gateway API conformance tests, profil
 	VIPGATE_CONFORMANCE_REPORTS=$(CURDIR)/docs/conformance \
 	cargo test --locked --package vipgate-cli --test conformance $(RUNNER) -- --ignored --nocapture
 
-image: ## Build the container image with buildah, run it as the chart does, write its SBOM: docs/image.md
+image: ## Build the container image with buildah, run it as the chart does; with cargo-cyclonedx, write its SBOM: docs/image.md
 	@scripts/install-test-tools.sh image
 	@scripts/image.sh
 

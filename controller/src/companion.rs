@@ -93,21 +93,16 @@ pub fn changes(
     changes
 }
 
-/// The statuses of companions: the addresses that clients of the Gateway may use; none where it is not
-/// known that the API server keeps `ipMode` ([`crate::ip_mode`]), because kube-proxy would capture them.
-pub fn statuses(
-    world: &World,
-    statuses: &Statuses,
-    keeps_ip_mode: bool,
-) -> Vec<(ObjectRef, Value)> {
+/// The statuses of all companions, as they are where the API server keeps `ipMode`.
+pub fn statuses(world: &World, statuses: &Statuses) -> Vec<(ObjectRef, Value)> {
     let all = world.services.values().map(|stored| &*stored.object);
-    all.filter_map(|service| {
-        Some((reference(service), status(world, statuses, service, keeps_ip_mode)?))
-    })
-    .collect()
+    all.filter_map(|service| Some((reference(service), status(world, statuses, service, true)?)))
+        .collect()
 }
 
-/// The status of a companion; `None` when the Service is none, or its Gateway is not ours, or about to go.
+/// The status of a companion: the addresses that clients of the Gateway may use; none where it is not known that
+/// the API server keeps `ipMode` ([`crate::ip_mode`]), because kube-proxy would capture them. `None` when the
+/// Service is no companion, or its Gateway is not ours, or about to go.
 pub fn status(
     world: &World,
     statuses: &Statuses,

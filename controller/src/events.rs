@@ -18,7 +18,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use vipgate_api::{Condition, ObjectRef, Reason};
 
 use crate::hash::mark;
@@ -30,7 +30,7 @@ use told::Told;
 const WAITING: usize = 8192;
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long events wait for statuses.
+/// How long events wait for statuses, from when they began to.
 const HELD: Duration = Duration::from_secs(60);
 /// Longest `note` that the API server takes, with room for what it counts differently.
 const LONGEST: usize = 1000;
@@ -40,14 +40,14 @@ const LONGEST: usize = 1000;
 pub struct Teller {
     queue: mpsc::Sender<Letter>,
     lost: Arc<AtomicU64>,
-    /// There are many statuses to write.
-    held: Arc<watch::Sender<bool>>,
+    /// There are many statuses to write: until when events wait for them at most.
+    held: Arc<watch::Sender<Option<Instant>>>,
 }
 
 /// Who hands them in.
 pub struct Messenger {
     queue: mpsc::Receiver<Letter>,
-    held: watch::Receiver<bool>,
+    held: watch::Receiver<Option<Instant>>,
     told: Told,
     client: Client,
     controller: String,
@@ -81,7 +81,7 @@ struct Letter {
 pub fn teller(client: Client, controller: &str, instance: &str) -> (Teller, Messenger) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let lost = Arc::new(AtomicU64::new(0));
-    let (hold, held) = watch::channel(false);
+    let (hold, held) = watch::channel(None);
     let messenger = Messenger {
         queue: receiver,
         held,
@@ -111,9 +111,16 @@ impl Teller {
         self.post(Letter { is_news: true, ..written });
     }
 
-    /// Says whether there are so many statuses to write that events have to wait.
+    /// Says whether there are so many statuses to write that events have to wait. To say so again makes them
+    /// wait no longer.
     pub fn hold(&self, held: bool) {
-        self.held.send_if_modified(|before| std::mem::replace(before, held) != held);
+        self.held.send_if_modified(|until| {
+            let is_news = until.is_some() != held;
+            if is_news {
+                *until = held.then(|| Instant::now() + HELD);
+            }
+            is_news
+        });
     }
 
     fn post(&self, letter: Letter) {
@@ -127,8 +134,7 @@ impl Messenger {
     /// Hands in what there is, for as long as there are tellers, and then what is left.
     pub async fn run(mut self) {
         while let Some(letter) = self.queue.recv().await {
-            // Without a teller nobody writes any more, either.
-            drop(timeout(HELD, self.held.wait_for(|held| !held)).await);
+            let_go(&mut self.held).await;
             match timeout(ANSWER, self.hand_in(&letter)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "an event is lost"),
@@ -188,6 +194,15 @@ impl Messenger {
     }
 }
 
+/// Waits while events are held. One moment ends that for all of them, however many there are.
+async fn let_go(held: &mut watch::Receiver<Option<Instant>>) {
+    let until = *held.borrow();
+    if let Some(until) = until {
+        // Without a teller nobody writes any more, either.
+        drop(timeout_at(until.into(), held.wait_for(Option::is_none)).await);
+    }
+}
+
 /// What an event is about. `kubectl describe` asks for events with the object's uid. The field of a
 /// transition keeps events of one reason apart, which would be taken for repetitions.
 fn reference(object: &ObjectRef, seen: &Seen) -> ObjectReference {
@@ -227,6 +242,12 @@ mod tests {
     use super::*;
     use crate::merge::Part;
 
+    fn teller_alone() -> (Teller, mpsc::Receiver<Letter>) {
+        let (queue, posted) = mpsc::channel(2);
+        let held = Arc::new(watch::Sender::new(None));
+        (Teller { queue, lost: Arc::default(), held }, posted)
+    }
+
     fn is_warning(kind: ConditionType, status: ConditionStatus, reason: Reason) -> bool {
         let condition = Condition { kind, status, reason, message: "m".repeat(5000) };
         let letter = letter(ObjectReference::default(), &Transition { of: Part::Whole, condition });
@@ -255,13 +276,32 @@ mod tests {
         let condition = Condition::holds(ConditionType::Programmed, Reason::Programmed, "m");
         let of = Part::Listener("tcp".to_owned());
         let transition = Transition { of, condition };
-        let (queue, mut posted) = mpsc::channel(2);
-        let teller =
-            Teller { queue, lost: Arc::default(), held: Arc::new(watch::Sender::new(false)) };
+        let (teller, mut posted) = teller_alone();
         teller.tell(&object, &seen, std::slice::from_ref(&transition));
         let Letter { about, note, .. } = posted.try_recv().unwrap();
         assert_eq!(about.uid.as_deref(), Some("uid-1"));
         assert_eq!(about.field_path.as_deref(), Some("status.listeners{tcp}"));
         assert_eq!(note, "Programmed=True for listener tcp: m");
+    }
+
+    #[tokio::test]
+    async fn events_wait_until_one_moment_or_until_they_are_let_go() {
+        let (teller, _posted) = teller_alone();
+        let mut held = teller.held.subscribe();
+        teller.hold(true);
+        let until = *held.borrow();
+        assert!(until.is_some_and(|until| until <= Instant::now() + HELD));
+        teller.hold(true);
+        assert_eq!(*held.borrow(), until);
+        // Whoever waited anew would wait for the rest of a minute.
+        timeout(ANSWER, async { tokio::join!(let_go(&mut held), async { teller.hold(false) }) })
+            .await
+            .unwrap();
+        timeout(ANSWER, let_go(&mut held)).await.unwrap();
+        teller.held.send_replace(Some(Instant::now()));
+        for _ in 0..3 {
+            timeout(ANSWER, let_go(&mut held)).await.unwrap();
+        }
+        assert!(held.borrow().is_some());
     }
 }

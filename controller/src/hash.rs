@@ -1,4 +1,4 @@
-//! Short names for long ones.
+//! Short names for long ones: what a thing is called after ([`short_hash`]), or remembered by ([`mark`]).
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::LazyLock;

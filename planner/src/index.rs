@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub struct Index {
+pub(crate) struct Index {
     slices: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// By Service or Backend; the served rules of routes alone name any.
     routes: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,

@@ -47,7 +47,6 @@ pub use candidacy::{SelectsPools, selects_pool};
 pub use claim::{Claim, Claims, Foreign, Origin, VipUser};
 pub use environment::Environment;
 pub use exclusion::{Exclusion, ExclusionReason};
-pub use index::Index;
 pub use names::{Answer, Names};
 pub use node::{Link, ListenerState, MacAddr, Neighbour, Neighbours, Node, NodeReport, VipState};
 pub use plan::{

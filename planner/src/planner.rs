@@ -227,7 +227,7 @@ impl Planner {
             Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute | Kind::HttpRoute => {
                 let parents = self.attachment.value().routes.get(object).into_iter().flatten();
                 let gateways = parents.map(|parent| parent.gateway.clone());
-                // For the names that it asks for.
+                // Attachment may be stale as a whole and come out as it was: then nobody else touches these.
                 self.assembly.touch_parts(gateways);
                 self.attachment.touch_parts([object.clone()]);
                 self.resolution.touch_parts([object.clone()]);

@@ -1,5 +1,5 @@
-//! A plan that was brought up to date is the plan that is made from nothing: after any changes, however many of
-//! them come at once, in every role. The worlds are those of `properties`, and in them much of what
+//! A plan that was brought up to date is the plan that is made from nothing: after any changes of objects,
+//! reports and names, however many of them come at once, in every role. The worlds are those of `properties`, and in them much of what
 //! is worked out part by part: names, ListenerSets, Gateways that are withdrawn without backends.
 
 #![allow(missing_docs, reason = "a test has no public items")]
@@ -9,6 +9,7 @@ mod random;
 mod support;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -207,7 +208,9 @@ fn change(planner: &mut Planner, told: &mut Told, change: &Change, last: &Outcom
         }
         Change::Delete(place) => {
             let all = references(planner.world());
-            planner.delete(&all[place % all.len().max(1)]);
+            if let Some(object) = all.get(place % all.len().max(1)) {
+                planner.delete(object);
+            }
         }
         Change::Report(well) => {
             let report = match well {
@@ -230,8 +233,22 @@ fn change(planner: &mut Planner, told: &mut Told, change: &Change, last: &Outcom
 }
 
 /// The listeners by what they are, so that those of two plans can be told to be the very same.
-fn listeners(outcome: &Outcome) -> BTreeMap<String, &Arc<Listener>> {
-    outcome.plan.listeners.iter().map(|one| (format!("{}:{}", one.id, one.bind), one)).collect()
+fn listeners(outcome: &Outcome) -> BTreeMap<String, Arc<Listener>> {
+    let all = outcome.plan.listeners.iter();
+    all.map(|one| (format!("{}:{}", one.id, one.bind), Arc::clone(one))).collect()
+}
+
+/// What is like before is the very same.
+fn is_kept<K: Ord + Debug, V: PartialEq>(
+    before: &BTreeMap<K, Arc<V>>,
+    now: &BTreeMap<K, Arc<V>>,
+) -> Result<(), TestCaseError> {
+    for (which, one) in now {
+        if let Some(old) = before.get(which).filter(|old| ***old == **one) {
+            prop_assert!(Arc::ptr_eq(old, one), "{:?} was made anew", which);
+        }
+    }
+    Ok(())
 }
 
 fn is_as_from_nothing(role: Role, changes: &[Vec<Change>]) -> Result<(), TestCaseError> {
@@ -257,13 +274,10 @@ fn is_as_from_nothing(role: Role, changes: &[Vec<Change>]) -> Result<(), TestCas
         prop_assert_eq!(&now.statuses, &expected.statuses);
         prop_assert_eq!(planner.claims(), other.claims());
         prop_assert!(now.plan.listeners.is_sorted_by(|a, b| a.id <= b.id));
-        // What is like before is the very same.
-        let before = listeners(&last);
-        for (which, listener) in listeners(&now) {
-            if let Some(old) = before.get(&which).filter(|old| ***old == *listener) {
-                prop_assert!(Arc::ptr_eq(old, listener), "{} was made anew", which);
-            }
-        }
+        is_kept(&listeners(&last), &listeners(&now))?;
+        is_kept(&last.statuses.gateways, &now.statuses.gateways)?;
+        is_kept(&last.statuses.sets, &now.statuses.sets)?;
+        is_kept(&last.statuses.routes, &now.statuses.routes)?;
         prop_assert_eq!(now.plan == last.plan, Arc::ptr_eq(&now.plan, &last.plan));
         prop_assert_eq!(now.statuses == last.statuses, Arc::ptr_eq(&now.statuses, &last.statuses));
         last = now;

@@ -148,10 +148,13 @@ fn the_status_shows_the_addresses_unless_kube_proxy_would_take_them() {
     let status = Arc::make_mut(status);
     status.addresses = serde_json::from_value(json!([{"value": "192.0.2.7"}])).unwrap();
     site.outcome.statuses = Arc::new(all);
-    let shown = |keeps| statuses(site.planner.world(), &site.outcome.statuses, keeps)[0].1.clone();
+    let (world, all) = (site.planner.world(), &site.outcome.statuses);
+    let [service] = world.services.values().collect::<Vec<_>>()[..] else { panic!() };
+    let shown = |keeps| super::status(world, all, &service.object, keeps).unwrap();
     let ingress = json!([{"ip": "192.0.2.7", "ipMode": "Proxy"}]);
     assert_eq!(shown(true), json!({"loadBalancer": {"ingress": ingress}}));
     assert_eq!(shown(false), json!({"loadBalancer": {}}));
+    assert_eq!(statuses(world, all), [(reference(&*service.object), shown(true))]);
 }
 
 #[test]

@@ -7,7 +7,9 @@
 //!               │
 //!               └───> claims that are no objects yet? ── yes ─> write them, plan again
 //!                                   │ no
-//!                                   └─> statuses that differ ─> write them, tell of transitions
+//!                                   └─> statuses that differ ─> write them, tell of transitions:
+//!                                       256 at a time ─> take events in ─> no news: the next 256,
+//!                                                                          else a new round
 //! ```
 //!
 //! What always holds: a claim is an object before any status speaks of it; a round that could not
@@ -177,11 +179,9 @@ impl Controller {
                         return;
                     }
                     self.claims_are_fresh = false;
-                    self.groups = None;
-                    self.ip_mode = None;
                     self.teller.hold(false);
                     // The one who led before may have written anything.
-                    self.agenda.open_all(self.index.seen.keys().cloned());
+                    self.look_anew();
                     self.news = true;
                 }
                 () = until(due) => {
@@ -246,11 +246,9 @@ impl Controller {
                 self.said.remove(object);
             }
             Event::Served(_) => {
-                self.groups = None;
-                self.ip_mode = None;
                 // A CRD of another version may keep what the one before did not.
                 self.altered.clear();
-                self.agenda.open_all(self.index.seen.keys().cloned());
+                self.look_anew();
             }
             _ => {}
         }
@@ -262,6 +260,14 @@ impl Controller {
         {
             self.agenda.open(object);
         }
+    }
+
+    /// What the API server serves and keeps is to be read again, and all looked at that we say something of.
+    fn look_anew(&mut self) {
+        self.groups = None;
+        self.ip_mode = None;
+        let told_of = self.index.seen.keys().filter(|object| is_told_of(object.kind));
+        self.agenda.open_all(told_of.cloned());
     }
 
     async fn round(&mut self) {

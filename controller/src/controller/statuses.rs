@@ -47,7 +47,7 @@ impl Controller {
         for (object, ours) in fights {
             jobs.extend(self.last_word(object, ours, &now).await);
         }
-        self.teller.hold(jobs.len() >= AT_A_TIME);
+        self.teller.hold(self.unfinished.is_some());
         let writer = self.writer.clone();
         let writer = &writer;
         let writes = jobs.into_iter().map(|job| async move {
@@ -92,7 +92,7 @@ impl Controller {
             return;
         }
         let world = self.index.planner.world();
-        for (object, status) in companion::statuses(world, &outcome.statuses, true) {
+        for (object, status) in companion::statuses(world, &outcome.statuses) {
             if status["loadBalancer"]["ingress"].is_null() {
                 continue;
             }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use vipgate_lab::cluster::{render_chart, template_chart};
 
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/tests");
@@ -87,23 +88,64 @@ fn there_is_a_speaker_on_every_node_but_for_those_that_are_left_out() -> Result<
     Ok(())
 }
 
-/// Least privilege, line by line.
-#[test]
-fn a_speaker_has_three_capabilities_and_takes_no_port_of_the_node() -> Result<()> {
-    let all = lines(&["monitoring.enabled=true"])?;
-    let has = |line: &str| all.iter().any(|one| one == line);
-    for line in [
-        "add: [NET_ADMIN, NET_RAW, NET_BIND_SERVICE]",
-        "readOnlyRootFilesystem: true",
-        "allowPrivilegeEscalation: false",
-        "seccompProfile: {type: RuntimeDefault}",
-        "hostNetwork: true",
-    ] {
-        assert!(has(line), "no {line}");
+/// The pods of the chart, its test's included, by the name of what has them: as they are, and as they are
+/// where Prometheus asks.
+fn pods() -> Result<Vec<(String, Value)>> {
+    let monitor = "monitoring.coreos.com/v1/PodMonitor";
+    let monitored = ["--set", "monitoring.enabled=true", "--api-versions", monitor];
+    let mut pods = Vec::new();
+    for more in [&[][..], &monitored] {
+        let none = ["--set", "crds.enabled=false"];
+        let arguments: Vec<&str> = none.iter().chain(more).copied().collect();
+        let rendered = template_chart("vipgate-system", &arguments)?;
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered)?;
+        for object in objects {
+            let pod = match object["kind"].as_str() {
+                Some("Deployment" | "DaemonSet") => &object["spec"]["template"]["spec"],
+                Some("Pod") => &object["spec"],
+                _ => continue,
+            };
+            let name = object["metadata"]["name"].as_str().context("a name")?;
+            pods.push((name.to_owned(), pod.clone()));
+        }
     }
-    for word in ["hostPort", "containerPort", "hostPath", "hostPID", "hostIPC", "privileged: true"]
-    {
-        assert!(!all.iter().any(|line| line.starts_with(word)), "{word}");
+    Ok(pods)
+}
+
+/// Least privilege.
+#[test]
+fn no_pod_has_more_of_its_node_than_a_network() -> Result<()> {
+    let pods = pods()?;
+    let names: Vec<&str> = pods.iter().map(|(name, _)| name.as_str()).collect();
+    let each = ["vipgate-speaker", "vipgate-controller", "vipgate-selftest"];
+    assert!(each.iter().all(|name| names.iter().filter(|one| *one == name).count() == 2));
+    assert_eq!(names.len(), 6, "{names:?}");
+    for (name, pod) in &pods {
+        for word in ["hostPID", "hostIPC", "initContainers", "ephemeralContainers"] {
+            assert_eq!(pod[word], Value::Null, "{name}: {word}");
+        }
+        let seccomp = &pod["securityContext"]["seccompProfile"];
+        assert_eq!(seccomp, &json!({"type": "RuntimeDefault"}), "{name}");
+        for volume in pod["volumes"].as_array().into_iter().flatten() {
+            assert_eq!(volume["hostPath"], Value::Null, "{name}: {volume}");
+        }
+        let containers = pod["containers"].as_array().context("containers")?;
+        assert_eq!(containers.len(), 1, "{name}");
+        for container in containers {
+            assert_eq!(container["ports"], Value::Null, "{name}: of the node, on its network");
+            let security = &container["securityContext"];
+            assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
+            assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
+            assert_eq!(security["privileged"], Value::Null, "{name}");
+            assert_eq!(security["seccompProfile"], Value::Null, "{name}: the pod's");
+            assert_eq!(security["capabilities"]["drop"], json!(["ALL"]), "{name}");
+            let is_speaker = name == "vipgate-speaker";
+            let capabilities = json!(["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"]);
+            let added = if is_speaker { capabilities } else { Value::Null };
+            assert_eq!(security["capabilities"]["add"], added, "{name}");
+            let network = if is_speaker { json!(true) } else { Value::Null };
+            assert_eq!(pod["hostNetwork"], network, "{name}");
+        }
     }
     Ok(())
 }

@@ -279,7 +279,7 @@ impl Planner {
         };
         match stale {
             Stale::All => {
-                let statuses = status::derive(&layers);
+                let statuses = status::derive(&layers, self.status.value());
                 self.status.replace(statuses);
             }
             Stale::Parts(stale) => status::update(self.status.value_mut(), &layers, &stale),

@@ -123,21 +123,21 @@ type Endpoints = BTreeMap<Endpoint, Whereabouts>;
 
 /// What resolving depends on.
 #[derive(Clone, Copy)]
-pub struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     /// The objects.
-    pub world: &'a World,
+    pub(crate) world: &'a World,
     /// Which of them has to do with which.
-    pub index: &'a Index,
+    pub(crate) index: &'a Index,
     /// Routes on listeners.
-    pub attachment: &'a Attachment,
+    pub(crate) attachment: &'a Attachment,
     /// Addresses.
-    pub allocation: &'a Allocation,
+    pub(crate) allocation: &'a Allocation,
     /// What policies say of backends.
-    pub policies: &'a Policies,
+    pub(crate) policies: &'a Policies,
     /// Where connections are forwarded from; `None`: nowhere in particular.
-    pub place: Option<Place<'a>>,
+    pub(crate) place: Option<Place<'a>>,
     /// Answers to DNS names; `None` where they are somebody else's to resolve.
-    pub names: Option<&'a Names>,
+    pub(crate) names: Option<&'a Names>,
 }
 
 /// The objects that backendRefs lead to.
@@ -153,7 +153,7 @@ struct Ground<'a> {
 }
 
 /// Resolves every attached route.
-pub fn resolve(inputs: Inputs<'_>) -> Resolution {
+pub(crate) fn resolve(inputs: Inputs<'_>) -> Resolution {
     let ground = Ground::of(inputs);
     let routes = inputs.attachment.routes.keys();
     Resolution(routes.filter_map(|key| Some((key.clone(), ground.sides(inputs, key)?))).collect())
@@ -161,7 +161,7 @@ pub fn resolve(inputs: Inputs<'_>) -> Resolution {
 
 impl Resolution {
     /// Resolves these routes anew. Returns those that came out as another than before.
-    pub fn update(
+    pub(crate) fn update(
         &mut self,
         inputs: Inputs<'_>,
         stale: &BTreeSet<ObjectRef>,

@@ -1,7 +1,8 @@
 //! What is said about every object: conditions, and a list of what is wrong.
 //!
-//! Everything is derived, in one pass, from the other layers and from what the node reports. No
-//! condition is ever kept, so none can be stale. Conditions come in a fixed order and have no
+//! Everything is derived from the other layers and from what the nodes report: by [`derive`] for all, or by
+//! [`update`] for the parts that a change is about. What [`update`] leaves as it was is what [`derive`] would
+//! say, and `tests/incremental.rs` holds it to that. Conditions come in a fixed order and have no
 //! times: whoever writes them adds `lastTransitionTime` and keeps it while the status is the same.
 
 mod backend_tls;
@@ -94,7 +95,7 @@ pub struct Statuses {
 }
 
 /// `GatewayClass.status`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClassStatus {
     /// Accepted, SupportedVersion.
@@ -112,7 +113,7 @@ pub struct Feature {
 }
 
 /// `Gateway.status`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
     /// Addresses that clients may use.
@@ -127,7 +128,7 @@ pub struct GatewayStatus {
 }
 
 /// `ListenerSet.status`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SetStatus {
     /// Accepted, Programmed.
     pub conditions: Vec<Condition>,
@@ -136,7 +137,7 @@ pub struct SetStatus {
 }
 
 /// One of `Gateway.status.listeners`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerStatus {
     /// Its name.
@@ -150,14 +151,14 @@ pub struct ListenerStatus {
 }
 
 /// `status` of a route.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RouteStatus {
     /// Our entries; those of other controllers are theirs.
     pub parents: Vec<ParentStatus>,
 }
 
 /// One of `status.parents` of a route.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentStatus {
     /// As it stands in the spec, with the defaults of the CRD.
@@ -212,8 +213,9 @@ pub struct Layers<'a> {
     pub lost: &'a Lost,
 }
 
-/// Derives every status.
-pub fn derive(layers: &Layers<'_>) -> Statuses {
+/// Derives every status. Those of Gateways, ListenerSets and routes that come out as they were in the last ones
+/// keep their identity.
+pub fn derive(layers: &Layers<'_>, last: &Statuses) -> Statuses {
     let mut statuses = Statuses {
         notes: layers.allocation.notes.iter().map(ToString::to_string).collect(),
         ..Statuses::default()
@@ -223,13 +225,13 @@ pub fn derive(layers: &Layers<'_>) -> Statuses {
     }
     for (key, gateway) in &layers.admission.gateways {
         let (status, sets) = of_gateway(layers, key, gateway);
-        statuses.gateways.insert(key.clone(), Arc::new(status));
-        let sets = sets.into_iter().map(|(set, status)| (set.clone(), Arc::new(status)));
-        statuses.sets.extend(sets);
+        statuses.gateways.insert(key.clone(), kept(&last.gateways, key, status));
+        let sets = sets.into_iter();
+        statuses.sets.extend(sets.map(|(set, now)| (set.clone(), kept(&last.sets, set, now))));
     }
     for key in layers.attachment.routes.keys() {
         if let Some(status) = of_route(layers, key) {
-            statuses.routes.insert(key.clone(), Arc::new(status));
+            statuses.routes.insert(key.clone(), kept(&last.routes, key, status));
         }
     }
     for (key, want) in &layers.services.wants {
@@ -255,24 +257,23 @@ pub fn update(statuses: &mut Arc<Statuses>, layers: &Layers<'_>, stale: &BTreeSe
     for object in stale {
         let key = &object.key;
         if object.kind != Kind::Gateway {
-            let now = of_route(layers, object);
-            if statuses.routes.get(object).map(|status| &**status) == now.as_ref() {
-                continue;
-            }
-            let routes = &mut Arc::make_mut(statuses).routes;
-            match now {
-                Some(status) => drop(routes.insert(object.clone(), Arc::new(status))),
-                None => drop(routes.remove(object)),
+            match of_route(layers, object) {
+                Some(now) if same(&statuses.routes, object, &now).is_some() => {}
+                Some(now) => {
+                    Arc::make_mut(statuses).routes.insert(object.clone(), Arc::new(now));
+                }
+                None if !statuses.routes.contains_key(object) => {}
+                None => drop(Arc::make_mut(statuses).routes.remove(object)),
             }
             continue;
         }
         let Some(gateway) = layers.admission.gateways.get(key) else { continue };
         let (now, sets) = of_gateway(layers, key, gateway);
-        if statuses.gateways.get(key).is_none_or(|status| **status != now) {
+        if same(&statuses.gateways, key, &now).is_none() {
             Arc::make_mut(statuses).gateways.insert(key.clone(), Arc::new(now));
         }
         for (set, now) in sets {
-            if statuses.sets.get(set).is_none_or(|status| **status != now) {
+            if same(&statuses.sets, set, &now).is_none() {
                 Arc::make_mut(statuses).sets.insert(set.clone(), Arc::new(now));
             }
         }
@@ -281,6 +282,20 @@ pub fn update(statuses: &mut Arc<Statuses>, layers: &Layers<'_>, stale: &BTreeSe
     if statuses.problems != problems {
         Arc::make_mut(statuses).problems = problems;
     }
+}
+
+/// The last status of an object, if it says the same as the one of now.
+fn same<'a, K: Ord, V: PartialEq>(
+    last: &'a BTreeMap<K, Arc<V>>,
+    key: &K,
+    now: &V,
+) -> Option<&'a Arc<V>> {
+    last.get(key).filter(|last| ***last == *now)
+}
+
+/// The status of now: the last one itself, if that says the same.
+fn kept<K: Ord, V: PartialEq>(last: &BTreeMap<K, Arc<V>>, key: &K, now: V) -> Arc<V> {
+    same(last, key, &now).cloned().unwrap_or_else(|| Arc::new(now))
 }
 
 /// The status of a Gateway, and those of its ListenerSets.

@@ -13,18 +13,18 @@ use crate::site::{NAMESPACE, SOON, Site, backend, gateway, route};
 /// What is promised of 10,000 routes on 1,000 Gateways.
 const COLD: Duration = Duration::from_secs(60);
 const ONE: Duration = Duration::from_secs(1);
-const MEMORY: u64 = 300 << 20;
+const MEMORY: u64 = 300_000_000;
 /// What memory may grow by in a hundred changes.
-const GROWTH: u64 = 4 << 20;
+const GROWTH: u64 = 4_000_000;
 /// And of a speaker with 100 listeners that has nothing to do.
-const AT_REST: u64 = 25 << 20;
+const AT_REST: u64 = 25_000_000;
 const BUSY: f64 = 0.005;
 
 /// Single changes, one after the other.
 const CHANGES: usize = 100;
 
 fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+    bytes as f64 / 1e6
 }
 
 #[test]
