@@ -1,7 +1,7 @@
 //! What is said about every object: conditions, and a list of what is wrong.
 //!
-//! Everything is derived from the other layers and from what the nodes report: by [`derive`] for all, or by
-//! [`update`] for the parts that a change is about. What [`update`] leaves as it was is what [`derive`] would
+//! Everything is derived from the other layers and from what the nodes report: by [`derive()`] for all, or by
+//! [`update`] for the parts that a change is about. What [`update`] leaves as it was is what [`derive()`] would
 //! say, and `tests/incremental.rs` holds it to that. Conditions come in a fixed order and have no
 //! times: whoever writes them adds `lastTransitionTime` and keeps it while the status is the same.
 
