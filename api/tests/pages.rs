@@ -30,11 +30,12 @@ fn limits(page: &str) -> Vec<(&str, &str)> {
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what "));
     let last = rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
     let sources = last.filter(|cell| cell.contains("` in `"));
-    sources.map(|cell| match quoted(cell)[..] {
-        [what, file] => (what, file),
-        _ => panic!("one value and one file are expected: {cell}"),
-    })
-    .collect()
+    sources
+        .map(|cell| match quoted(cell)[..] {
+            [what, file] => (what, file),
+            _ => panic!("one value and one file are expected: {cell}"),
+        })
+        .collect()
 }
 
 #[test]
