@@ -119,3 +119,33 @@ fn pools_are_specs_by_name() {
         assert!(why.contains("write the spec of each pool by its name"), "{wrong}: {why}");
     }
 }
+
+/// The values of a key of a unit, word by word.
+fn words<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    let values = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    values.flat_map(str::split_whitespace).collect()
+}
+
+/// What `docs/start-standalone.md` has people install.
+#[test]
+fn the_unit_for_systemd_says_what_run_takes_and_waits_for_the_drain() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/start/systemd/vipgate.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    let command = words(&unit, "ExecStart").into_iter().filter(|word| *word != "$OPTIONS");
+    let run = match Args::try_parse_from(command).unwrap().command {
+        Command::Run(run) => run,
+        other => panic!("not run: {other:?}"),
+    };
+    let stop = words(&unit, "TimeoutStopSec")[0].strip_suffix('s').unwrap().parse().unwrap();
+    assert!(Duration::from_secs(stop) >= run.drain_timeout + Duration::from_secs(10));
+    assert_eq!(words(&unit, "RestartSec"), ["100ms"], "the others wait half a second for it");
+
+    let known = Args::command().find_subcommand("run").unwrap().clone();
+    let known: Vec<_> = known.get_arguments().filter_map(|argument| argument.get_env()).collect();
+    let environment = words(&unit, "Environment").into_iter();
+    let ours: Vec<_> = environment.filter(|word| word.starts_with("VIPGATE_")).collect();
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    for name in ours.iter().filter_map(|variable| variable.split('=').next()) {
+        assert!(known.iter().any(|known| *known == name), "`vipgate run` knows no {name}");
+    }
+}
