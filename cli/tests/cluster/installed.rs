@@ -11,6 +11,7 @@ use vipgate_lab::{Node, Program, eventually};
 
 use crate::chart::exists;
 use crate::rights::of_account;
+use crate::services::service;
 use crate::site::{NAMESPACE, SOON, Site, VIP, gateway, pool};
 
 /// What a process answers to a question by HTTP from its own machine.
@@ -53,8 +54,16 @@ fn the_controller_makes_the_pools_and_the_class_that_the_values_ask_for() {
         })
         .unwrap();
     };
+    // What has an address of the pool to come, of somebody who went, keeps it.
+    site.apply(&service("before", ""));
+    let status = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "10.77.0.205"}]}}}"#;
+    let patch = ["patch", "service", "before", "--subresource=status", "--type=merge", "--patch"];
+    site.cluster.kubectl(patch.into_iter().chain([status])).unwrap();
     let both = ["pools.lan={10.77.0.200/29}", "pools.spare.addresses={10.77.0.240/29}"];
     let first = install(&both, "one");
+    eventually(SOON, || site.get("vip", "10.77.0.205")).unwrap();
+    let before = site.get("service", "before").unwrap();
+    assert_eq!(before["status"]["loadBalancer"]["ingress"][0]["ip"], "10.77.0.205", "{before:#}");
     becomes("lan", json!(["10.77.0.200/29"]));
     becomes("spare", json!(["10.77.0.240/29"]));
 
@@ -67,8 +76,8 @@ fn the_controller_makes_the_pools_and_the_class_that_the_values_ask_for() {
     answers(&site.controllers, "10.77.0.3:7474", "/readyz", &["200 OK"]);
     let told = [
         "vipgate_controller_leading 1\n",
-        "vipgate_pool_addresses_assigned{pool=\"lan\",family=\"ipv4\"} 1\n",
-        "vipgate_pool_addresses_available{pool=\"lan\",family=\"ipv4\"} 7\n",
+        "vipgate_pool_addresses_assigned{pool=\"lan\",family=\"ipv4\"} 2\n",
+        "vipgate_pool_addresses_available{pool=\"lan\",family=\"ipv4\"} 6\n",
         "vipgate_problems{kind=\"Gateway\",reason=\"Pending\"}",
     ];
     answers(&site.controllers, "10.77.0.3:7474", "/metrics", &told);

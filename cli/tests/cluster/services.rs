@@ -6,7 +6,7 @@ use vipgate_lab::eventually;
 
 use crate::site::{SOON, Site, VIP};
 
-fn service(name: &str, more: &str) -> String {
+pub(crate) fn service(name: &str, more: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
          spec: {{type: LoadBalancer, selector: {{app: {name}}}, \

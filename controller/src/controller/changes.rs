@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use futures_util::StreamExt;
+use kube::api::DynamicObject;
 use vipgate_api::{Condition, ConditionType, Kind, Reason};
 use vipgate_planner::Outcome;
 
@@ -39,11 +40,34 @@ const OF_BUNDLES: [Kind; 12] = [
 ];
 
 impl Controller {
-    pub(super) async fn write_changes(&mut self, outcome: &Outcome) {
+    /// Sees to it that there are the pools that were asked for. They are known at once, not only when the watch
+    /// tells of them: until then an address of theirs is of no pool, and whoever has it would lose it.
+    pub(super) async fn write_pools(&mut self) {
+        if !self.index.has_all(Kind::IpAddressPool) {
+            return;
+        }
         self.tell_of_taken();
+        let (initial, install) = (&self.settings.initial, &self.settings.namespace);
+        let changes = initial.of_pools(self.index.planner.world(), install);
+        for (change, version, now) in self.write(changes).await {
+            if matches!(change, Change::Delete(_)) {
+                continue;
+            }
+            self.take_in(now, change.object().kind, version);
+        }
+    }
+
+    pub(super) async fn write_changes(&mut self, outcome: &Outcome) {
+        let changes = self.changes(outcome);
+        self.write(changes).await;
+    }
+
+    /// Carries changes out, and returns those that were, each with the version of its kind and with what came
+    /// back.
+    async fn write(&mut self, changes: Vec<Change>) -> Vec<(Change, &'static str, DynamicObject)> {
         let mut writes = Vec::new();
         let now = Instant::now();
-        for change in self.changes(outcome) {
+        for change in changes {
             let object = change.object();
             if !self.index.is_current(object) {
                 continue;
@@ -71,12 +95,14 @@ impl Controller {
         }
         let written: Vec<_> =
             futures_util::stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+        let mut done = Vec::new();
         for (change, version, written) in written {
             let object = change.object();
             match written {
                 Written::Done(now) => {
                     self.note(object, &now, version);
                     self.other_fights.wrote(object);
+                    done.push((change, version, *now));
                 }
                 Written::Gone => drop(self.index.seen.remove(object)),
                 Written::Overtaken => {}
@@ -87,9 +113,10 @@ impl Controller {
                 }
             }
         }
+        done
     }
 
-    /// Everything that is not as it is to be. What follows from kinds that are not all known is
+    /// Everything but pools that is not as it is to be. What follows from kinds that are not all known is
     /// left as it is.
     fn changes(&self, outcome: &Outcome) -> Vec<Change> {
         let (world, statuses) = (self.index.planner.world(), &outcome.statuses);
@@ -109,12 +136,8 @@ impl Controller {
         if self.index.knows(&[Kind::Gateway]) {
             all.extend(class::changes(world, statuses));
         }
-        let (initial, install) = (&self.settings.initial, &self.settings.namespace);
         if self.index.has_all(Kind::GatewayClass) {
-            all.extend(initial.of_class(world));
-        }
-        if self.index.has_all(Kind::IpAddressPool) {
-            all.extend(initial.of_pools(world, install));
+            all.extend(self.settings.initial.of_class(world));
         }
         all
     }

@@ -272,6 +272,7 @@ impl Controller {
 
     async fn round(&mut self) {
         self.tell_of_unreadable();
+        self.write_pools().await;
         for round in 0..CLAIM_ROUNDS {
             let mut outcome = self.plan();
             if self.read_bundles().await {
@@ -366,15 +367,20 @@ impl Controller {
             }
         };
         for object in list.items {
-            let seen = Seen::of(&object, kind, version);
-            let read = serde_json::to_value(object).and_then(|json| Object::from_json(kind, json));
-            match read {
-                Ok(object) => self.take(Event::Applied(object, Age::default(), Arc::new(seen))),
-                Err(error) => tracing::warn!(%error, "a VirtualIP cannot be read"),
-            }
+            self.take_in(object, kind, version);
         }
         self.claims_are_fresh = true;
         true
+    }
+
+    /// Takes in an object that did not come by a watch.
+    fn take_in(&mut self, object: DynamicObject, kind: Kind, version: &'static str) {
+        let seen = Seen::of(&object, kind, version);
+        let read = serde_json::to_value(object).and_then(|json| Object::from_json(kind, json));
+        match read {
+            Ok(object) => self.take(Event::Applied(object, Age::default(), Arc::new(seen))),
+            Err(error) => tracing::warn!(%error, "{} cannot be read", kind.name()),
+        }
     }
 
     /// Reads which API groups are served, when that may have changed. Says whether they are known.
