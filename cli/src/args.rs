@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use vipgate_speaker::access_log::{AccessLog, Destination, Format};
 
 use crate::metrics::Place;
 use crate::run::group::PORT;
+use crate::why::Subject;
 
 /// Gives Gateways an address that works: allocates virtual IPs, announces them, and forwards TCP.
 #[derive(Debug, Parser)]
@@ -42,7 +43,8 @@ pub(crate) enum Command {
     Keygen,
     /// Take away what a vipgate that crashed left on this host: VIPs on lo, and nftables tables.
     Cleanup,
-    /// Say which node has a VIP and why, and of every other node why not.
+    /// Say why something does not work: the chain from a VIP, Gateway, Service or route down to the wire and the
+    /// endpoints, its first broken link, and what mends it; exit code 1 if one is broken.
     Why(WhyArgs),
     /// Show the BGP sessions with routers: how each stands, and why the last one ended.
     Bgp(BgpArgs),
@@ -354,11 +356,15 @@ pub(crate) struct AskArgs {
 /// `vipgate why`.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct WhyArgs {
-    /// The address.
-    #[arg(value_name = "VIP")]
-    pub(crate) vip: IpAddr,
+    /// A VIP, `gateway/[NAMESPACE/]NAME`, `service/…`, `tcproute/…`, `tlsroute/…`, `udproute/…` or `httproute/…`; `:PORT` behind
+    /// it narrows it.
+    #[arg(value_name = "WHAT")]
+    pub(crate) subject: Subject,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
+    /// Namespace that vipgate is installed in.
+    #[arg(long, value_name = "NAME", default_value = "vipgate-system")]
+    pub(crate) namespace: String,
     /// `text` for people, `json` for programs.
     #[arg(short, long, value_enum, default_value_t = TextOutput::Text)]
     pub(crate) output: TextOutput,

@@ -52,10 +52,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef};
+use vipgate_api::{Age, Kind, Object, ObjectKey, ObjectRef, Reason};
 
 use crate::admission::Admission;
-use crate::allocation::{Allocation, Pools};
+use crate::allocation::{AddressProblem, Allocation, Pools};
 use crate::attachment::Attachment;
 use crate::backend_tls;
 use crate::certificates::Certificates;
@@ -451,6 +451,14 @@ impl Planner {
     /// The claims.
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// What stands in the way of the addresses of a Gateway or Service, by the reasons that Services have for
+    /// it: those of a Gateway's conditions are coarser. None when nothing does, or it wants none.
+    pub fn address_obstacles(&self, user: &ObjectRef) -> Vec<Reason> {
+        let addresses = self.allocation.value().users.get(user);
+        let problems = addresses.into_iter().flat_map(|addresses| &addresses.problems);
+        problems.map(AddressProblem::service_reason).collect()
     }
 
     /// The Secrets that listeners have certificates from, and Gateways those that backends are shown.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vipgate_api::vipgate::Transport;
+use vipgate_api::vipgate::{ListenerFault, Transport};
 use vipgate_api::{Object, ObjectRef};
 use vipgate_planner::{
     BackendShare, Claim, Claims, Endpoint, Listener, ListenerState, NodeReport, Plan, Statuses,
@@ -200,13 +200,14 @@ impl Situation {
         let counted = counters.tcp.listeners.get(&listener.id).cloned().unwrap_or_default();
         let sessions = counters.udp.listeners.get(&listener.id).cloned().unwrap_or_default();
         let is_udp = listener.transport() == Transport::Udp;
-        let failure = match self.report.listeners.get(&listener.id) {
-            Some(ListenerState::Failed(why)) => Some(why.clone()),
+        let (failure, fault) = match self.report.listeners.get(&listener.id) {
+            Some(ListenerState::Failed(why)) => (Some(why.clone()), Some(ListenerFault::NotBound)),
             Some(ListenerState::NoCertificate) => {
-                Some("no certificate, so handshakes are reset".to_owned())
+                let why = "no certificate, so handshakes are reset".to_owned();
+                (Some(why), Some(ListenerFault::NoCertificate))
             }
-            Some(ListenerState::Bound) => None,
-            None => Some("being bound".to_owned()),
+            Some(ListenerState::Bound) => (None, None),
+            None => (Some("being bound".to_owned()), None),
         };
         let endpoints = counters.endpoints(listener.transport());
         let superseded = listener.attached.iter().filter(|route| !listener.serves(route));
@@ -214,6 +215,7 @@ impl Situation {
             name: listener.id.name.clone(),
             port: listener.bind.port(),
             failure,
+            fault,
             dropped: is_udp.then(|| sessions.dropped.values().sum()),
             accepted: counted.accepted + sessions.sessions,
             open: counted.open + sessions.open,
@@ -256,6 +258,7 @@ impl Situation {
             (share.weight > 0 && !why.is_empty()).then(|| Problem {
                 place: None,
                 object: Some(route.to_string()),
+                reason: None,
                 message: format!(
                     "{} could not be reached, its part of the {lost} ({}): does it \
                      run, and does a firewall let this node through?",

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
-use vipgate_api::ObjectRef;
 use vipgate_api::manifest::Update;
+use vipgate_api::{ObjectRef, Reason};
 use vipgate_controller::foreign::Findings;
-use vipgate_planner::{Foreign, Link, Node, NodeReport, Planner, Statuses};
+use vipgate_planner::{self as planner, Foreign, Link, Node, NodeReport, Planner, Statuses};
 use vipgate_speaker::group::{Group, News, Standing};
 use vipgate_speaker::names::Resolver;
 use vipgate_speaker::node::Speaker;
@@ -254,9 +254,18 @@ impl Engine {
         let planned = statuses.problems.iter().map(|problem| Problem {
             place: self.source.place(&problem.object),
             object: Some(problem.object.to_string()),
+            reason: Some(self.finer(problem)),
             message: problem.message.clone(),
         });
         unsaved.chain(manifests.map(Problem::of_manifest)).chain(planned).collect()
+    }
+
+    /// The reason of a problem; of a Gateway without address what stands in the way of that.
+    fn finer(&self, problem: &planner::Problem) -> Reason {
+        let of_address = [Reason::AddressNotAssigned, Reason::AddressNotUsable];
+        let obstacles = of_address.contains(&problem.reason);
+        let obstacles = obstacles.then(|| self.planner.address_obstacles(&problem.object));
+        obstacles.and_then(|all| all.first().copied()).unwrap_or(problem.reason)
     }
 
     /// What is not wrong, but worth knowing.

@@ -74,6 +74,7 @@ pub(crate) fn own_state(node: &mut NodeStanding, vip: IpAddr, report: &NodeRepor
     };
     (node.owner, node.candidate) = (owner, candidate);
     node.since = report.since.get(&vip).cloned();
+    node.contested = report.contested.get(&vip).map(ToString::to_string);
     node.leaving = report.gives_way.is_some();
     let known = |why: &Exclusion| (why.reason.to_string(), why.message.clone());
     let why = why
@@ -122,7 +123,6 @@ fn other_state(vip: IpAddr, address: SocketAddr, other: &Other, routed: bool) ->
         weight: offer.weight,
         bound: offer.bound,
         leaving: offer.leaving,
-        routers: None,
-        since: None,
+        ..NodeStanding::default()
     }
 }

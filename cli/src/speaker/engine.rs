@@ -495,6 +495,7 @@ impl Engine {
         let planned = statuses.problems.iter().map(|problem| Problem {
             place: None,
             object: Some(problem.object.to_string()),
+            reason: Some(problem.reason),
             message: problem.message.clone(),
         });
         let situation = Situation {

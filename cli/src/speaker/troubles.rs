@@ -79,6 +79,7 @@ impl Troubles {
                 Subject::Object(object) => Some(object.to_string()),
                 _ => None,
             },
+            reason: None,
             message: noted.text.clone(),
         })
     }

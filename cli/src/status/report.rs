@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vipgate_api::gateway::{ParentReference, PolicyAncestorStatus, PolicyStatus};
-use vipgate_api::{Condition, ObjectRef, manifest};
+use vipgate_api::vipgate::ListenerFault;
+use vipgate_api::{Condition, ObjectRef, Reason, manifest};
 use vipgate_planner::bgp::PeerReport;
 
 /// The whole answer.
@@ -44,6 +45,10 @@ pub(crate) struct Problem {
     /// `Gateway default/web`, where it has an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object: Option<String>,
+    /// For programs, where the planner says it: of an address that a Gateway has not got, the reason that a
+    /// Service would have, which is finer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<Reason>,
     /// What is wrong and what to write instead.
     pub(crate) message: String,
 }
@@ -51,7 +56,7 @@ pub(crate) struct Problem {
 impl Problem {
     /// Without place and object.
     pub(crate) fn plain(message: &str) -> Self {
-        Self { place: None, object: None, message: message.to_owned() }
+        Self { place: None, object: None, reason: None, message: message.to_owned() }
     }
 
     /// Of a file or an object in it.
@@ -61,7 +66,7 @@ impl Problem {
             line => format!("{}:{line}", problem.file),
         };
         let object = problem.object.as_ref().map(ToString::to_string);
-        Self { place: Some(place), object, message: problem.message.clone() }
+        Self { place: Some(place), object, reason: None, message: problem.message.clone() }
     }
 }
 
@@ -167,6 +172,9 @@ pub(crate) struct NodeStanding {
     /// Since when it has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<String>,
+    /// The MAC of another host that claims it while this node has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) contested: Option<String>,
 }
 
 /// A port that several listeners may have: what was counted before it was known which was meant.
@@ -198,6 +206,9 @@ pub(crate) struct ListenerStatus {
     /// Why it does not listen, if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
+    /// The same for programs; absent while it is being bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<ListenerFault>,
     /// Connections accepted since the start.
     pub(crate) accepted: u64,
     /// Connections open now.

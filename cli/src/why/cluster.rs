@@ -1,47 +1,105 @@
-//! What the API server says of a VIP: its VirtualIP, the Speakers, and the advertisements of its pool.
+//! Asking an API server: objects of one kind, or all that `vipgate why` looks at.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
-use vipgate_api::k8s::ObjectMeta;
-use vipgate_api::vipgate::{
-    BgpAdvertisement, IpAddressPool, L2Advertisement, Speaker, SpeakerVipState, VirtualIp,
-    virtual_ip_name,
-};
-use vipgate_api::{Kind, ObjectKey, ObjectRef};
-use vipgate_controller::cluster;
-use vipgate_planner::{NodeReport, Plan, selects_pool};
+use serde_json::Value;
+use vipgate_api::Kind;
+use vipgate_controller::{cluster, discovery, leader};
 
-use super::explain::Explanation;
-use super::{runtime, unknown};
-use crate::run::nodes::own_state;
-use crate::status::report::NodeStanding;
+use super::facts::{Facts, Lease, Place};
+use super::of_cluster::Listed;
+use super::runtime;
 
-/// Reads all of it.
-pub(super) fn explain(vip: IpAddr, kubeconfig: &Path) -> Result<Explanation> {
+/// Kinds that are looked at. Secrets and ConfigMaps are not: statuses say what is wrong with those, and who asks
+/// need not be let to read them.
+const KINDS: [Kind; 23] = [
+    Kind::GatewayClass,
+    Kind::Gateway,
+    Kind::ListenerSet,
+    Kind::TcpRoute,
+    Kind::TlsRoute,
+    Kind::UdpRoute,
+    Kind::HttpRoute,
+    Kind::ReferenceGrant,
+    Kind::BackendTlsPolicy,
+    Kind::Namespace,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::IpAddressPool,
+    Kind::L2Advertisement,
+    Kind::BgpPeer,
+    Kind::BgpAdvertisement,
+    Kind::BfdProfile,
+    Kind::Community,
+    Kind::Backend,
+    Kind::ListenerPolicy,
+    Kind::BackendPolicy,
+    Kind::VirtualIp,
+    Kind::Speaker,
+];
+
+/// How long after its end a Lease counts as not renewed: clocks of two hosts differ by less.
+const CLOCKS: Duration = Duration::from_secs(10);
+
+/// Everything that an API server says; vipgate is installed in the namespace `install`.
+pub(super) fn facts(kubeconfig: &Path, install: &str) -> Result<Facts> {
     runtime()?.block_on(async {
         let client = cluster::connect(Some(kubeconfig)).await?;
-        let claims: Vec<VirtualIp> = list(&client, Kind::VirtualIp).await?;
-        let named = virtual_ip_name(vip);
-        let of_vip = |claim: &&VirtualIp| claim.metadata.name.as_ref() == Some(&named);
-        let Some(claim) = claims.iter().find(of_vip) else {
-            let known: Vec<String> =
-                claims.iter().map(|one| one.spec.address.to_string()).collect();
-            bail!(unknown(vip, &known));
-        };
-        let speakers: Vec<Speaker> = list(&client, Kind::Speaker).await?;
-        let pool = &claim.spec.pool;
-        let users = claim.spec.users.iter().map(|user| user.object.to_string()).collect();
-        let nodes = nodes(vip, &speakers);
-        let advertisements = advertisements(&client, pool).await?;
-        Ok(Explanation::new(vip, pool.clone(), users, advertisements, nodes))
+        let served = discovery::ask(&client, &KINDS).await.context(
+            "the API server does not say what it serves; is the kubeconfig right, and does it run?",
+        )?;
+        let (mut objects, mut unread) = (Vec::new(), Vec::new());
+        for (kind, version) in served {
+            match raw(&client, kind, version).await {
+                Ok(list) => objects.extend(list.into_iter().map(|object| (kind, object))),
+                Err(error) => unread.push(format!("{} ({error})", kind.plural())),
+            }
+        }
+        // Without them all that is missed is that a requested address is a node's own.
+        let nodes = raw(&client, Kind::Node, "v1").await.unwrap_or_default();
+        let lease = lease(&client, install).await;
+        let place = Place::Cluster { install: install.to_owned(), lease, unread };
+        Ok(Facts::of_cluster(Listed { objects, nodes }, place))
     })
+}
+
+/// Objects as they are written.
+async fn raw(client: &Client, kind: Kind, version: &str) -> kube::Result<Vec<Value>> {
+    let all = of_version(client, kind, version).list(&ListParams::default()).await?;
+    let read =
+        |object: DynamicObject| serde_json::to_value(object).map_err(kube::Error::SerdeError);
+    all.items.into_iter().map(read).collect()
+}
+
+async fn lease(client: &Client, install: &str) -> Lease {
+    let leases: Api<LeaseObject> = Api::namespaced(client.clone(), install);
+    match leases.get_opt(leader::NAME).await {
+        Err(error) => Lease::Unknown(error.to_string()),
+        Ok(None) => Lease::Free,
+        Ok(Some(lease)) => state_of(&lease, Timestamp::now()),
+    }
+}
+
+fn state_of(lease: &LeaseObject, now: Timestamp) -> Lease {
+    let spec = lease.spec.as_ref();
+    let holder = spec.and_then(|spec| spec.holder_identity.clone());
+    let Some(holder) = holder.filter(|holder| !holder.is_empty()) else { return Lease::Free };
+    let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
+    let renewed = spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
+    let since = renewed.and_then(|renewed| Duration::try_from(now.duration_since(renewed)).ok());
+    let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    match since.map(|since| since.saturating_sub(duration)) {
+        Some(late) if late > CLOCKS => Lease::Late(holder, late),
+        _ => Lease::Held(holder),
+    }
 }
 
 /// All objects of one of our kinds.
@@ -58,78 +116,36 @@ pub(crate) async fn list<T: DeserializeOwned>(client: &Client, kind: Kind) -> Re
 
 /// Where objects of one of our kinds are.
 pub(crate) fn api(client: &Client, kind: Kind) -> Api<DynamicObject> {
-    let gvk = GroupVersionKind::gvk(kind.group(), kind.versions()[0], kind.name());
+    of_version(client, kind, kind.versions()[0])
+}
+
+fn of_version(client: &Client, kind: Kind, version: &str) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk(kind.group(), version, kind.name());
     let resource = ApiResource::from_gvk_with_plural(&gvk, &kind.plural());
     Api::all_with(client.clone(), &resource)
 }
 
-async fn advertisements(client: &Client, pool: &str) -> Result<Vec<String>> {
-    let pools: Vec<IpAddressPool> = list(client, Kind::IpAddressPool).await?;
-    let labels = pools.into_iter().find(|one| one.metadata.name.as_deref() == Some(pool));
-    let labels = labels.and_then(|pool| pool.metadata.labels).unwrap_or_default();
-    let name = |kind: Kind, metadata: &ObjectMeta| {
-        ObjectRef::new(kind, ObjectKey::of(metadata)).to_string()
-    };
-    let lan: Vec<L2Advertisement> = list(client, Kind::L2Advertisement).await?;
-    let lan = lan.iter().filter(|one| selects_pool(&one.spec, pool, &labels));
-    let routed: Vec<BgpAdvertisement> = list(client, Kind::BgpAdvertisement).await?;
-    let routed = routed.iter().filter(|one| selects_pool(&one.spec, pool, &labels));
-    let lan = lan.map(|one| name(Kind::L2Advertisement, &one.metadata));
-    Ok(lan.chain(routed.map(|one| name(Kind::BgpAdvertisement, &one.metadata))).collect())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What each speaker says of the VIP, by name.
-fn nodes(vip: IpAddr, speakers: &[Speaker]) -> Vec<NodeStanding> {
-    let name = |speaker: &Speaker| speaker.metadata.name.clone().unwrap_or_default();
-    let mut nodes: Vec<NodeStanding> = speakers
-        .iter()
-        .map(|speaker| {
-            let name = name(speaker);
-            if !is_seen(&name, speakers) {
-                return NodeStanding {
-                    key: name.clone(),
-                    name,
-                    reason: Some("Lost".to_owned()),
-                    message: Some("the other speakers do not see it".to_owned()),
-                    ..NodeStanding::default()
-                };
-            }
-            standing(vip, name, speaker)
-        })
-        .collect();
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    nodes
-}
-
-fn standing(vip: IpAddr, name: String, speaker: &Speaker) -> NodeStanding {
-    let status = &speaker.status;
-    let key = status.group_address.clone().unwrap_or_else(|| name.clone());
-    let of_vip = |one: &&vipgate_api::vipgate::SpeakerVip| one.address == vip;
-    let said = status.vips.iter().find(of_vip);
-    // All that matters is which has more of them.
-    let failed = status.failed_listeners.iter().filter(|failed| failed.address == vip);
-    let failed = u16::try_from(failed.count()).unwrap_or(u16::MAX);
-    let mut node = NodeStanding {
-        name,
-        key,
-        weight: said.map_or(0, |vip| vip.weight),
-        bound: u16::MAX - failed,
-        ..NodeStanding::default()
-    };
-    own_state(&mut node, vip, &NodeReport::from_speaker(status, &Plan::default()));
-    if said.is_some_and(|vip| vip.state == SpeakerVipState::Waiting) {
-        node.message = said.and_then(|vip| vip.message.clone());
+    #[test]
+    fn a_lease_is_late_only_when_clocks_do_not_explain_it() {
+        let lease = |holder: &str, renewed: &str| {
+            let spec = serde_json::json!({
+                "holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed,
+            });
+            serde_json::from_value::<LeaseObject>(serde_json::json!({"metadata": {}, "spec": spec}))
+        };
+        let now = "2026-11-30T00:01:00Z".parse().unwrap();
+        let state = |holder: &str, renewed: &str| state_of(&lease(holder, renewed).unwrap(), now);
+        assert_eq!(state("", "2026-11-30T00:00:59.000000Z"), Lease::Free);
+        let held = Lease::Held("a".to_owned());
+        assert_eq!(state("a", "2026-11-30T00:00:59.000000Z"), held);
+        // From a clock that is ahead, and just too late.
+        assert_eq!(state("a", "2026-11-30T00:01:30.000000Z"), held);
+        assert_eq!(state("a", "2026-11-30T00:00:36.000000Z"), held);
+        let late = Lease::Late("a".to_owned(), Duration::from_secs(15));
+        assert_eq!(state("a", "2026-11-30T00:00:30.000000Z"), late);
     }
-    node
-}
-
-/// Whether more of the others see a speaker than do not: what those say that died with it does not count.
-fn is_seen(name: &str, speakers: &[Speaker]) -> bool {
-    let others: Vec<&Speaker> =
-        speakers.iter().filter(|one| one.metadata.name.as_deref() != Some(name)).collect();
-    let see = others.iter().filter(|other| {
-        let members: BTreeSet<&str> = other.status.members.iter().map(String::as_str).collect();
-        members.contains(name)
-    });
-    others.is_empty() || 2 * see.count() > others.len()
 }

@@ -66,6 +66,11 @@ impl Explanation {
         Self { vip, pool, users, advertisements, owner, choice, why, nodes }
     }
 
+    /// Why it is where it is.
+    pub(super) fn why(&self) -> &str {
+        &self.why
+    }
+
     /// From which nodes routers know it, where any are to.
     fn routed(&self) -> Option<String> {
         let routers = self.nodes.iter().filter_map(|node| Some((&node.name, node.routers?)));

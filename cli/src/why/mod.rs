@@ -1,51 +1,52 @@
-//! `vipgate why`: which node has a VIP and why, and why not of every other.
+//! `vipgate why`: the chain of causes from what was named down to the wire and the endpoints, with the first
+//! link that is broken and what mends it.
+//!
+//! ```text
+//!   running process ──> of_process ──┐
+//!                                    ├─> Facts ──> links ──> Chain ──> Answer ──> text, JSON
+//!   API server ──────> of_cluster ───┘             (Cause: what it means, what mends it)
+//! ```
+//!
+//! `docs/why.md` lists the causes. Why a node has a VIP and another has not is one of the links (`explain.rs`).
 
+mod cause;
+mod chain;
 pub(crate) mod cluster;
 mod explain;
+mod facts;
+mod links;
+mod of_cluster;
+mod of_process;
+mod subject;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::args::{TextOutput, WhyArgs};
 use crate::ask::{self, Whom};
-use crate::status::report::StatusReport;
-use explain::Explanation;
+use facts::Facts;
+pub(crate) use subject::Subject;
 
-/// Prints it.
+/// Prints the chain; the exit code says whether it is whole.
 pub(crate) fn run(args: &WhyArgs) -> Result<ExitCode> {
-    let explanation = match ask::whom(&args.ask) {
-        Whom::Process(socket) => of_process(args, socket.as_deref())?,
-        Whom::Cluster(kubeconfig) => cluster::explain(args.vip, &kubeconfig)?,
+    let facts = match ask::whom(&args.ask) {
+        Whom::Process(socket) => Facts::of_process(ask::process(socket.as_deref(), "status")?),
+        Whom::Cluster(kubeconfig) => cluster::facts(&kubeconfig, &args.namespace)?,
     };
+    let answer = links::answer(&facts, &args.subject)?;
     let text = match args.output {
-        TextOutput::Text => explanation.to_string(),
-        TextOutput::Json => format!("{:#}\n", serde_json::to_value(&explanation)?),
+        TextOutput::Text => answer.to_string(),
+        TextOutput::Json => format!("{:#}\n", serde_json::to_value(&answer)?),
     };
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
     }
-}
-
-fn of_process(args: &WhyArgs, socket: Option<&std::path::Path>) -> Result<Explanation> {
-    let report: StatusReport = ask::process(socket, "status")?;
-    let known: Vec<String> = report.vips.iter().map(|vip| vip.address.to_string()).collect();
-    let Some(vip) = report.vips.into_iter().find(|vip| vip.address == args.vip) else {
-        bail!(unknown(args.vip, &known));
-    };
-    let users = vip.gateway.split(", ").map(str::to_owned).collect();
-    Ok(Explanation::new(vip.address, vip.pool, users, Vec::new(), vip.nodes))
-}
-
-/// What is said of an address that is no VIP.
-fn unknown(vip: std::net::IpAddr, known: &[String]) -> String {
-    match known {
-        [] => format!("{vip} is no VIP: there is none at all"),
-        [.., _] if known.len() <= 10 => format!("{vip} is no VIP; these are: {}", known.join(", ")),
-        _ => format!("{vip} is no VIP; there are {} others", known.len()),
-    }
+    Ok(if answer.whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A runtime for a few questions.

@@ -80,8 +80,10 @@ impl Two {
     }
 
     fn why(&self) -> Result<Value> {
-        let text = self.site.vipgate(&["why", VIP, "--output", "json"])?;
-        Ok(serde_json::from_str(&text)?)
+        let text = self.site.why(&[VIP, "--output", "json"])?;
+        let answer: Value = serde_json::from_str(&text)?;
+        ensure!(answer["version"] == "v1", "{answer:#}");
+        Ok(answer["ownership"][0].clone())
     }
 
     /// Waits until `vipgate why` says this of a node.
@@ -139,7 +141,14 @@ fn a_vip_is_announced_from_the_nodes_and_interfaces_that_its_advertisements_sele
     two.advertise(&on("nope0"));
     two.answered_by(&[]);
     two.excluded(second, "NoInterface");
-    let why = two.site.vipgate(&["why", VIP]).unwrap();
+    let why = two.site.why(&[VIP]).unwrap();
+    assert!(why.contains("^ the first broken link: NoInterface"), "{why}");
+    assert!(why.contains("-n vipgate-system edit l2advertisements.vipgate.dev"), "{why}");
+    let of_service = two.site.why(&["service/web:80"]).unwrap();
+    assert!(of_service.contains("^ the first broken link: NoInterface"), "{of_service}");
+    assert!(of_service.contains("✓ controller"), "{of_service}");
+    let error = two.site.vipgate(&["why", "service/wbe"]).unwrap_err();
+    assert!(format!("{error:#}").contains("did you mean default/web?"), "{error:#}");
     assert!(why.contains("nobody has it: no node is a candidate"), "{why}");
     assert!(why.contains("advertised by L2Advertisement vipgate-system/lan"), "{why}");
     assert!(why.contains("node second has no interface nope0: it has eth0"), "{why}");
@@ -252,7 +261,7 @@ fn a_node_that_should_have_no_traffic_gives_its_vip_away_and_gets_it_back_in_a_r
     two.node(&choice, &json!({"spec": {"unschedulable": null}}));
     std::thread::sleep(Duration::from_secs(3));
     two.answered_by(&[rest]);
-    let why = two.site.vipgate(&["why", VIP]).unwrap();
+    let why = two.site.why(&[VIP]).unwrap();
     assert!(why.contains("`vipgate rebalance` moves it there"), "{why}");
     let said = two.site.vipgate(&["rebalance"]).unwrap();
     assert!(said.contains("every node takes the VIPs"), "{said}");

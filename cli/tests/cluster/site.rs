@@ -184,6 +184,14 @@ impl Site {
         self.client.run_within(SOON, program)
     }
 
+    /// What `vipgate why` says, whether or not a link is broken.
+    pub(crate) fn why(&self, arguments: &[&str]) -> Result<String> {
+        let program = Program::new(VIPGATE).arg("why").args(arguments).arg("--kubeconfig");
+        let mut process = self.client.spawn(program.arg(self.cluster.kubeconfig()))?;
+        process.wait(SOON)?;
+        Ok(process.output().stdout_text())
+    }
+
     /// Says as the speaker of a node that these are its VIPs, and that it serves every Gateway as it
     /// is now.
     pub(crate) fn says(&self, node: &str, vips: Value) {

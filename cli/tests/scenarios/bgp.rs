@@ -122,7 +122,9 @@ fn a_password_that_is_wrong_is_said_in_words(make: Make) {
     assert_ne!(wrong["state"], "Established");
     let text = site.hosts.hosts[0].ask(&["bgp"]).unwrap();
     assert!(text.contains("vipgate-system/tor  10.77.0.254:179  Connect since"), "{text}");
-    let why = site.hosts.hosts[0].ask(&["why", ROUTED]).unwrap();
+    let why = site.hosts.hosts[0].why(ROUTED).unwrap();
+    assert!(why.contains("^ the first broken link: NoRouter"), "{why}");
+    assert!(why.contains("run:    vipgate bgp"), "{why}");
     assert!(why.contains("no router knows it"), "{why}");
     assert!(why.contains("NoRouter") && why.contains("password"), "{why}");
     assert!(!text.contains("s3cret") && !text.contains("other"), "{text}");

@@ -322,6 +322,7 @@ fn a_rebalance_spreads_vips_again_without_a_refused_connection() {
     let choice = |vip: &String| {
         let why = hosts.hosts[0].ask(&["why", vip, "--output", "json"]).unwrap();
         let why: serde_json::Value = serde_json::from_str(&why).unwrap();
+        let why = &why["ownership"][0];
         assert_eq!(why["nodes"].as_array().map(Vec::len), Some(3), "{why:#}");
         (vip.clone(), why["choice"].as_str().unwrap().to_owned())
     };

@@ -341,6 +341,14 @@ impl Host {
         self.node.run_within(SOON, program)
     }
 
+    /// What `vipgate why` says, whether or not a link is broken.
+    pub(crate) fn why(&self, of: &str) -> anyhow::Result<String> {
+        let program = Program::new(VIPGATE).args(["why", of, "--admin"]).arg(&self.admin);
+        let mut process = self.node.spawn(program)?;
+        process.wait(SOON)?;
+        Ok(process.output().stdout_text())
+    }
+
     /// Whether a VIP is an address of the host.
     pub(crate) fn has(&self, vip: &str) -> bool {
         let addresses = self.node.run("ip", ["-o", "addr", "show", "dev", "lo"]).unwrap();

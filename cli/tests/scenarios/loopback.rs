@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -18,6 +19,49 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The chain of what serves is whole; of what does not the first broken link is named, with what mends it; and
+/// whole again when that was done.
+fn why(admin: &Path, manifests: &Path) {
+    let ask = |of: &str| {
+        let output =
+            Command::new(VIPGATE).args(["why", of, "--admin"]).arg(admin).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text + &String::from_utf8_lossy(&output.stderr))
+    };
+    for of in ["127.77.41.1", "gateway/web:18080", "tcproute/default/web"] {
+        let (code, text) = ask(of);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("nc -vz 127.77.41.1 18080"), "{text}");
+    }
+    let route = manifests.join("route.yaml");
+    let well = fs::read_to_string(&route).unwrap();
+    let steps = [
+        (well.replace("sectionName: tcp", "sectionName: gone"), "NoMatchingListener"),
+        (well.replace("kind: Backend, name: web", "kind: Backend, name: gone"), "BackendNotFound"),
+    ];
+    for (text, cause) in steps {
+        assert_ne!(text, well, "{cause}");
+        fs::write(&route, text).unwrap();
+        eventually(SOON, || {
+            let (code, text) = ask("gateway/web");
+            anyhow::ensure!(text.contains(&format!("^ the first broken link: {cause}")), "{text}");
+            anyhow::ensure!(code == Some(1), "{code:?}");
+            anyhow::ensure!(text.contains("route.yaml:"), "the place: {text}");
+            Ok(())
+        })
+        .unwrap();
+    }
+    fs::write(&route, well).unwrap();
+    eventually(SOON, || {
+        let (code, text) = ask("gateway/web");
+        anyhow::ensure!(code == Some(0), "{text}");
+        Ok(())
+    })
+    .unwrap();
+    let (code, text) = ask("gateway/wbe");
+    assert!(code == Some(1) && text.contains("did you mean default/web?"), "{text}");
 }
 
 #[test]
@@ -76,6 +120,7 @@ fn an_ordinary_user_can_serve_on_loopback() {
     })
     .unwrap();
     assert!(tree.contains("127.77.41.1") && tree.contains("Backend default/web"), "{tree}");
+    why(&admin, &manifests);
     let yaml = Command::new(VIPGATE)
         .args(["status", "-o", "yaml", "--admin"])
         .arg(&admin)

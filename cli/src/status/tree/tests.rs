@@ -20,6 +20,7 @@ fn listener(name: &str, port: u16) -> ListenerStatus {
         port,
         dropped: None,
         failure: None,
+        fault: None,
         accepted: 7,
         open: 2,
         reset: 0,
@@ -220,6 +221,7 @@ fn problems_come_first_then_notes_then_vips() {
     let problem = Problem {
         place: Some("web.yaml:7".to_owned()),
         object: Some("Gateway default/web".to_owned()),
+        reason: Some(Reason::PoolExhausted),
         message: "no address is free".to_owned(),
     };
     let report = StatusReport {

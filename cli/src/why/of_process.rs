@@ -1,0 +1,37 @@
+//! Facts from the answer of a running process.
+
+use super::facts::{Facts, Place, Told, Vip, named};
+use crate::status::report::StatusReport;
+
+impl Facts {
+    /// From what `vipgate run` or `vipgate speaker` says of itself.
+    pub(super) fn of_process(report: StatusReport) -> Self {
+        // Whoever serves a cluster has no objects: the API server shows them.
+        let is_speaker = report.objects.is_empty() && !report.vips.is_empty();
+        let things = report.objects.into_iter().filter_map(|object| {
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+            let (namespace, name) = (text("namespace"), text("name"));
+            let slash = if namespace.is_empty() { "" } else { "/" };
+            let kind = object["kind"].as_str()?;
+            Some((named(&format!("{kind} {namespace}{slash}{name}"))?, object))
+        });
+        let told = report.problems.into_iter().filter_map(|problem| {
+            Some(Told {
+                object: named(problem.object.as_deref()?)?,
+                reason: problem.reason,
+                message: problem.message,
+                place: problem.place,
+            })
+        });
+        let vips = report.vips.into_iter().map(|status| {
+            let users = status.gateway.split(", ").filter_map(named).collect();
+            (status.address, Vip { status, users, advertisements: Vec::new() })
+        });
+        Self {
+            place: if is_speaker { Place::Speaker } else { Place::Host },
+            things: things.collect(),
+            told: told.collect(),
+            vips: vips.collect(),
+        }
+    }
+}
