@@ -260,7 +260,7 @@ checks! {
         "the CustomResourceDefinitions of vipgate: there, served, and as this version has them",
         "error: one is missing; warning: one differs",
         "A field that the definition does not know is dropped by the API server without a word.",
-        "`vipgate crds | kubectl apply --server-side -f -`, or upgrade the chart",
+        "`vipgate crds > crds.yaml`, `kubectl apply --server-side -f crds.yaml`; or upgrade the chart",
     }
     Cluster GATEWAY_API "gateway-api" {
         "the CRDs of the Gateway API: release, channel, and which of the kinds that vipgate \

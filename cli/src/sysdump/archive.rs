@@ -164,7 +164,7 @@ pub(super) mod tests {
         assert_eq!(parts["top/errors.txt"], "broken: no such file\n");
         assert_eq!(
             parts["top/left-out.txt"],
-            "log.txt: the first 132 of 220 bytes\nobjects.jsonl: 3 of 3 objects\nbig.json: all 67 bytes\n"
+            "log.txt: the first 132 of 220 bytes\nobjects.jsonl: 3 of 3 objects\nbig.json: all 64 bytes\n"
         );
         assert!(!parts.contains_key("top/big.json"));
     }

@@ -126,8 +126,13 @@ fn processes<W: Write>(archive: &mut Archive<W>) -> io::Result<()> {
         let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
         name.trim() == "vipgate"
     };
+    let own = std::process::id().to_string();
     for path in entries.map(|entry| entry.path()).filter(|path| named(path)).take(16) {
         let pid = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // `self` and `thread-self` are the one that asks, as its number is.
+        if pid == own || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
         for file in ["status", "limits"] {
             add_file(archive, &format!("host/process-{pid}-{file}.txt"), &path.join(file))?;
         }

@@ -83,6 +83,7 @@ metadata:
   namespace: vipgate-system
   labels: {app.kubernetes.io/name: vipgate}
 spec:
+  nodeName: worker
   containers:
     - {name: main, image: x, env: [{name: DB_PASSWORD, value: planted-env}], args: [--token=planted-argument]}
 ";
