@@ -1,14 +1,15 @@
 //! The command line.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use vipgate_api::vipgate::IpAddressPoolSpec;
+use vipgate_api::vipgate::{AddressRange, IpAddressPoolSpec};
 use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
 use vipgate_speaker::access_log::{AccessLog, Destination, Format};
@@ -25,6 +26,35 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+/// What the program calls itself as a plugin of kubectl, which finds `kubectl-vipgate` on the PATH.
+const PLUGIN: (&str, &str) = ("kubectl-vipgate", "kubectl vipgate");
+
+impl Args {
+    /// The arguments of this process; where they are wrong, it ends with what to write.
+    pub(crate) fn of_process() -> Self {
+        Self::read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.collect();
+        let mut command = <Self as CommandFactory>::command();
+        if arguments.first().is_some_and(|program| is_plugin(program)) {
+            command = command.bin_name(PLUGIN.1);
+        }
+        let mut matches = command.try_get_matches_from(arguments)?;
+        Self::from_arg_matches_mut(&mut matches)
+    }
+}
+
+/// Whether this process was called as a plugin of kubectl: `kubectl vipgate …`.
+pub(crate) fn is_kubectl_plugin() -> bool {
+    std::env::args_os().next().is_some_and(|program| is_plugin(&program))
+}
+
+fn is_plugin(program: &OsStr) -> bool {
+    Path::new(program).file_stem().is_some_and(|name| name == PLUGIN.0)
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve a directory of manifests on this host, without a cluster.
@@ -39,6 +69,10 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Check a directory of manifests without serving it; exit code 1 on errors.
     Lint(LintArgs),
+    /// See whether this host, or a cluster, is as vipgate needs it, and what to mend; exit code 1 on errors.
+    Check(CheckArgs),
+    /// Write all that whoever helps needs to know into one archive, without secrets.
+    Sysdump(SysdumpArgs),
     /// Print a new key for a group of hosts, for `vipgate run --group-key`.
     Keygen,
     /// Take away what a vipgate that crashed left on this host: VIPs on lo, and nftables tables.
@@ -380,7 +414,7 @@ pub(crate) struct BgpArgs {
     pub(crate) output: TextOutput,
 }
 
-/// `-o` of `vipgate why` and `vipgate bgp`.
+/// `-o` of most commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TextOutput {
     /// Lines.
@@ -416,6 +450,82 @@ pub(crate) struct LintArgs {
     /// Directory of manifests.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
+    /// `text` for people, `json` for programs.
+    #[arg(short, long, value_enum, default_value_t = TextOutput::Text)]
+    pub(crate) output: TextOutput,
+}
+
+/// `vipgate check`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) about: AboutArgs,
+    /// Range of addresses of a pool, such as 192.0.2.240-192.0.2.250; may be repeated.
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) addresses: Vec<AddressRange>,
+    /// Ask the network of this host who has the addresses of the pools, by ARP and NDP probes: 48 packets a
+    /// second.
+    #[arg(long)]
+    pub(crate) probe: bool,
+    /// How many addresses are asked for at most.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = parse_probe_limit)]
+    pub(crate) probe_limit: usize,
+    /// `text` for people, `json` for programs.
+    #[arg(short, long, value_enum, default_value_t = TextOutput::Text)]
+    pub(crate) output: TextOutput,
+}
+
+/// What `vipgate check` and `vipgate sysdump` look at.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct AboutArgs {
+    /// Look at this host, also where a cluster is looked at. Without a cluster it is what is looked at anyway.
+    #[arg(long)]
+    pub(crate) node: bool,
+    /// Look at the cluster of this file.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Namespace that vipgate is installed in.
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "vipgate-system")]
+    pub(crate) namespace: String,
+    /// Directory of manifests that say what is wanted of this host.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+impl AboutArgs {
+    /// The cluster that is meant, if one is: as a plugin of kubectl that of its own file, unless `--node` is
+    /// said.
+    pub(crate) fn cluster(&self) -> Option<PathBuf> {
+        let home = || {
+            let home = std::env::home_dir()?.join(".kube/config");
+            (is_kubectl_plugin() && !self.node && home.exists()).then_some(home)
+        };
+        self.kubeconfig.clone().or_else(home)
+    }
+
+    /// Whether this host is meant.
+    pub(crate) fn is_about_node(&self) -> bool {
+        self.node || self.cluster().is_none()
+    }
+}
+
+/// `vipgate sysdump`.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct SysdumpArgs {
+    #[command(flatten)]
+    pub(crate) about: AboutArgs,
+    /// The archive, which must not be there yet; `-` for standard output [default:
+    /// vipgate-sysdump-TIME.tar.gz].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// How much is collected at most, in MiB, before it is packed.
+    #[arg(long, value_name = "MIB", default_value = "64", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) limit: u64,
+    /// Where the metrics of this host are told; `off` to leave them out.
+    #[arg(long, value_name = "IP:PORT", env = "VIPGATE_METRICS", default_value_t = Place::DEFAULT)]
+    pub(crate) metrics: Place,
 }
 
 /// `vipgate selftest`.
@@ -486,6 +596,13 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("write a number of seconds from 0 to 86400".to_owned()),
+    }
+}
+
+fn parse_probe_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit @ 1..=4096) => Ok(limit),
+        _ => Err("write a number from 1 to 4096".to_owned()),
     }
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod bgp;
+mod check;
 mod cleanup;
 mod completions;
 mod controller;
@@ -12,6 +13,7 @@ mod keygen;
 mod lint;
 mod logging;
 mod metrics;
+mod objects;
 mod priority;
 mod rebalance;
 mod run;
@@ -19,16 +21,15 @@ mod selftest;
 mod signals;
 mod speaker;
 mod status;
+mod sysdump;
 mod why;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::of_process();
     let outcome = match args.command {
         Command::Run(run) => run::run(&run),
         Command::Controller(controller) => controller::run(&controller),
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         Command::Crds => crds::run(),
         Command::Status(status) => status::run(&status),
         Command::Lint(lint) => lint::run(&lint),
+        Command::Check(check) => check::run(&check),
+        Command::Sysdump(sysdump) => sysdump::run(&sysdump),
         Command::Keygen => keygen::run(),
         Command::Cleanup => cleanup::run(),
         Command::Why(why) => why::run(&why),

@@ -21,7 +21,7 @@ pub struct Environment {
 
 impl Environment {
     /// Whether the release is one that is supported, and what of it is not there.
-    pub(crate) fn supported_version(&self) -> Condition {
+    pub fn supported_version(&self) -> Condition {
         let kind = ConditionType::SupportedVersion;
         let Some(bundle) = &self.bundle else {
             let message = "objects are read as Gateway API v1.6 defines them";

@@ -149,3 +149,35 @@ fn the_unit_for_systemd_says_what_run_takes_and_waits_for_the_drain() {
         assert!(known.iter().any(|known| *known == name), "`vipgate run` knows no {name}");
     }
 }
+
+#[test]
+fn as_a_plugin_of_kubectl_usage_says_how_it_was_called() {
+    let usage = |program: &str, arguments: &[&str]| {
+        let arguments = [program].into_iter().chain(arguments.iter().copied());
+        Args::read(arguments.map(Into::into)).unwrap_err().to_string()
+    };
+    for program in ["kubectl-vipgate", "/usr/local/bin/kubectl-vipgate"] {
+        let error = usage(program, &["why"]);
+        assert!(error.contains("Usage: kubectl vipgate why <WHAT>"), "{error}");
+        let help = usage(program, &["check", "--help"]);
+        assert!(help.contains("Usage: kubectl vipgate check [OPTIONS]"), "{help}");
+    }
+    let error = usage("/usr/bin/vipgate", &["why"]);
+    assert!(error.contains("Usage: vipgate why <WHAT>"), "{error}");
+}
+
+#[test]
+fn a_check_is_about_this_host_unless_a_cluster_is_named() {
+    let about = |arguments: &[&str]| {
+        let arguments = ["vipgate", "check"].iter().chain(arguments);
+        match Args::try_parse_from(arguments).unwrap().command {
+            Command::Check(check) => (check.about.cluster().is_some(), check.about.is_about_node()),
+            other => panic!("not check: {other:?}"),
+        }
+    };
+    assert_eq!(about(&[]), (false, true));
+    assert_eq!(about(&["--kubeconfig", "x"]), (true, false));
+    assert_eq!(about(&["--kubeconfig", "x", "--node"]), (true, true));
+    assert!(Args::try_parse_from(["vipgate", "check", "--probe-limit", "5000"]).is_err());
+    assert!(Args::try_parse_from(["vipgate", "check", "--addresses", "nonsense"]).is_err());
+}

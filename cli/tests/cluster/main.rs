@@ -11,6 +11,7 @@ mod bgp_objects;
 mod callers;
 mod certificates;
 mod chart;
+mod check;
 mod companions;
 mod contests;
 mod controllers;

@@ -8,6 +8,7 @@ mod addresses;
 mod bgp;
 mod bgp_echo;
 mod bgp_figures;
+mod check;
 mod controls;
 mod examples;
 mod figures;

@@ -22,3 +22,8 @@ pub fn raise_open_files() -> u64 {
         }
     }
 }
+
+/// How many files this process may come to have open: the hard limit, up to which it raises its own.
+pub fn open_files_at_most() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}

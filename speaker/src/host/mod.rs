@@ -38,6 +38,7 @@ mod detour;
 mod exposure;
 mod limits;
 mod links;
+mod look;
 mod nft;
 mod repairs;
 mod rtnetlink;
@@ -58,7 +59,8 @@ use vipgate_planner::Link;
 pub use address::{LIFETIME, RENEWAL, TAG};
 pub use cleanup::{Cleaned, CleanupError, cleanup};
 pub use exposure::{Exposure, Exposures};
-pub use limits::raise_open_files;
+pub use limits::{open_files_at_most, raise_open_files};
+pub use look::{Seen, destinations_are_rewritten, look};
 pub use nft::NftError;
 use worker::{Command, Published, Worker};
 

@@ -1,8 +1,13 @@
-//! Who holds a port: looked up in /proc, only to name it in an error.
+//! Who holds a port: looked up in /proc, to name it in an error or to whoever asks.
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// States of sockets in /proc/net: of TCP one that listens, of UDP one without a peer.
+const LISTENING: &str = "0A";
+const UNCONNECTED: &str = "07";
 
 /// A process that listens on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,41 @@ pub(super) fn of(wanted: SocketAddr) -> Option<Holder> {
     })
 }
 
+/// The sockets of TCP that listen on a port, on whichever address of this network namespace.
+///
+/// # Errors
+/// When /proc does not say.
+pub fn listeners_on(port: u16) -> io::Result<Vec<Holder>> {
+    holders(["/proc/net/tcp", "/proc/net/tcp6"], LISTENING, port)
+}
+
+/// The sockets of UDP that receive on a port what anybody sends.
+///
+/// # Errors
+/// When /proc does not say.
+pub fn receivers_on(port: u16) -> io::Result<Vec<Holder>> {
+    holders(["/proc/net/udp", "/proc/net/udp6"], UNCONNECTED, port)
+}
+
+fn holders(tables: [&str; 2], state: &str, port: u16) -> io::Result<Vec<Holder>> {
+    let mut found = Vec::new();
+    for table in tables {
+        let table = match fs::read_to_string(table) {
+            // A kernel without IPv6 has no table of it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {
+                continue;
+            }
+            table => table?,
+        };
+        let sockets = table.lines().skip(1).filter_map(|line| in_state(line, state));
+        let on_port = sockets.filter(|(held, _)| held.port() == port);
+        found.extend(
+            on_port.map(|(listens_on, inode)| Holder { listens_on, process: process_with(inode) }),
+        );
+    }
+    Ok(found)
+}
+
 pub(crate) fn collide(held: SocketAddr, wanted: SocketAddr) -> bool {
     let same_address = held.ip() == wanted.ip() || held.ip().to_canonical() == wanted.ip();
     // A socket on `::` takes IPv4, too, unless it said otherwise, which /proc does not tell.
@@ -42,10 +82,14 @@ pub(crate) fn collide(held: SocketAddr, wanted: SocketAddr) -> bool {
 
 /// Address and inode of a line of /proc/net/tcp or tcp6, if it is a listening socket.
 fn listening(line: &str) -> Option<(SocketAddr, u64)> {
+    in_state(line, LISTENING)
+}
+
+fn in_state(line: &str, wanted: &str) -> Option<(SocketAddr, u64)> {
     let mut fields = line.split_ascii_whitespace();
     let local = fields.nth(1)?;
     let state = fields.nth(1)?;
-    if state != "0A" {
+    if state != wanted {
         return None;
     }
     Some((socket_address(local)?, fields.nth(5)?.parse().ok()?))

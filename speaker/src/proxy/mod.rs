@@ -89,7 +89,7 @@ use std::time::{Duration, Instant};
 use vipgate_planner::{Endpoint, Listener, ListenerId};
 
 pub use config::Config;
-pub use holder::Holder;
+pub use holder::{Holder, listeners_on, receivers_on};
 pub use listener::BindError;
 pub use preserve::NotPreserved;
 pub use stats::{

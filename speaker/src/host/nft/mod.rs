@@ -35,6 +35,11 @@ pub(super) use tables::Tables;
 /// Of each of our tables.
 const NAME: &str = "vipgate";
 
+/// Whether others rewrite destinations on this host, asked once.
+pub(super) fn destinations_are_rewritten() -> Result<bool, NftError> {
+    rivals::are_there(&mut io::Committer::open()?)
+}
+
 /// As it is compared: IFNAMSIZ is 16, the closing zero included, and the register counts whole.
 fn interface_name(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
