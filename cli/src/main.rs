@@ -8,6 +8,8 @@ mod completions;
 mod controller;
 mod crds;
 mod demo;
+#[cfg(test)]
+mod golden;
 mod keygen;
 mod lint;
 mod logging;
