@@ -32,7 +32,7 @@ linked() {
 }
 
 copy() {
-    local file
+    local file depth up
     rm -rf "$stage" "$book"
     mkdir -p "$stage"
     cp -r docs "$stage/src"
@@ -42,8 +42,12 @@ copy() {
         mkdir -p "$stage/src/source/$(dirname "$file")"
         cp "$file" "$stage/src/source/$file"
     done < <(linked)
-    find "$stage/src" -maxdepth 1 -name '*.md' -exec sed -i 's#](\.\./#](source/#g' {} +
-    find "$stage/src" -mindepth 2 -maxdepth 2 -name '*.md' -exec sed -i 's#](\.\./\.\./#](../source/#g' {} +
+    # As many times up as leave docs/ from where the page is.
+    for depth in 1 2 3; do
+        up=$(printf '../%.0s' $(seq "$depth"))
+        find "$stage/src" -path "$stage/src/source" -prune -o -mindepth "$depth" -maxdepth "$depth" -name '*.md' \
+            -exec sed -i "s#](${up//./\\.}#](${up#../}source/#g" {} +
+    done
     find "$stage/src/source" -name '*.md' -exec sed -i 's#](\.\./docs/#](../../#g' {} +
     # mdBook makes README.md the index of its directory, but not the links to it.
     find "$stage/src" -name '*.md' ! -name SUMMARY.md -exec sed -i -E 's#(\]\([^):]*)README\.md#\1index.md#g' {} +

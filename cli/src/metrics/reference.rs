@@ -139,3 +139,21 @@ fn what_explains_metrics_has_these_and_no_other() {
     let gone: Vec<_> = explained.difference(&told).collect();
     assert!(gone.is_empty(), "no process tells {gone:?}, and a page explains them");
 }
+
+/// Whoever tells metrics is asked here.
+#[test]
+fn nobody_who_tells_is_left_out() {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics");
+    let mut told = 0;
+    for entry in std::fs::read_dir(sources).unwrap() {
+        let path = entry.unwrap().path();
+        let source = std::fs::read_to_string(&path).unwrap_or_default();
+        if source.contains("\npub(super) fn render(") {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let asked = include_str!("reference.rs").contains(&format!("&{name}::render("));
+            assert!(asked, "{} tells metrics that the reference does not have", path.display());
+            told += 1;
+        }
+    }
+    assert!(told >= 4, "{told}");
+}

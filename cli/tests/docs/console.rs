@@ -61,6 +61,9 @@ pub(crate) fn read(page: &Page) -> Result<(Vec<Piece>, Vec<Excuse>)> {
             "sh" | "bash" | "shell" | "shell-session" => {
                 bail!("{}: what is typed into a shell is a `console` block", place())
             }
+            _ if fence.text.lines().any(|line| line.starts_with("$ ")) => {
+                bail!("{}: what somebody types is a `console` block", place())
+            }
             _ => {
                 if let Some(file) = named(&fence.text) {
                     pieces.push(Piece::Write { file: file.to_owned(), text: fence.text.clone() });
@@ -187,7 +190,9 @@ mod tests {
         for wrong in ["a", "", "$ a &\nb"] {
             assert!(one(wrong).is_err(), "{wrong}");
         }
-        assert!(read(&page("```sh\na\n```\n")).is_err(), "no other form gets around this");
+        for other in ["```sh\na\n```\n", "```text\n$ a\n```\n", "```console ignore\n$ a\n```\n"] {
+            assert!(read(&page(other)).is_err(), "{other}: no other form gets around this");
+        }
     }
 
     #[test]

@@ -28,10 +28,10 @@ fn every_link_leads_to_a_file_and_every_anchor_to_a_heading() -> Result<()> {
             let place = format!("{}:{line}: {link}", page.path);
             if !of_project(&target).exists() {
                 wrong.push(format!("{place}: no such file"));
-            } else if !anchor.is_empty() {
-                if !anchors.get(&target).is_some_and(|known| known.contains(anchor)) {
-                    wrong.push(format!("{place}: no such heading"));
-                }
+            } else if !anchor.is_empty()
+                && !anchors.get(&target).is_some_and(|known| known.contains(anchor))
+            {
+                wrong.push(format!("{place}: no such heading"));
             }
         }
     }

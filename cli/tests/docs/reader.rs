@@ -1,6 +1,6 @@
 //! Somebody who reads a page and types what it says, on a machine of the lab.
 //!
-//! They are in a copy of what the project has for readers (`docs/examples`, `charts`), with `vipgate` on the
+//! They are in a copy of what the project has for readers (`docs`, `charts`), with `vipgate` on the
 //! PATH and a home of their own, and may do everything on their machine: `sudo` asks for nothing there. What they
 //! leave running ends with the page.
 
@@ -66,7 +66,7 @@ impl Reader {
         if work.exists() {
             std::fs::remove_dir_all(&work)?;
         }
-        for part in ["docs/examples", "charts"] {
+        for part in ["docs", "charts"] {
             copy(&of_project(part), &work.join(part))?;
         }
         for piece in pieces {
