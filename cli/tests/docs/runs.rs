@@ -34,46 +34,49 @@ fn to_follow(on_a_cluster: bool) -> Result<Vec<(Page, Vec<Piece>)>> {
     Ok(some)
 }
 
-#[test]
-fn what_pages_say_works_without_a_cluster() -> Result<()> {
-    let pages = to_follow(false)?;
-    ensure!(pages.len() >= 3, "{}", pages.len());
+/// Does this with each at the same time, and tells of all that went wrong.
+fn at_once<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let work = &work;
     let done: Vec<Result<()>> = std::thread::scope(|scope| {
-        let readers: Vec<_> = pages
-            .iter()
-            .map(|(page, pieces)| scope.spawn(move || Reader::alone()?.follow(page, pieces)))
-            .collect();
-        readers.into_iter().map(|reader| reader.join().expect("no reader panics")).collect()
+        let running: Vec<_> = all.iter().map(|one| scope.spawn(move || work(one))).collect();
+        running.into_iter().map(|one| one.join().expect("no reader panics")).collect()
     });
-    let wrong: Vec<_> = done.into_iter().filter_map(Result::err).collect();
-    let wrong: Vec<_> = wrong.iter().map(|error| format!("{error:#}")).collect();
+    let wrong = done.into_iter().filter_map(Result::err);
+    let wrong: Vec<_> = wrong.map(|error| format!("{error:#}")).collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     Ok(())
 }
 
+#[test]
+fn what_pages_say_works_without_a_cluster() -> Result<()> {
+    let pages = to_follow(false)?;
+    ensure!(pages.len() >= 3, "{}", pages.len());
+    at_once(&pages, |(page, pieces)| Reader::alone()?.follow(page, pieces))
+}
+
 /// In the order of the book, on one cluster, but that a page which makes the namespace of the installation
-/// has a new one.
+/// begins on a new one.
 #[test]
 fn what_pages_say_works_on_a_cluster() -> Result<()> {
     let mut pages = to_follow(true)?;
     let entries = book::entries()?;
     pages.sort_by_key(|(page, _)| entries.iter().position(|entry| *entry == page.path));
-    ensure!(pages.len() >= 2, "{}", pages.len());
     let installs = |piece: &Piece| match piece {
         Piece::Type(step) => step.command.contains("create namespace vipgate-system"),
         Piece::Write { .. } => false,
     };
-    let mut at: Option<(Reader, Cluster)> = None;
-    for (page, pieces) in &pages {
-        if at.is_none() || pieces.iter().any(installs) {
-            drop(at.take());
-            at = Some(with_a_cluster()?);
-        }
-        if let Some((reader, _)) = &mut at {
-            reader.follow(page, pieces)?;
+    let mut clusters: Vec<Vec<(Page, Vec<Piece>)>> = Vec::new();
+    for (page, pieces) in pages {
+        match clusters.last_mut() {
+            Some(pages) if !pieces.iter().any(installs) => pages.push((page, pieces)),
+            _ => clusters.push(vec![(page, pieces)]),
         }
     }
-    Ok(())
+    ensure!(!clusters.is_empty(), "no page is about a cluster");
+    at_once(&clusters, |pages| {
+        let (mut reader, _cluster) = with_a_cluster()?;
+        pages.iter().try_for_each(|(page, pieces)| reader.follow(page, pieces))
+    })
 }
 
 /// Whoever installs something in a cluster: they have its admin's kubeconfig, kubectl and Helm, on a machine that
