@@ -10,7 +10,7 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prepare lab figures bench bench-quick bench-scale conformance image tools fmt lint docs audit clean
+.PHONY: help demo test prepare lab figures bench bench-quick bench-scale conformance image tools fmt lint docs book reference audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,13 @@ lint: ## Clippy on everything, warnings denied
 
 docs: ## Build the API documentation, warnings denied
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+
+book: ## Build the documentation as a book, with mdBook (built once), into target/book, and look after its links
+	@scripts/book.sh
+
+reference: ## Write anew what docs/ and the chart have from the code: commands, metrics, values, events, reasons, custom resources
+	BLESS=1 cargo test --locked --workspace --bins --test docs -- crds reference:: values::the_page events::the_page
+	BLESS=1 VIPGATE_BLESS=1 cargo test --locked --workspace --test crds --test reasons
 
 audit: ## Check dependencies: licenses, sources, bans, and advisories where reachable
 	@scripts/audit.sh

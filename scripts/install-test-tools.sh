@@ -12,6 +12,7 @@ test_tools=(
     mariadbd:mariadb-server mariadb-install-db:mariadb-server mariadb:mariadb-client
     redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
     openssl:openssl dnsmasq:dnsmasq-base nginx:nginx promtool:prometheus
+    python3:python3 curl:curl hostname:hostname
     vtysh:frr bird:bird2 birdc:bird2 keepalived:keepalived
 )
 bench_tools=(nft:nftables haproxy:haproxy nginx:nginx iperf3:iperf3 python3:python3 pip3:python3-pip

@@ -117,8 +117,6 @@ pub(crate) struct RunArgs {
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
     pub(crate) access_log: AccessLogArgs,
-    #[command(flatten)]
-    pub(crate) group: GroupArgs,
     /// Name of this host in status and logs [default: the host name].
     #[arg(long, value_name = "NAME", env = "VIPGATE_NODE")]
     pub(crate) node: Option<String>,
@@ -136,6 +134,9 @@ pub(crate) struct RunArgs {
     /// After SIGTERM, how long connections may go on before they are reset, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     pub(crate) drain_timeout: Duration,
+    // Last: what comes after it would stand under its heading.
+    #[command(flatten)]
+    pub(crate) group: GroupArgs,
 }
 
 /// The hosts that share the VIPs.
@@ -620,5 +621,7 @@ fn parse_announce_interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a number of seconds from 1 to 86400".to_owned())
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@ mod completions;
 mod controller;
 mod crds;
 mod demo;
+#[cfg(test)]
+mod golden;
 mod keygen;
 mod lint;
 mod logging;

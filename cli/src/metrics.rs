@@ -8,6 +8,8 @@
 mod connections;
 mod controller;
 mod datagrams;
+#[cfg(test)]
+mod reference;
 mod text;
 mod vips;
 
@@ -205,6 +207,9 @@ fn readiness(awaited: &[String]) -> (&'static str, String) {
     }
 }
 
+/// The label of all that is told of a session: its BGPPeer.
+const PEER: &str = "peer";
+
 /// A metric: name, type, what it says, and its value for a session; none where it has none.
 type Metric = (&'static str, &'static str, &'static str, fn(&Known, &Counters) -> Option<u64>);
 
@@ -260,7 +265,7 @@ fn render(board: &Board) -> String {
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         for (peer, known, counters) in &sessions {
             if let Some(value) = value(known, counters) {
-                let _ = writeln!(out, "{name}{{peer=\"{peer}\"}} {value}");
+                let _ = writeln!(out, "{name}{{{PEER}=\"{peer}\"}} {value}");
             }
         }
     }

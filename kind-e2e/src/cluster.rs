@@ -247,6 +247,12 @@ impl Cluster {
         self.node.run_within(KUBECTL_TIMEOUT, self.kubectl_as(&self.kubeconfig, arguments))
     }
 
+    /// The kubectl that is run.
+    #[must_use]
+    pub fn kubectl_program(&self) -> &Path {
+        self.programs.kubectl()
+    }
+
     /// kubectl with another [kubeconfig](Self::kubeconfig_of), to be run on any node that reaches
     /// the cluster's.
     pub fn kubectl_as<'a>(
