@@ -16,6 +16,7 @@ use crate::of_project;
 use crate::pages::Page;
 
 const VIPGATE: &str = env!("CARGO_BIN_EXE_vipgate");
+const SUDO: &str = r#"sudo() { env -u KUBECONFIG "$@"; }"#;
 /// How long a command may take.
 const COMMAND: Duration = Duration::from_secs(60);
 /// How soon what was started has to be seen.
@@ -99,8 +100,9 @@ impl Reader {
         let bin = self.directory.path().join("bin");
         let own = |name: &str| home.join(name).into_os_string();
         Program::new("bash")
-            // Whoever types it is root there already, on machines without sudo as well.
-            .args(["-c".to_owned(), format!("sudo() {{ \"$@\"; }}\n{{ {command}\n}} 2>&1")])
+            // Whoever types it is root there already, on machines without sudo as well; it does not hand on
+            // what is set for a cluster.
+            .args(["-c".to_owned(), format!("{SUDO}\n{{ {command}\n}} 2>&1")])
             .dir(self.directory.path().join("work"))
             .env("PATH", format!("{}:{path}:/usr/sbin:/sbin", bin.display()))
             .env("HOME", &home)
