@@ -100,9 +100,23 @@ fn a_listener_that_can_bind_nowhere_is_not_programmed_and_harms_no_neighbour() {
     let speaker = site.get("speaker", "worker").unwrap();
     assert!(speaker["status"].to_string().contains("10.77.0.200:81"), "{speaker}");
 
+    // So does `vipgate why`, of the port that is asked about.
+    let why = |of: &str| site.why(&[of]).unwrap();
+    let of_81 = why("gateway/web:81");
+    assert!(of_81.contains("^ the first broken link: PortTaken"), "{of_81}");
+    assert!(of_81.contains("run:    kubectl debug node/worker"), "{of_81}");
+    for of in ["gateway/web:80", "10.77.0.200:80", "tcproute/web"] {
+        let text = why(of);
+        let is_of_80 = of.ends_with(":80");
+        assert_eq!(text.contains("nc -vz 10.77.0.200 80"), is_of_80, "{of}: {text}");
+        assert_eq!(text.contains('✗'), !is_of_80, "{of}: {text}");
+    }
+
     // It goes, and the listener is bound.
     drop(taken);
     listeners(["True/Programmed", "True/Programmed"]);
+    let text = why("tcproute/web");
+    assert!(text.contains("✓ endpoint") && !text.contains('✗'), "{text}");
     assert_eq!(site.greeting("10.77.0.200:81").unwrap(), "hello");
     assert_eq!(site.greeting("10.77.0.200:80").unwrap(), "hello");
 }
