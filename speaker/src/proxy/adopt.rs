@@ -105,7 +105,7 @@ fn changes<'a, H, T>(
 
 impl Table {
     /// Why a connection has no place in this table.
-    fn refuses(&self, connection: &Connection) -> Option<ResetReason> {
+    pub(super) fn refuses(&self, connection: &Connection) -> Option<ResetReason> {
         let Owner { place, stats } = &connection.owner;
         match *place {
             Place::Port(slot) => {

@@ -75,6 +75,8 @@ pub(super) struct Context<'a> {
     pub(super) id: ConnectionId,
     pub(super) epoll: BorrowedFd<'a>,
     pub(super) buffer: &'a mut [u8],
+    /// Where bytes go that came through TLS.
+    pub(super) opened: &'a mut [u8],
     pub(super) pipes: &'a mut Pipes,
     pub(super) now: Instant,
     /// The same, coarse.
@@ -310,6 +312,31 @@ impl Connection {
             },
             Err(_) => Verdict::End(Ending::Reset(ResetReason::OutOfFiles)),
         }
+    }
+
+    /// Whether it forwards.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    /// Leaves a worker: that hears of its sockets no more.
+    pub(super) fn unwatch(&self, epoll: BorrowedFd<'_>) {
+        for socket in [Some(&self.client), self.server.as_ref()].into_iter().flatten() {
+            // Fails only when it is not watched.
+            let _ = epoll::delete(epoll, socket);
+        }
+    }
+
+    /// Goes on with another worker, which tells of its sockets anew.
+    pub(super) fn go_on(&mut self, context: &mut Context<'_>) -> Verdict {
+        self.is_to_be_woken_anew();
+        let sockets = [(Some(&self.client), Side::Client), (self.server.as_ref(), Side::Server)];
+        for (socket, side) in sockets {
+            if socket.is_some_and(|socket| context.watch(socket, side).is_err()) {
+                return Verdict::End(Ending::Reset(ResetReason::OutOfFiles));
+            }
+        }
+        self.forward(context)
     }
 
     /// Handles an event of one of its sockets.

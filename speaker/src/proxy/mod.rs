@@ -69,6 +69,7 @@ pub(crate) mod share;
 mod shared;
 pub(crate) mod slots;
 mod socket;
+mod spread;
 pub mod stats;
 pub(crate) mod table;
 mod timer;

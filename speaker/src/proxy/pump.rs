@@ -42,7 +42,7 @@ const NEVER: u8 = u8::MAX;
 const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 /// Events after which a short read does not mean that the socket is empty.
-const MORE_BEHIND: EventFlags =
+pub(super) const MORE_BEHIND: EventFlags =
     EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR).union(EventFlags::PRI);
 
 /// How a turn of a pump ended.

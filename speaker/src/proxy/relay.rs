@@ -28,6 +28,8 @@ pub(super) struct Ends<'a> {
     pub(super) client: BorrowedFd<'a>,
     pub(super) server: BorrowedFd<'a>,
     pub(super) buffer: &'a mut [u8],
+    /// Where bytes go that came through TLS: more than the buffer has, by a record at least.
+    pub(super) opened: &'a mut [u8],
     pub(super) pipes: &'a mut Pipes,
 }
 

@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit};
 use super::config::Config;
 use super::pipe;
 use super::preserve::Preserving;
+use super::spread::Spread;
 use super::stats::EngineStats;
 use super::table::Table;
 use crate::published::Published;
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     /// Pipes of all workers, and how many there may be.
     pub(super) pipes: Arc<AtomicUsize>,
     pub(super) most_pipes: usize,
+    pub(super) spread: Spread,
     pub(super) stats: EngineStats,
     pub(super) preserving: Preserving,
 }
@@ -34,6 +36,7 @@ impl Shared {
     pub(super) fn new(config: Config) -> io::Result<Self> {
         Ok(Self {
             table: Published::new(config.workers.get())?,
+            spread: Spread::new(config.workers.get()),
             config,
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),

@@ -1,7 +1,6 @@
 //! Both directions of a connection of which one side at least speaks TLS with us.
 //!
-//! Little waits in it: of each direction what one read brought, a record or a buffer, and the sink does
-//! not take. While something waits, nothing more is read, so a receiver that stalls stops its sender.
+//! Little waits in it: of each direction what one read brought, a buffer, and the sink does not take. While something waits, nothing more is read, so a receiver that stalls stops its sender.
 //!
 //! An orderly end of one side becomes one of the other: `close_notify` and the end of the stream where
 //! that speaks TLS, else the end of the stream. An end of TLS without `close_notify` is a truncation (RFC
@@ -16,10 +15,8 @@ use super::end::{End, Failed, Next};
 use super::relay::{Ends, Moved, Rescue, Turn};
 use super::token::Side;
 
-/// Steps per turn and direction; then the other connections of the worker come first. A step that takes
-/// from TLS moves a few KiB, one that reads from a socket a buffer.
-const STEPS_SECURE: usize = 64;
-const STEPS_PLAIN: usize = 8;
+/// Steps per turn and direction, each a buffer; then the other connections of the worker come first.
+const STEPS: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -160,20 +157,18 @@ impl TlsPump {
                 (server, ends.server, &mut moved.down, client, ends.client, Side::Client)
             }
         };
-        let steps = if source.is_secure() { STEPS_SECURE } else { STEPS_PLAIN };
-        for _ in 0..steps {
+        for _ in 0..STEPS {
             sink.flush(to).map_err(|_| other)?;
             if sink.is_ending() || !sink.has_room() {
                 return Ok(false);
             }
-            match source.next(from, ends.buffer).map_err(|_| side)? {
+            match source.next(from, ends.buffer, ends.opened).map_err(|_| side)? {
                 Next::Nothing => return Ok(false),
                 Next::Again => {}
                 Next::End => sink.end(),
                 Next::Bytes(bytes) => {
-                    let taken = sink.give(to, bytes).map_err(|_| other)?;
-                    source.took(taken);
-                    *moved += taken as u64;
+                    *moved += bytes.len() as u64;
+                    sink.give(to, bytes).map_err(|_| other)?;
                 }
             }
         }

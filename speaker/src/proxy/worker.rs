@@ -1,6 +1,7 @@
-//! A worker: one thread, one epoll, one buffer, its own connections.
+//! A worker: one thread, one epoll, its buffers, its own connections.
 //!
-//! Workers share nothing while they forward. They learn of a new table by a counter that they look
+//! Workers share nothing while they forward; one that has too much hands a connection to one that sleeps
+//! (`spread`). They learn of a new table by a counter that they look
 //! at before every batch of events and after every accept, so a connection that a client starts
 //! after `apply` returned is forwarded by the new table; an eventfd wakes those that sleep.
 //!
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
+use rustix::io::Errno;
 use slab::Slab;
 
 use super::choose::Accepting;
@@ -25,6 +27,7 @@ use super::connection::{Connection, Context, Ending, Owner, Place, Verdict};
 use super::idle::{Idle, Tick};
 use super::pipe::Pipes;
 use super::shared::Shared;
+use super::spread::Nap;
 use super::stats::ResetReason;
 use super::table::{Port, Table};
 use super::timer::Timers;
@@ -34,6 +37,8 @@ use crate::access_log::Logger;
 
 /// The shared buffer: what one read can bring.
 const BUFFER: usize = 64 * 1024;
+/// What such a read opens into, if it brings TLS, with the record that was begun before it.
+const OPENED: usize = BUFFER + 20 * 1024;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 
@@ -60,11 +65,15 @@ pub(super) struct Worker {
     pub(super) connections: Slab<Connection>,
     started: u32,
     undecided: Undecided,
-    again: VecDeque<ConnectionId>,
-    timers: Timers,
+    /// Those that wait for another turn.
+    pub(super) again: VecDeque<ConnectionId>,
+    /// Another worker's nap, and when it was first seen.
+    pub(super) napping: Option<(Nap, Instant)>,
+    pub(super) timers: Timers,
     pub(super) idle: Idle,
     logger: Logger,
     buffer: Box<[u8]>,
+    opened: Box<[u8]>,
     pipes: Pipes,
 }
 
@@ -98,10 +107,12 @@ impl Worker {
             started: 0,
             undecided: Undecided::default(),
             again: VecDeque::new(),
+            napping: None,
             timers: Timers::default(),
             idle: Idle::new(now),
             logger,
             buffer: vec![0; BUFFER].into_boxed_slice(),
+            opened: vec![0; OPENED].into_boxed_slice(),
             pipes,
         })
     }
@@ -109,42 +120,58 @@ impl Worker {
     /// Forwards until the engine has been drained.
     pub(super) fn run(mut self) {
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
-        loop {
-            self.adopt_table();
-            if self.is_drained() {
-                return;
-            }
-            let timeout = self.sleep_at_most();
-            events.clear();
-            if let Err(error) =
-                epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref())
-                && error != rustix::io::Errno::INTR
-            {
-                tracing::error!(worker = self.index, %error, "epoll_wait failed; forwarding ends here");
-                return;
-            }
-            self.now = Instant::now();
-            self.tick = self.idle.tick(self.now);
-            self.adopt_table();
-            for event in &events {
-                match Token::from_data(event.data) {
-                    Token::Wake => {}
-                    Token::Port(slot) => self.accept(slot),
-                    Token::Connection(id, side) => {
-                        let flags = event.flags;
-                        self.handle(id, |connection, context| {
-                            connection.event(side, flags, context)
-                        });
-                    }
+        while self.round(&mut events) {}
+    }
+
+    /// Waits for events, obeys them, and does what there is to do besides. Whether there is another round.
+    fn round(&mut self, events: &mut Vec<Event>) -> bool {
+        self.adopt_table();
+        self.take_over();
+        if self.is_drained() {
+            return false;
+        }
+        let timeout = self.sleep_at_most();
+        events.clear();
+        if let Err(error) = self.wait(events, timeout.as_ref())
+            && error != Errno::INTR
+        {
+            tracing::error!(worker = self.index, %error, "epoll_wait failed; forwarding ends here");
+            return false;
+        }
+        self.now = Instant::now();
+        self.tick = self.idle.tick(self.now);
+        self.adopt_table();
+        for event in events {
+            match Token::from_data(event.data) {
+                Token::Wake => {}
+                Token::Port(slot) => self.accept(slot),
+                Token::Connection(id, side) => {
+                    let flags = event.flags;
+                    self.handle(id, |connection, context| connection.event(side, flags, context));
                 }
             }
-            self.fire_timers();
-            self.give_turns();
         }
+        self.fire_timers();
+        self.give_turns();
+        true
+    }
+
+    /// Waits for events. Others may take what it says while it sleeps for one that has nothing to do.
+    fn wait(&self, events: &mut Vec<Event>, timeout: Option<&Timespec>) -> Result<(), Errno> {
+        let sleeps = self.again.is_empty();
+        if sleeps {
+            self.shared.spread.turns_over(self.index);
+        }
+        let outcome = epoll::wait(&self.epoll, spare_capacity(events), timeout);
+        if sleeps {
+            self.shared.spread.turns_over(self.index);
+        }
+        outcome.map(drop)
     }
 
     fn is_drained(&self) -> bool {
-        self.table.drain_until.is_some() && self.connections.is_empty()
+        let is_over = self.table.drain_until.is_some() && self.connections.is_empty();
+        is_over && self.shared.spread.close(self.index)
     }
 
     /// None: until an event comes.
@@ -188,6 +215,7 @@ impl Worker {
 
     /// One turn for each connection that had more to do than its last turn allowed.
     fn give_turns(&mut self) {
+        self.even_out();
         for _ in 0..self.again.len() {
             let Some(id) = self.again.pop_front() else { return };
             self.handle(id, |connection, context| {
@@ -217,13 +245,21 @@ impl Worker {
 
     /// Takes over a new connection.
     pub(super) fn begin(&mut self, new: impl FnOnce(u32) -> Connection) -> ConnectionId {
+        let id = self.insert(new);
+        self.shared.open.fetch_add(1, Relaxed);
+        if let Some(connection) = self.connection(id) {
+            connection.shard(self.index).open.fetch_add(1, Relaxed);
+        }
+        self.handle(id, Connection::start);
+        id
+    }
+
+    /// Gives a connection a number here.
+    pub(super) fn insert(&mut self, new: impl FnOnce(u32) -> Connection) -> ConnectionId {
         let entry = self.connections.vacant_entry();
         let id = ConnectionId::new(entry.key(), self.started);
         self.started = self.started.wrapping_add(1);
-        let connection = entry.insert(new(id.generation));
-        self.shared.open.fetch_add(1, Relaxed);
-        connection.shard(self.index).open.fetch_add(1, Relaxed);
-        self.handle(id, Connection::start);
+        entry.insert(new(id.generation)).generation = id.generation;
         id
     }
 
@@ -246,6 +282,7 @@ impl Worker {
             id,
             epoll: self.epoll.as_fd(),
             buffer: &mut self.buffer,
+            opened: &mut self.opened,
             pipes: &mut self.pipes,
             now: self.now,
             tick: self.tick,

@@ -262,6 +262,75 @@ fn a_reset_after_the_end_of_the_clients_direction_is_passed_on() {
     assert!(matches!(error, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
 }
 
+/// What came whole before a record that nobody can open is delivered, however much of it one read brought; then the
+/// backend is reset, and the client told why.
+#[test]
+fn what_came_before_a_broken_record_arrives() {
+    let (backend, streams) = Backend::hands_over(at("127.38.2.11:9511"));
+    let bind = at("127.38.3.11:9500");
+    let (proxy, issued) = serve(bind, backend.address);
+    let lengths = [1, 100, 16_384, 16_385, 50_000, 150_000];
+    for length in lengths {
+        let mut stream = shake(bind, NAME, &issued.client());
+        let mut server = streams.recv().unwrap();
+        stream.conn.set_buffer_limit(None);
+        let mut data = vec![0; length];
+        pattern(8, 0, &mut data);
+        // Records of many sizes: a small one before each large one.
+        for piece in data.chunks(40_000) {
+            let (small, large) = piece.split_at(piece.len().min(7));
+            stream.conn.writer().write_all(small).unwrap();
+            stream.conn.writer().write_all(large).unwrap();
+        }
+        let mut sealed = Vec::new();
+        while stream.conn.wants_write() {
+            stream.conn.write_tls(&mut sealed).unwrap();
+        }
+        sealed.extend([23, 3, 3, 0, 100]);
+        sealed.extend([0; 100]);
+        stream.sock.write_all(&sealed).unwrap();
+        let (received, end) = receive(&mut server, 8);
+        assert_eq!(received, length as u64);
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let said = stream.read(&mut [0; 1]).unwrap_err().to_string();
+        assert!(said.contains("BadRecordMac"), "{said}");
+    }
+    eventually("closed", || proxy.snapshot().open == 0);
+    assert_eq!(counters(&proxy).resets, [(ResetReason::Tls, lengths.len() as u64)].into());
+}
+
+/// Data behind `close_notify` is nobody's; what came before it in the same segment arrives, and the end in order.
+#[test]
+fn what_is_behind_the_end_is_ignored() {
+    let (backend, streams) = Backend::hands_over(at("127.38.2.12:9512"));
+    let bind = at("127.38.3.12:9500");
+    let (proxy, issued) = serve(bind, backend.address);
+    let mut stream = shake(bind, NAME, &issued.client());
+    let mut server = streams.recv().unwrap();
+    stream.conn.set_buffer_limit(None);
+    let mut data = vec![0; 20_000];
+    pattern(9, 0, &mut data);
+    stream.conn.writer().write_all(&data).unwrap();
+    stream.conn.send_close_notify();
+    let mut sealed = Vec::new();
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut sealed).unwrap();
+    }
+    sealed.extend([23, 3, 3, 0, 100]);
+    sealed.extend([0; 100]);
+    stream.sock.write_all(&sealed).unwrap();
+    let (received, end) = receive(&mut server, 9);
+    assert_eq!((received, end.is_ok()), (20_000, true));
+    server.write_all(b"late").unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    let mut late = String::new();
+    stream.read_to_string(&mut late).unwrap();
+    assert_eq!(late, "late");
+    drop(stream);
+    eventually("closed", || proxy.snapshot().open == 0);
+    assert_eq!(counters(&proxy).bytes_in, 20_000);
+}
+
 /// Who does not read stops who sends, in both directions, and goes on where it stopped.
 #[test]
 fn a_stalled_receiver_stops_its_sender() {

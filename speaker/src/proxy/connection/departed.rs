@@ -41,6 +41,13 @@ impl Connection {
         at
     }
 
+    /// Its worker is another one, which knows of no deadline yet.
+    pub(super) fn is_to_be_woken_anew(&mut self) {
+        if let Some(departing) = self.departing() {
+            departing.armed = false;
+        }
+    }
+
     /// When it is to end.
     pub(super) fn departs_at(&self) -> Option<Instant> {
         self.record.as_ref()?.departing.as_ref()?.at

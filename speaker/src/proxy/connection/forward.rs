@@ -34,7 +34,8 @@ impl Connection {
     pub(super) fn forward(&mut self, context: &mut Context<'_>) -> Verdict {
         let Some(server) = &self.server else { return Verdict::Wait };
         let (client, server) = (self.client.as_fd(), server.as_fd());
-        let mut ends = Ends { client, server, buffer: context.buffer, pipes: context.pipes };
+        let Context { buffer, opened, pipes, .. } = context;
+        let mut ends = Ends { client, server, buffer, opened, pipes };
         self.active = context.tick;
         let mut moved = Moved::default();
         let turn = self.relay.run(&mut ends, &mut moved);
@@ -66,7 +67,8 @@ impl Connection {
             Side::Client => (server, ResetReason::ByClient),
             Side::Server => (client, ResetReason::ByBackend),
         };
-        let mut ends = Ends { client, server, buffer: context.buffer, pipes: context.pipes };
+        let Context { buffer, opened, pipes, .. } = context;
+        let mut ends = Ends { client, server, buffer, opened, pipes };
         let mut moved = Moved::default();
         let rescue = self.relay.rescue(resetting.broken, &mut ends, &mut moved);
         let wake = match rescue {

@@ -1,6 +1,8 @@
 //! What the loop does when a connection misbehaves; the rest is shown over real sockets in
 //! `tests/proxy_suite`.
 
+mod spread;
+
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -102,8 +104,13 @@ fn a_stale_event_matches_nothing() {
     assert_eq!(worker.shared.stats.panics.load(Relaxed), 0);
 }
 
-/// A listener with one route.
+/// A listener with one route. Nobody is there; the worker is not turned, so it never learns that.
 fn listener(route: &str, bind: SocketAddr) -> Listener {
+    listener_to("127.39.0.6:9".parse().unwrap(), route, bind)
+}
+
+/// A listener with one route, to one server.
+fn listener_to(server: SocketAddr, route: &str, bind: SocketAddr) -> Listener {
     Listener {
         id: ListenerId {
             gateway: ObjectKey::new("default", "gw"),
@@ -112,8 +119,7 @@ fn listener(route: &str, bind: SocketAddr) -> Listener {
             address: bind.ip(),
         },
         bind,
-        // Nobody is there; the worker is not turned, so it never learns that.
-        service: Service::Tcp(Some(Arc::new(target(route, "127.39.0.6:9".parse().unwrap())))),
+        service: Service::Tcp(Some(Arc::new(target(route, server)))),
         attached: [route_named(route)].into(),
         settings: Arc::default(),
     }
