@@ -124,10 +124,18 @@ sbom() {
         return
     fi
     mkdir -p "$out"
-    # It writes beside each Cargo.toml; only that of the program is of use.
-    cargo cyclonedx --quiet --format json --target "$target" --override-filename vipgate-image.cdx
-    mv cli/vipgate-image.cdx.json "$out/vipgate-$arch.cdx.json"
+    # It writes beside each Cargo.toml; only that of the program is of use. With the time of the commit, the same source gives
+    # the same file, and paths of this machine are nobody's business.
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0) \
+        cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$target" --override-filename vipgate-image.cdx
+    sed "s|path+file://$PWD/|path+file:///vipgate/|g" cli/vipgate-image.cdx.json >"$out/vipgate-$arch.cdx.json"
     find . -path ./target -prune -o -name vipgate-image.cdx.json -exec rm {} +
+    if grep -qF "$PWD" "$out/vipgate-$arch.cdx.json"; then die "the SBOM tells where it was made"; fi
+    # What is in the program, by Cargo's own account, has to be in it: each crate with its version. What macros consist of is not.
+    local crate version
+    while read -r crate version _; do
+        grep -qF "\"pkg:cargo/$crate@${version#v}" "$out/vipgate-$arch.cdx.json" || die "the SBOM lacks $crate $version"
+    done < <(cargo tree --locked --package vipgate-cli --target "$target" --edges normal,no-proc-macro --prefix none | sort -u)
     say "$out/vipgate-$arch.cdx.json: $(grep -c '"purl"' "$out/vipgate-$arch.cdx.json") packages"
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn the_api_server_stands_still(ground: &Ground<'_>) -> Result<Option<
         Ok(())
     })?;
     let outage = calls.outage()?;
-    ensure!(outage <= crate::l2::FAIL_OVER, "nobody served {vip} for {outage:.1} s: {calls:?}");
+    ensure!(outage <= crate::l2::FAIL_OVER, "nobody served {vip} for {outage:.1} s: {calls}");
     rig.api_server(false)?;
     ground.settle()?;
     let next = ground.owner(vip)?;

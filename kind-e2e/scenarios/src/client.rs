@@ -1,10 +1,13 @@
 //! What the client asks, as scripts of bash: the same on a container as in a namespace, whatever system is around it.
 
+mod calls;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, ensure};
+pub(crate) use calls::Calls;
 use serde_json::Value;
 
 use crate::Result;
@@ -14,9 +17,8 @@ use crate::rig::{Family, Rig};
 const GREETING: &str = "Gateway API Test TCP Server";
 /// How often callers call, in seconds.
 const CALL_EVERY: &str = "0.1";
-/// A call that took longer than this, in seconds, is no good one: something was lost on its way.
-const SLOW: f64 = 0.9;
-
+/// How long a call may take: its first segment is sent again after one second.
+const CALL_LIMIT: &str = "3";
 /// Someone on the network of the nodes.
 #[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
@@ -122,11 +124,6 @@ impl<'a> Client<'a> {
         printed.lines().find_map(mac_in).with_context(|| format!("the client does not know {node}"))
     }
 
-    /// The client's clock, in seconds; no other is compared with what it prints.
-    pub(crate) fn now(&self) -> Result<f64> {
-        Ok(self.run("echo $EPOCHREALTIME")?.trim().parse()?)
-    }
-
     /// Has somebody call every tenth of a second, and hold one connection on which they ask as often, while `what` is
     /// done; for two minutes at most.
     pub(crate) fn meanwhile<T>(
@@ -156,7 +153,7 @@ fn callers(vip: IpAddr, port: u16, end: &str) -> String {
     format!(
         "one() {{
     local began=$EPOCHREALTIME
-    if timeout 1 bash -c 'exec 3<>/dev/tcp/{vip}/{port} && read -r line <&3' 2>/dev/null; then
+    if timeout {CALL_LIMIT} bash -c 'exec 3<>/dev/tcp/{vip}/{port} && read -r line <&3' 2>/dev/null; then
         echo call $began $EPOCHREALTIME
     else
         echo missed $began $EPOCHREALTIME
@@ -180,72 +177,6 @@ while [ ! -e {end} ] && [ $SECONDS -lt 120 ]; do
 done
 wait"
     )
-}
-
-/// What became of calls, in the client's time.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Calls {
-    /// When those began that were answered at once, in order.
-    good: Vec<f64>,
-    /// When those began that were not, or slowly.
-    bad: Vec<f64>,
-    /// When there was an answer on the connection that is held.
-    held: Vec<f64>,
-    /// When that was lost.
-    lost: Option<f64>,
-}
-
-impl Calls {
-    pub(crate) fn read(printed: &str) -> Result<Self> {
-        let mut calls = Self::default();
-        for line in printed.lines() {
-            let mut words = line.split(' ');
-            let what = words.next().unwrap_or_default();
-            let times: Vec<f64> = words.map(str::parse).collect::<Result<_, _>>()?;
-            match (what, &times[..]) {
-                ("call", [began, ended]) if ended - began < SLOW => calls.good.push(*began),
-                ("call" | "missed", [began, _]) => calls.bad.push(*began),
-                ("held", [at]) => calls.held.push(*at),
-                ("lost", [at]) => calls.lost = Some(*at),
-                _ => anyhow::bail!("the client says {line:?}"),
-            }
-        }
-        calls.good.sort_by(f64::total_cmp);
-        calls.bad.sort_by(f64::total_cmp);
-        Ok(calls)
-    }
-
-    /// How many were answered at once, and how many were not.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.good.len(), self.bad.len())
-    }
-
-    /// The longest time between two good calls that followed each other, in seconds.
-    ///
-    /// # Errors
-    /// When the last calls were no good ones: then it has no end.
-    pub(crate) fn outage(&self) -> Result<f64> {
-        let (first, last) = (self.good.first(), self.good.last());
-        let (first, last) = (first.context("no call was answered")?, last.unwrap_or(&0.0));
-        let outside = |at: &&f64| *at < first || *at > last;
-        let outside = self.bad.iter().filter(outside).count();
-        ensure!(
-            outside == 0,
-            "{outside} calls before the first good one or after the last: {self:?}"
-        );
-        Ok(self.good.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max))
-    }
-
-    /// That the connection that was held is not lost, and had an answer later than `since`.
-    pub(crate) fn held_beyond(&self, since: f64) -> Result<()> {
-        ensure!(self.lost.is_none(), "the open connection was lost at {:?}", self.lost);
-        let last = self.held.last().context("no answer on the open connection")?;
-        ensure!(
-            *last > since,
-            "the last answer on the open connection is of {last}, before {since}"
-        );
-        Ok(())
-    }
 }
 
 /// The first block of PEM of this kind.

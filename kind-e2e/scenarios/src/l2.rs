@@ -76,10 +76,9 @@ pub(crate) fn taken_over(
         Ok(())
     })?;
     let outage = calls.outage()?;
-    ensure!(outage <= FAIL_OVER, "nobody served {vip} for {outage:.1} s: {calls:?}");
+    ensure!(outage <= FAIL_OVER, "nobody served {vip} for {outage:.1} s: {calls}");
     // It is the loss that was seen, and not a node that lives on.
-    let (good, _) = calls.counts();
-    ensure!(good >= 10, "only {good} calls were answered: {calls:?}");
+    ensure!(calls.good() >= 10, "few calls were answered: {calls}");
     let others = ground.others(owner);
     let expected: Vec<String> = (others.iter())
         .map(|node| ground.client().mac_of_node(ground.address(node, crate::Family::of(vip))?))

@@ -84,7 +84,7 @@ spec:
     )
 }
 
-/// A Gateway with one listener, named `on`; `pool` names the pool, where it is not any.
+/// A Gateway with one listener; `pool` names the pool, where it is not any.
 pub(crate) fn gateway(name: &str, listener: &str, pool: Option<&str>) -> String {
     let annotations = pool.map_or(String::new(), |pool| {
         format!(", annotations: {{vipgate.dev/address-pool: {pool}}}")
@@ -95,7 +95,7 @@ kind: Gateway
 metadata: {{name: {name}, namespace: {NAMESPACE}{annotations}}}
 spec:
   gatewayClassName: vipgate
-  listeners: [{{name: on, {listener}}}]
+  listeners: [{{name: main, {listener}}}]
 "
     )
 }

@@ -24,7 +24,7 @@ pub const SUITES: [Suite; 7] = [
     Suite { name: "l2", about: "who answers for a VIP, and who when that node is lost" },
     Suite { name: "bgp", about: "FRR learns VIPs from all nodes, and forgets them" },
     Suite { name: "gateway", about: "weights, TLS passed through, UDP" },
-    Suite { name: "upgrade", about: "helm upgrade with a connection open" },
+    Suite { name: "upgrade", about: "helm upgrade while somebody calls" },
     Suite { name: "chaos", about: "the API server, or a node, stands still" },
     Suite { name: "conformance", about: "the official suite of Gateway API" },
 ];
@@ -58,7 +58,7 @@ const ALL: [Scenario; 11] = [
     on("gateway", "connections go by weight", gateway::weights_count),
     on("gateway", "TLS is passed through by name", gateway::tls_is_passed_through),
     on("gateway", "datagrams pass", gateway::datagrams_pass),
-    on("upgrade", "nobody notices an upgrade", upgrade::nobody_notices_an_upgrade),
+    on("upgrade", "callers notice no upgrade", upgrade::callers_notice_no_upgrade),
     on("chaos", "the API server stands still", chaos::the_api_server_stands_still),
     on("chaos", "a node stands still", chaos::a_node_stands_still),
 ];

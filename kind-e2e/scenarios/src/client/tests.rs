@@ -28,7 +28,7 @@ fn calls(lines: &str) -> Calls {
 fn an_outage_is_the_longest_time_between_good_calls() {
     let lines = "call 10.0 10.1\ncall 10.1 10.2\nmissed 10.2 11.2\ncall 10.3 11.4\ncall 12.1 12.2\nheld 12.3\n";
     let told = calls(lines);
-    assert_eq!(told.counts(), (3, 2), "one that is answered slowly is no good one");
+    assert_eq!((told.good(), told.missed()), (3, 1));
     let outage = told.outage().expect("it ended");
     assert!((outage - 2.0).abs() < 0.001, "{outage}");
     // In another order than they began.
@@ -38,19 +38,35 @@ fn an_outage_is_the_longest_time_between_good_calls() {
 
 #[test]
 fn an_outage_without_end_is_none_that_can_be_measured() {
-    for lines in
-        ["", "missed 1.0 2.0\n", "call 1.0 1.1\nmissed 1.2 2.2\n", "missed 1.0 2.0\ncall 2.0 2.1\n"]
-    {
-        assert!(calls(lines).outage().is_err(), "{lines}");
+    let many = |word: &str, from: u32| -> String {
+        (0..10).map(|n| format!("{word} {}.{n} {}.{n}\n", from, from + 3)).collect()
+    };
+    let good = "call 5.0 5.1\n";
+    for word in ["missed", "call"] {
+        assert!(calls(&format!("{good}{}", many(word, 6))).outage().is_err(), "{word}: no end");
+        assert!(
+            calls(&format!("{}{good}", many(word, 4))).outage().is_err(),
+            "{word}: no beginning"
+        );
     }
+    assert!(calls("").outage().is_err());
+    // One at the edge is no outage of its own.
+    assert!(calls("missed 4.9 7.9\ncall 5.0 5.1\nmissed 5.2 8.2\n").outage().is_ok());
     assert!(Calls::read("bash: no such thing\n").is_err());
 }
 
 #[test]
-fn a_connection_that_is_held_has_to_answer_after_the_moment() {
-    assert!(calls("held 1.0\nheld 2.0\n").held_beyond(1.5).is_ok());
-    for lines in ["", "held 1.0\n", "held 2.0\nlost 2.1\n", "lost 2.0\n"] {
-        assert!(calls(lines).held_beyond(1.5).is_err(), "{lines}");
+fn what_became_of_the_connection_that_is_held_is_told() {
+    for (lines, says) in [
+        ("held 1.0\nheld 2.5\n", "0 not; the open connection lived for 1.5 s, to the end"),
+        (
+            "held 1.0\nheld 2.0\nlost 3.0\nmissed 3.0 3.1\n",
+            "1 not; the open connection was lost after 2.0 s",
+        ),
+        ("lost 2.0\n", "there was no answer on the open connection"),
+    ] {
+        let told = calls(lines).to_string();
+        assert!(told.ends_with(says), "{told}");
     }
 }
 

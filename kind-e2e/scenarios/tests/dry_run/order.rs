@@ -88,9 +88,9 @@ fn families_and_modes_come_to_network_cluster_chart_and_scenarios() {
             let asked = if family == "v4" { "v4" } else { "dual" };
             assert_eq!(calls, expected("smoke", asked), "{about}");
 
-            let network =
+            let mut network =
                 done.calls.iter().filter(|call| call.starts_with("docker network create "));
-            let made = network.last().unwrap();
+            let made = network.next_back().unwrap();
             assert!(made.contains(" --subnet 172.19.0.0/16 --ip-range 172.19.0.0/17 "), "{made}");
             assert_eq!(made.contains("--ipv6"), family != "v4", "{made}");
             let cluster = machine.result("cluster.yaml");
