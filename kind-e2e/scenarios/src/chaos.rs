@@ -36,13 +36,17 @@ pub(crate) fn the_api_server_stands_still(ground: &Ground<'_>) -> Result<Option<
     Ok(Some(format!("{vip} of {owner}, lost without an API server: again after {outage:.1} s")))
 }
 
-/// The processes of a node stand still, and its kernel does not: another one takes its VIP, and keeps it.
+/// The processes of a node stand still, and its kernel does not: another one takes its VIP. When they go on, one of both
+/// has it, and the other knows: the larger part of the group, or of two the one that had it first (docs/ownership.md).
 pub(crate) fn a_node_stands_still(ground: &Ground<'_>) -> Result<Option<String>> {
     let vip = answering(ground)?[0];
     let owner = ground.owner(vip)?;
     let (next, outage) = taken_over(ground, vip, &owner, Fate::Frozen)?;
     ground.settle()?;
-    ground.only(&next, vip, 8080)?;
+    let last = ground.agreed(vip, 8080)?;
+    ensure!(last == next || last == owner, "{last} has {vip}, after {owner} and {next}");
     ground.client().greeting(vip, 8080)?;
-    Ok(Some(format!("{vip} of {owner}, which stood still: by {next} after {outage:.1} s")))
+    Ok(Some(format!(
+        "{vip} of {owner}, which stood still: by {next} after {outage:.1} s, and in the end by {last}"
+    )))
 }

@@ -149,6 +149,20 @@ impl<'a> Ground<'a> {
         })
     }
 
+    /// Waits until one node alone answers for a VIP, and it is the one that says that it has it; which it is.
+    pub(crate) fn agreed(&self, vip: IpAddr, port: u16) -> Result<String> {
+        eventually(SOON, || {
+            let owner = self.owner(vip)?;
+            let expected = self.client().mac_of_node(self.address(&owner, Family::of(vip))?)?;
+            let answer = self.client().who_has(vip, port)?;
+            ensure!(
+                answer == BTreeSet::from([expected]),
+                "{answer:?} answer for {vip}, and {owner} says that it has it"
+            );
+            Ok(owner)
+        })
+    }
+
     /// Sets all nodes right, and waits until their speakers know each other.
     pub(crate) fn settle(&self) -> Result<()> {
         let edges = &self.facts().edges;
