@@ -77,8 +77,8 @@ pub(crate) fn taken_over(
     })?;
     let outage = calls.outage()?;
     ensure!(outage <= FAIL_OVER, "nobody served {vip} for {outage:.1} s: {calls}");
-    // It is the loss that was seen, and not a node that lives on.
-    ensure!(calls.good() >= 10, "few calls were answered: {calls}");
+    // On an idle machine there are some sixty.
+    ensure!(calls.good() >= 3, "this machine is too busy to see an outage: {calls}");
     let others = ground.others(owner);
     let expected: Vec<String> = (others.iter())
         .map(|node| ground.client().mac_of_node(ground.address(node, crate::Family::of(vip))?))
