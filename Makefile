@@ -10,10 +10,10 @@ RUNNER := --config 'target."cfg(target_os = \"linux\")".runner = ["$(CURDIR)/kin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prepare lab figures bench bench-quick bench-scale conformance image tools fmt lint docs book reference audit clean
+.PHONY: help demo test prepare lab figures bench bench-quick bench-scale conformance image kind-e2e tools fmt lint docs book reference audit clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Build vipgate and show it at work: a VIP, ARP for it, traffic through it
 	@scripts/install-test-tools.sh demo
@@ -63,6 +63,9 @@ conformance: tools prepare ## The official Gateway API conformance tests, profil
 image: ## Build the container image with buildah, run it as the chart does; with cargo-cyclonedx, write its SBOM: docs/image.md
 	@scripts/install-test-tools.sh image
 	@scripts/image.sh
+
+kind-e2e: ## The scenarios on a kind cluster, where there is docker or podman: ARGS='l2 --family dual --proxy nftables'
+	@kind-e2e/run.sh $(ARGS)
 
 tools: ## Install the tools tests use, where they are missing (Debian, Ubuntu)
 	@scripts/install-test-tools.sh

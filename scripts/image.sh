@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # image.sh [build|run|sbom]...: builds the container image from nothing but this source (a static program, FROM scratch), runs
 # it once as the chart does, and writes the list of what is in it. Without arguments: all three. The result is in target/image:
-#   vipgate-ARCH.tar    the image, an OCI archive (buildah, podman, skopeo and `kind load image-archive` read it)
+#   vipgate-ARCH.tar    the image, an OCI archive (buildah, podman and skopeo read it)
+#   vipgate-ARCH.docker.tar    the same, as `docker save` writes it: for `kind load image-archive`, whose containerd takes
+#                       the image's name from there, and for `docker load`
 #   vipgate-ARCH.cdx.json    the SBOM, CycloneDX
 #
 # ARCH=arm64 builds for the other architecture: docs/image.md has the recipe. Needs buildah, and podman with runc to run it
@@ -14,16 +16,16 @@ die() { say "$*"; exit 1; }
 need() { command -v "$1" >/dev/null || die "$1 is missing: apt-get install $2"; }
 
 case ${ARCH:-$(uname -m)} in
-    amd64 | x86_64) arch=amd64 target=x86_64-unknown-linux-musl strip=strip ;;
+    amd64 | x86_64) arch=amd64 target=x86_64-unknown-linux-musl strip='strip' ;;
     arm64 | aarch64) arch=arm64 target=aarch64-unknown-linux-musl strip=aarch64-linux-gnu-strip ;;
     *) die "no recipe for ${ARCH:-$(uname -m)}: amd64 or arm64" ;;
 esac
-[ "$(uname -m)" != "${target%%-*}" ] || strip=strip
+[ "$(uname -m)" != "${target%%-*}" ] || strip='strip'
 out=$PWD/target/image
 limit=20000000
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 revision=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-archive=$out/vipgate-$arch.tar
+archive=$out/vipgate-$arch.tar docker_archive=$out/vipgate-$arch.docker.tar
 # A storage of our own: nothing else on this machine is looked at or changed.
 storage=(--root "$out/storage" --runroot "$out/run" --storage-driver vfs)
 
@@ -62,6 +64,9 @@ build() {
         --tag "vipgate:$version" --file Dockerfile "$out/context" >&2
     rm -f "$archive"
     buildah "${storage[@]}" push --quiet "vipgate:$version" "oci-archive:$archive:vipgate:$version"
+    # As Kubernetes reads `vipgate:VERSION`; buildah's own name for it is localhost/vipgate.
+    rm -f "$docker_archive"
+    buildah "${storage[@]}" push --quiet "vipgate:$version" "docker-archive:$docker_archive:docker.io/library/vipgate:$version"
     local size
     size=$(stat --format=%s "$archive")
     say "$archive: $size bytes, compressed; the program has $(stat --format=%s "$out/context/vipgate")"
@@ -119,10 +124,18 @@ sbom() {
         return
     fi
     mkdir -p "$out"
-    # It writes beside each Cargo.toml; only that of the program is of use.
-    cargo cyclonedx --quiet --format json --target "$target" --override-filename vipgate-image.cdx
-    mv cli/vipgate-image.cdx.json "$out/vipgate-$arch.cdx.json"
+    # It writes beside each Cargo.toml; only that of the program is of use. With the time of the commit, the same source gives
+    # the same file, and paths of this machine are nobody's business.
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0) \
+        cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$target" --override-filename vipgate-image.cdx
+    sed "s|path+file://$PWD/|path+file:///vipgate/|g" cli/vipgate-image.cdx.json >"$out/vipgate-$arch.cdx.json"
     find . -path ./target -prune -o -name vipgate-image.cdx.json -exec rm {} +
+    if grep -qF "$PWD" "$out/vipgate-$arch.cdx.json"; then die "the SBOM tells where it was made"; fi
+    # What is in the program, by Cargo's own account, has to be in it: each crate with its version. What macros consist of is not.
+    local crate version
+    while read -r crate version _; do
+        grep -qF "\"pkg:cargo/$crate@${version#v}" "$out/vipgate-$arch.cdx.json" || die "the SBOM lacks $crate $version"
+    done < <(cargo tree --locked --package vipgate-cli --target "$target" --edges normal,no-proc-macro --prefix none | sort -u)
     say "$out/vipgate-$arch.cdx.json: $(grep -c '"purl"' "$out/vipgate-$arch.cdx.json") packages"
 }
 

@@ -11,7 +11,7 @@ test_tools=(
     nft:nftables iptables:iptables tcpdump:tcpdump arping:arping ndisc6:ndisc6 iperf3:iperf3 ps:procps ping:iputils-ping
     mariadbd:mariadb-server mariadb-install-db:mariadb-server mariadb:mariadb-client
     redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
-    openssl:openssl dnsmasq:dnsmasq-base nginx:nginx promtool:prometheus
+    openssl:openssl dnsmasq:dnsmasq-base nginx:nginx promtool:prometheus shellcheck:shellcheck
     python3:python3 curl:curl hostname:hostname
     vtysh:frr bird:bird2 birdc:bird2 keepalived:keepalived
 )

@@ -35,6 +35,7 @@ mod routed;
 mod scale;
 mod service_claims;
 mod services;
+mod shared;
 mod site;
 mod speakers;
 mod tls;

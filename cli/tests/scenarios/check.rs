@@ -190,7 +190,7 @@ fn a_dump_of_a_host_has_what_helps_and_no_secret() {
     }
     let json = |part: &str| -> Value { serde_json::from_str(&parts[part]).unwrap() };
     assert_eq!(json("vipgate/status.json")["vips"][0]["address"], VIP);
-    assert_eq!(json(&format!("vipgate/why-{VIP}.json"))["owner"], "node");
+    assert_eq!(json(&format!("vipgate/why-{VIP}.json"))["ownership"][0]["owner"], "node");
     assert!(parts["vipgate/metrics.txt"].contains("vipgate_"), "{}", parts["vipgate/metrics.txt"]);
     assert_eq!(json("check.json")["schema"], "vipgate.dev/check/v1");
     assert!(parts["host/ip-address.json"].contains(VIP));
