@@ -11,6 +11,7 @@ mod demo;
 mod keygen;
 mod lint;
 mod logging;
+mod memory;
 mod metrics;
 mod priority;
 mod rebalance;
