@@ -15,7 +15,7 @@ pub mod selector;
 pub mod vipgate;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
-pub use object::{Age, Kind, Object, ObjectKey, ObjectRef, Resource, Stored};
+pub use object::{Age, FullName, Kind, Object, ObjectKey, ObjectRef, Resource, Stored};
 
 /// Group of the Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";

@@ -246,6 +246,28 @@ fn a_bad_first_definition_does_not_hide_a_good_second_one() {
 }
 
 #[test]
+fn a_bad_definition_above_a_good_one_says_the_same_however_often_it_is_read() {
+    let mut desk = Desk::new();
+    let text = pool("lan", "!") + &pool("lan", "192.0.2.1");
+    let first = report(&desk.write("a.yaml", text.clone()));
+    let again = report(&desk.write("a.yaml", text + "# with a remark\n"));
+    assert_eq!(first, again);
+    assert_eq!(desk.in_use(), ["lan=192.0.2.1@a.yaml"]);
+}
+
+#[test]
+fn a_file_that_comes_back_broken_keeps_what_is_still_in_use_from_it() {
+    let mut desk = Desk::new();
+    desk.write("a.yaml", pool("lan", "!"));
+    desk.write("c.yaml", pool("lan", "192.0.2.1"));
+    desk.remove("c.yaml");
+    assert_eq!(desk.in_use(), ["lan=192.0.2.1@c.yaml"], "a bad document says that it is there");
+    let update = desk.write("c.yaml", BROKEN);
+    assert!(update.complete, "the broken document stands for it");
+    assert_eq!(desk.in_use(), ["lan=192.0.2.1@c.yaml"]);
+}
+
+#[test]
 fn an_object_that_moves_to_another_file_is_followed() {
     let mut desk = Desk::new();
     desk.write("a.yaml", pool("lan", "192.0.2.1"));
@@ -290,7 +312,7 @@ fn age_is_the_creation_time_then_the_place() {
     applied.extend(desk.write("a.yaml", pool("three", "192.0.2.4")).applied);
     applied.sort_by(|a, b| a.1.cmp(&b.1));
     let order: Vec<String> =
-        applied.iter().map(|(object, _)| object.reference().key.name).collect();
+        applied.iter().map(|(object, _)| object.reference().key.name.clone()).collect();
     assert_eq!(order, ["dated", "three", "one", "two"]);
 }
 

@@ -9,11 +9,24 @@ use anyhow::{Context, Result};
 /// # Errors
 /// When it is gone.
 pub(crate) fn seconds(pids: &[u32]) -> Result<f64> {
+    seconds_of(pids, |_| true)
+}
+
+/// The same of the threads with these names alone.
+///
+/// # Errors
+/// When it is gone.
+pub(crate) fn seconds_of(pids: &[u32], is_meant: impl Fn(&str) -> bool) -> Result<f64> {
     let mut nanoseconds = 0;
     for pid in pids {
         for task in fs::read_dir(format!("/proc/{pid}/task")).context("the process is gone")? {
             // A thread may end between the two.
-            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            let task = task?.path();
+            let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
+            if !is_meant(name.trim()) {
+                continue;
+            }
+            let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
             let first = text.split_whitespace().next();
             nanoseconds += first.and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
         }

@@ -66,6 +66,13 @@ impl Running {
         cpu::seconds(&[self.process.pid()])
     }
 
+    /// CPU seconds so far of all threads that do not forward.
+    fn planning(&self) -> Result<f64> {
+        cpu::seconds_of(&[self.process.pid()], |name| {
+            !name.starts_with("proxy-") && !name.starts_with("udp-")
+        })
+    }
+
     /// Memory, in MiB.
     fn memory(&self) -> Result<f64> {
         Ok(cpu::resident(&[self.process.pid()])? as f64 / 1024.0)
@@ -101,7 +108,7 @@ fn crowd(args: &ScaleArgs, node: &Node) -> Result<()> {
     let crowd: Vec<SocketAddr> =
         running.manifests.others().step_by(args.routes / 200 + 1).collect();
     let standing = Standing::start(&crowd)?;
-    let before = running.cpu()?;
+    let before = (running.cpu()?, running.planning()?);
     let mut took = Vec::new();
     for change in 0..args.changes {
         // Mostly on another Gateway than the last one.
@@ -116,14 +123,17 @@ fn crowd(args: &ScaleArgs, node: &Node) -> Result<()> {
         // Out of step with whatever there is of timers.
         thread::sleep(Duration::from_millis(150 + (change as u64 * 37) % 100));
     }
-    let spent = (running.cpu()? - before) / args.changes as f64 * 1e3;
+    let each = |seconds: f64| seconds / args.changes as f64 * 1e3;
+    let spent = each(running.cpu()? - before.0);
+    let planning = each(running.planning()? - before.1);
     took.sort_by(f64::total_cmp);
     let at = |part: f64| took[((took.len() - 1) as f64 * part).round() as usize];
     println!("one changed route, {} times", took.len());
     for (name, part) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("worst", 1.0)] {
         say(&format!("effective, {name}, ms"), at(part));
     }
-    say("CPU for each, ms", spent);
+    say("CPU for each, ms", planning);
+    say("and with what is forwarded meanwhile", spent);
     let standing = standing.end();
     println!("{} connections on other listeners meanwhile", crowd.len());
     say("lost", standing.lost as f64);

@@ -16,6 +16,7 @@ use vipgate_controller::{cluster, group_key, watch};
 use vipgate_speaker::group::GroupKey;
 
 use crate::args::ControllerArgs;
+use crate::memory::give_back_after_start;
 use crate::run::{control_threads, host_name, instance_name};
 use crate::signals::Signals;
 use crate::{logging, metrics};
@@ -94,6 +95,7 @@ async fn serve(args: &ControllerArgs) -> Result<ExitCode> {
     let leading = candidate.leading();
     let told = metrics::of_controller(controller.facts(), leading.clone());
     metrics::serve(args.metrics, told, &tracker, stopped.clone()).await;
+    give_back_after_start(&tracker, stopped.clone());
     tracing::info!(identity, "vipgate {} controls", env!("CARGO_PKG_VERSION"));
     // On a task of its own: whatever it works out, the lease is renewed meanwhile.
     let mut deciding = tracker.spawn(controller.run(events, leading));

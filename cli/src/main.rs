@@ -14,6 +14,7 @@ mod golden;
 mod keygen;
 mod lint;
 mod logging;
+mod memory;
 mod metrics;
 mod objects;
 mod priority;

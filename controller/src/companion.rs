@@ -110,7 +110,7 @@ pub fn status(
     keeps_ip_mode: bool,
 ) -> Option<Value> {
     let owner = gateway_of(service)?;
-    let key = ObjectKey::new(service.key().namespace, &owner.name);
+    let key = ObjectKey::new(&service.key().namespace, &owner.name);
     let gateway = &world.gateways.get(&key)?.object.metadata;
     if gateway.uid.as_deref() != Some(&owner.uid) || gateway.deletion_timestamp.is_some() {
         return None;
@@ -131,7 +131,7 @@ pub fn beside(world: &World, gateways: &BTreeSet<&ObjectKey>) -> impl Iterator<I
     let services = world.services.values().filter(|_| !gateways.is_empty());
     services.filter_map(|stored| {
         let (service, name) = (&*stored.object, &gateway_of(&stored.object)?.name);
-        let key = ObjectKey::new(service.key().namespace, name);
+        let key = ObjectKey::new(&service.key().namespace, name);
         gateways.contains(&key).then(|| reference(service))
     })
 }
@@ -228,7 +228,7 @@ impl Infrastructure {
             }
             None => Self::default(),
         };
-        all.labels.insert(GATEWAY_NAME.to_owned(), label_value(gateway.key().name));
+        all.labels.insert(GATEWAY_NAME.to_owned(), label_value(gateway.key().name.clone()));
         let keys = all.labels.keys().map(|key| format!("l:{key}"));
         let keys: Vec<String> =
             keys.chain(all.annotations.keys().map(|key| format!("a:{key}"))).collect();

@@ -33,7 +33,7 @@ pub struct Initial {
 impl Initial {
     /// What is to be changed so that the class is there.
     pub fn of_class(&self, world: &World) -> Option<Change> {
-        let key = ObjectKey { namespace: String::new(), name: self.class.clone()? };
+        let key = ObjectKey::new("", self.class.clone()?);
         if world.classes.contains_key(&key) {
             return None;
         }

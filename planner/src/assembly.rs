@@ -22,7 +22,7 @@ use crate::claim::Claim;
 use crate::hostname;
 use crate::node::{Neighbours, Node};
 use crate::plan::{
-    Announce, ByName, Listener, ListenerId, Plan, Service, Target, Termination, Tls, Vip,
+    Announce, ByName, Listener, ListenerId, Plan, Service, Source, Target, Termination, Tls, Vip,
 };
 use crate::policies::Policies;
 use crate::report::source_of;
@@ -75,17 +75,8 @@ pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>, last: &
         let own = plan.listeners.len();
         plan.listeners.extend(listeners.into_iter().map(Arc::new));
         share(&mut plan.listeners[own..], last.listeners_of(key));
-        if !allocation.users.contains_key(&ObjectRef::new(Kind::Gateway, key.clone())) {
-            continue;
-        }
-        let sets = admission.sets_of(gateway);
-        let sets = sets.map(|(set, admitted)| (Kind::ListenerSet, set, &admitted.source));
-        for (kind, key, source) in sets.chain([(Kind::Gateway, key, &gateway.source)]) {
-            let object = ObjectRef::new(kind, key.clone());
-            if let Some(source) = source.as_ref().filter(|_| !incomplete.contains(&object)) {
-                plan.sources.insert(object, source.clone());
-            }
-        }
+        let sources = layers.sources_of(key, gateway, &incomplete).into_iter();
+        plan.sources.extend(sources.filter_map(|(object, source)| Some((object, source?))));
     }
     let ground = layers.candidacy(node);
     let known = |(user, _): &(&ObjectRef, _)| {
@@ -103,27 +94,44 @@ pub fn assemble(layers: &Layers<'_>, node: Option<(&Node, &Neighbours)>, last: &
 }
 
 /// Puts the listeners of these Gateways together anew, and their VIPs where those hang on backends: nothing
-/// but routes and endpoints changed since the plan was assembled. Returns the Gateways whose VIPs are
-/// others now. A plan that comes out as it was keeps its identity.
+/// but routes and endpoints changed since the plan was assembled, and these of the Gateways, of which all that is in
+/// the plan may be another. Returns the Gateways whose VIPs are others now. What comes out as it was keeps its
+/// identity.
 pub fn update(
     plan: &mut Arc<Plan>,
     layers: &Layers<'_>,
     node: Option<(&Node, &Neighbours)>,
     stale: &BTreeSet<ObjectKey>,
+    changed: &BTreeSet<ObjectKey>,
 ) -> BTreeSet<ObjectKey> {
     let Layers { admission, allocation, .. } = *layers;
     let mut hanging = BTreeSet::new();
     for key in stale {
         let Some(gateway) = admission.gateways.get(key) else { continue };
-        let (listeners, _) = layers.listeners_of(key, gateway);
+        let (listeners, incomplete) = layers.listeners_of(key, gateway);
+        let mut listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
         let places = plan.places_of(key);
-        debug_assert_eq!(places.len(), listeners.len(), "which there are has not changed");
-        for (place, listener) in places.zip(listeners) {
-            if *plan.listeners[place] != listener {
-                Arc::make_mut(plan).listeners[place] = Arc::new(listener);
+        let last = &plan.listeners[places.clone()];
+        share(&mut listeners, last);
+        let is_same = |(old, new): (&Arc<Listener>, &Arc<Listener>)| Arc::ptr_eq(old, new);
+        let alike = last.len() == listeners.len() && std::iter::zip(last, &listeners).all(is_same);
+        if !alike {
+            drop(Arc::make_mut(plan).listeners.splice(places, listeners));
+        }
+        let has_changed = changed.contains(key);
+        if has_changed {
+            for (object, source) in layers.sources_of(key, gateway, &incomplete) {
+                if plan.sources.get(&object) == source.as_ref() {
+                    continue;
+                }
+                let sources = &mut Arc::make_mut(plan).sources;
+                match source {
+                    Some(source) => drop(sources.insert(object, source)),
+                    None => drop(sources.remove(&object)),
+                }
             }
         }
-        if gateway.withdraws {
+        if gateway.withdraws || has_changed {
             let addresses = allocation.gateway(key).into_iter();
             hanging.extend(addresses.flat_map(|addresses| addresses.assigned.iter().copied()));
         }
@@ -211,6 +219,25 @@ impl<'a> Layers<'a> {
         let Self { world, admission, routing, .. } = *self;
         let (node, others) = node?;
         Some(candidacy::Ground::new(world, admission, routing, node, others))
+    }
+
+    /// The states of a Gateway and of its ListenerSets that are in the plan with all that they ask for; none of
+    /// one that is not.
+    fn sources_of(
+        &self,
+        key: &ObjectKey,
+        gateway: &AdmittedGateway,
+        incomplete: &BTreeSet<ObjectRef>,
+    ) -> Vec<(ObjectRef, Option<Source>)> {
+        let wants = self.allocation.gateway(key).is_some();
+        let sets = self.admission.sets_of(gateway);
+        let sets = sets.map(|(set, admitted)| (Kind::ListenerSet, set, &admitted.source));
+        let all = sets.chain([(Kind::Gateway, key, &gateway.source)]);
+        let all = all.map(|(kind, key, source)| (ObjectRef::new(kind, key.clone()), source));
+        let is_in = |object: &ObjectRef| wants && !incomplete.contains(object);
+        all.map(|(object, source)| (is_in(&object), object, source))
+            .map(|(is_in, object, source)| (object, source.clone().filter(|_| is_in)))
+            .collect()
     }
 
     /// The listeners of one Gateway on all of its addresses, in the order of their ids; and the objects

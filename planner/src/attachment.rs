@@ -9,6 +9,7 @@
 //! choose by: the oldest route has the listener. Where clients ask for a name, it has that name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vipgate_api::gateway::{NamespacesFrom, ParentReference, Route, RouteNamespaces, RouteSpec};
 use vipgate_api::k8s::{NAMESPACE_NAME_LABEL, Namespace};
@@ -36,7 +37,7 @@ pub struct Attachment {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     /// As it stands in the spec.
-    pub reference: ParentReference,
+    pub reference: Arc<ParentReference>,
     /// The Gateway that it names.
     pub gateway: ObjectKey,
     /// Names of the listeners that take the route, or why none does.
@@ -88,10 +89,15 @@ pub fn attach(ground: Ground<'_>) -> Attachment {
 }
 
 impl Attachment {
-    /// Attaches these routes anew, wherever they are attached now; all others stay where they are.
+    /// Attaches these routes anew, wherever they are attached now, and all those of these Gateways; all others
+    /// stay where they are.
     pub fn update(&mut self, ground: Ground<'_>, stale: BTreeSet<ObjectRef>) -> Changed {
+        let (gateways, mut stale): (BTreeSet<ObjectRef>, BTreeSet<ObjectRef>) =
+            stale.into_iter().partition(|object| object.kind == Kind::Gateway);
         let mut changed = Changed::default();
-        for route in &stale {
+        changed.gateways.extend(gateways.into_iter().map(|gateway| gateway.key));
+        let before = self.routes_of(&changed.gateways, &stale);
+        for route in stale.iter().chain(before.keys()) {
             self.dangling.remove(route);
             for parent in self.routes.remove(route).into_iter().flatten() {
                 let slots = self.listeners.get_mut(&parent.gateway).into_iter().flatten();
@@ -99,16 +105,45 @@ impl Attachment {
                 changed.gateways.insert(parent.gateway);
             }
         }
-        self.add(ground, stale.iter().filter_map(|route| ground.routes.get_key_value(route)));
-        let parents = stale.iter().filter_map(|route| self.routes.get(route)).flatten();
-        changed.gateways.extend(parents.map(|parent| parent.gateway.clone()));
-        changed.routes = stale;
         for key in &changed.gateways {
             if let Some(gateway) = ground.admission.gateways.get(key) {
-                changed.routes.extend(self.supersede(key, gateway, ground.routes));
+                // A Gateway that changed may have others, or in another order.
+                let slots = self.listeners.entry(key.clone()).or_default();
+                slots.resize(gateway.listeners.len(), Vec::new());
             }
         }
+        let routes = stale.iter().chain(before.keys());
+        self.add(ground, routes.filter_map(|route| ground.routes.get_key_value(route)));
+        let parents = stale.iter().filter_map(|route| self.routes.get(route)).flatten();
+        changed.gateways.extend(parents.map(|parent| parent.gateway.clone()));
+        for key in &changed.gateways {
+            if let Some(gateway) = ground.admission.gateways.get(key) {
+                stale.extend(self.supersede(key, gateway, ground.routes));
+            }
+        }
+        // Those that did not change themselves, and came out as they were, are no news.
+        stale.retain(|route| {
+            before.get(route).is_none_or(|old| self.routes.get(route) != Some(old))
+        });
+        let others = before.into_iter().filter(|(route, old)| self.routes.get(route) != Some(old));
+        stale.extend(others.map(|(route, _)| route));
+        changed.routes = stale;
         changed
+    }
+
+    /// The routes with a parentRef to one of these Gateways, but for these.
+    fn routes_of(
+        &self,
+        gateways: &BTreeSet<ObjectKey>,
+        but: &BTreeSet<ObjectRef>,
+    ) -> BTreeMap<ObjectRef, Vec<Parent>> {
+        if gateways.is_empty() {
+            return BTreeMap::new();
+        }
+        let names = |parents: &[Parent]| parents.iter().any(|one| gateways.contains(&one.gateway));
+        let routes = self.routes.iter();
+        let routes = routes.filter(|(route, parents)| names(parents) && !but.contains(*route));
+        routes.map(|(route, parents)| (route.clone(), parents.clone())).collect()
     }
 
     /// Attaches routes that are attached nowhere.
@@ -230,7 +265,7 @@ impl<'a> Attached<'a> {
         let (mut parents, mut dangling) = (Vec::<Parent>::new(), Vec::new());
         for reference in &stored.object.spec.parent_refs {
             if reference.group != GATEWAY_GROUP
-                || parents.iter().any(|parent| parent.reference == *reference)
+                || parents.iter().any(|parent| *parent.reference == *reference)
             {
                 continue;
             }
@@ -258,7 +293,7 @@ impl<'a> Attached<'a> {
                             self.try_attach((known, set.as_ref()), admitted, reference, &candidate)
                         }
                     };
-                    let reference = reference.clone();
+                    let reference = Arc::new(reference.clone());
                     parents.push(Parent { reference, gateway, verdict, superseded: Vec::new() });
                 }
                 None if admission.foreign.contains(&gateway) => {}

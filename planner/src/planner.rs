@@ -32,12 +32,14 @@
 //! at its links, for which are on it. Behind each `x` the layers that use the result run too, but only if it is
 //! another than before. So a change of endpoints runs neither allocation nor attachment, and a report runs status alone.
 //!
-//! Routes and endpoints are many, and change one by one. So the layers from attachment on know which routes
+//! Routes, endpoints and Gateways are many, and change one by one. So most layers know which routes
 //! and Gateways a change is about, and work out these parts alone:
 //!
 //! ```text
 //!   route, Service, EndpointSlice, Backend
 //!     ──> attachment of the route ──> its endpoints ──> listeners of its Gateways ──> status of these
+//!   Gateway, one that is ours as before, and has no ListenerSets
+//!     ──> its admission ──> its certificates, ports of its claims ──> attachment of its routes ──> as above
 //! ```
 //!
 //! Whatever else changes makes all of a layer stale. Either way it is the same functions that work out a
@@ -101,17 +103,23 @@ pub struct Planner {
 
     services: Layer<Services>,
     read_services: services::Reader,
-    admission: Layer<Admission>,
-    certificates: Layer<Certificates>,
+    /// By Gateway.
+    admission: Layer<Admission, ObjectKey>,
+    /// By Gateway.
+    certificates: Layer<Certificates, ObjectKey>,
     backend_tls: Layer<backend_tls::Policies>,
     routing: Layer<Routing>,
     pools: Layer<(Pools, BTreeMap<ObjectKey, String>)>,
-    allocation: Layer<Allocation>,
+    /// By Gateway that has, or wants, the addresses it had, for other ports.
+    allocation: Layer<Allocation, ObjectKey>,
+    /// By route, and by Gateway with all its routes.
     attachment: Layer<Attachment, ObjectRef>,
     policies: Layer<Policies>,
     resolution: Layer<Resolution, ObjectRef>,
     /// By Gateway.
     assembly: Layer<Plan, ObjectKey>,
+    /// Of the Gateways that assembly is to look at, those that changed themselves, or have other ports.
+    reworked: BTreeSet<ObjectKey>,
     /// By Gateway and route.
     status: Layer<Statuses, ObjectRef>,
 }
@@ -204,7 +212,8 @@ impl Planner {
     /// `backends` are what the object is, or is about, or was before.
     fn touch(&mut self, object: &ObjectRef, backends: &BTreeSet<ObjectRef>) {
         match object.kind {
-            Kind::GatewayClass | Kind::Gateway => self.admission.touch(),
+            Kind::GatewayClass => self.admission.touch(),
+            Kind::Gateway => self.admission.touch_parts([object.key.clone()]),
             Kind::ListenerSet => {
                 self.admission.touch();
                 // For the Gateways that those name which are not ours.
@@ -366,10 +375,16 @@ impl Planner {
     /// Replaces all claims, as a state file or the group has them.
     pub fn set_claims(&mut self, claims: Claims) {
         self.told.clone_from(&claims);
-        if claims != self.claims {
-            self.claims = claims;
-            self.allocation.touch();
+        if claims == self.claims {
+            return;
         }
+        // Who gives them out works out the ports himself.
+        let follows = self.role == Role::Speaker;
+        match self.claims.other_ports(&claims).filter(|_| follows) {
+            Some(gateways) => self.allocation.touch_parts(gateways),
+            None => self.allocation.touch(),
+        }
+        self.claims = claims;
     }
 
     /// Says whether the claims are somebody else's to give: addresses that are in none of them wait.

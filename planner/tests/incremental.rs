@@ -30,6 +30,8 @@ enum Change {
     Report(bool),
     /// What a name resolves to.
     Names(Option<u8>),
+    /// A claim is for one port less, or for all that there were at first: a speaker is told so.
+    Ports(usize, bool),
 }
 
 fn changes() -> impl Strategy<Value = Vec<Vec<Change>>> {
@@ -39,6 +41,7 @@ fn changes() -> impl Strategy<Value = Vec<Vec<Change>>> {
         4 => any::<usize>().prop_map(Change::Delete),
         1 => any::<bool>().prop_map(Change::Report),
         1 => option::of(any::<u8>()).prop_map(Change::Names),
+        1 => any::<(usize, bool)>().prop_map(|(claim, all)| Change::Ports(claim, all)),
     ];
     vec(vec(change, 1..4), 1..25)
 }
@@ -229,6 +232,19 @@ fn change(planner: &mut Planner, told: &mut Told, change: &Change, last: &Outcom
                 answer.map(|one| ("name.example.com".to_owned(), one)).into_iter().collect();
             planner.set_names(told.names.clone());
         }
+        Change::Ports(place, all) if told.role == Role::Speaker => {
+            let first = claims();
+            let place = place % first.0.len();
+            let (address, claim) = first.0.into_iter().nth(place).expect("there are some");
+            let users = &mut told.claims.0.get_mut(&address).expect("they stay").users;
+            users.clone_from(&claim.users);
+            if !all {
+                users[0].ports.pop();
+            }
+            planner.set_claims(told.claims.clone());
+        }
+        // They work them out.
+        Change::Ports(..) => {}
     }
 }
 

@@ -201,4 +201,11 @@ fn one_change_among_ten_thousand_routes_is_planned_in_milliseconds() {
     let after = site.planner.run().plan;
     let pairs = || before.listeners.iter().zip(&after.listeners);
     assert_eq!(pairs().filter(|(old, new)| !Arc::ptr_eq(old, new)).count(), 1);
+    // More of it is about all Gateways; as a whole it would be a hundred and more.
+    let listener = median(5, |round| {
+        site.gateway(500, LISTENERS + round % 2 + 1);
+        site.timed()
+    });
+    println!("a listener {listener:?}");
+    assert!(listener < 4 * limit, "a listener {listener:?}");
 }

@@ -12,12 +12,16 @@
 //! * Otherwise an object that no file has is removed.
 //!
 //! So a slip of the pen never takes anything down, and deleting works by deleting. Files whose
-//! bytes did not change are not read again.
+//! bytes did not change are not read again, and what they define is not decided again, unless it has
+//! to do with what changed ([`reach`]).
 
+mod reach;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::Mode;
 use super::decode::{FileReading, Skipped, read_manifest};
@@ -32,6 +36,10 @@ pub struct Snapshot {
     mode: Mode,
     files: BTreeMap<String, FileState>,
     held: BTreeMap<ObjectRef, Held>,
+    /// Files that name an object which stands elsewhere, or is not in use.
+    rivals: BTreeMap<ObjectRef, BTreeSet<String>>,
+    /// By file, objects in use that stood in it, and that it does not name any more.
+    strays: BTreeMap<String, BTreeSet<ObjectRef>>,
     /// Unlisted prefixes whose content was never known.
     never_listed: BTreeSet<String>,
 }
@@ -49,8 +57,8 @@ pub struct Held {
     pub lines: FieldLines,
     /// The version of its kind that it is written in.
     pub version: &'static str,
-    /// The object as read, before the generation was set.
-    read: Object,
+    /// `metadata.generation` as written.
+    written: Option<i64>,
 }
 
 /// A place in a file.
@@ -69,6 +77,8 @@ pub struct Update {
     pub applied: Vec<(Object, Age)>,
     /// Objects that are gone.
     pub removed: Vec<ObjectRef>,
+    /// Objects of which anything may be another now, be it the place.
+    pub reached: BTreeSet<ObjectRef>,
     /// Everything that is wrong now (not only since this update), by file and line.
     pub problems: Vec<Problem>,
     /// Kinds that are not read, each at the first place where it occurs.
@@ -81,12 +91,16 @@ pub struct Update {
 /// One file, as it was read last.
 #[derive(Debug)]
 struct FileState {
-    /// Its bytes; `None` when it could not be read.
-    content: Option<Vec<u8>>,
+    /// What its bytes come to ([`xxh3_128`]); `None` when it could not be read.
+    content: Option<u128>,
     reading: Result<FileReading, Problem>,
+    /// For each item of the reading: `metadata.generation` as written. In the objects themselves it counts.
+    written: Vec<Option<i64>>,
     /// Whether all its objects were known (good, or with a last good version) when it was last
     /// readable.
     complete: bool,
+    /// What is wrong with it.
+    problems: Vec<Problem>,
 }
 
 impl Snapshot {
@@ -124,14 +138,28 @@ impl Snapshot {
             .cloned()
             .collect();
         let mut before = std::mem::take(&mut self.files);
+        let mut changed = BTreeMap::new();
         for File { path, content } in files {
-            let state = FileState::read(&path, content, before.remove(&path), self.mode);
+            let old = before.remove(&path);
+            let state = match (content, old) {
+                (Ok(content), Some(old)) if old.content == Some(xxh3_128(&content)) => old,
+                (content, old) => {
+                    let state = FileState::read(&path, content, old.as_ref(), self.mode);
+                    changed.insert(path.clone(), old);
+                    state
+                }
+            };
             self.files.insert(path, state);
         }
-        before.retain(|path, _| unread.iter().any(|prefix| below(path, prefix)));
-        self.files.append(&mut before);
+        let (hidden, gone): (BTreeMap<_, _>, _) = before
+            .into_iter()
+            .partition(|(path, _)| unread.iter().any(|prefix| below(path, prefix)));
+        self.files.extend(hidden);
+        changed.extend(gone.into_iter().map(|(path, state)| (path, Some(state))));
 
-        let mut update = self.settle();
+        let reach = self.reach(&changed);
+        drop(changed);
+        let mut update = self.settle(reach);
         update.problems.append(&mut problems);
         update.problems.sort();
         update.problems.dedup();
@@ -144,18 +172,31 @@ impl FileState {
     fn read(
         path: &str,
         content: Result<Vec<u8>, Problem>,
-        before: Option<Self>,
+        before: Option<&Self>,
         mode: Mode,
     ) -> Self {
-        // A file that was not there before has nothing to be complete by.
-        let complete = before.as_ref().is_some_and(|state| state.complete);
-        match (content, before) {
-            (Ok(content), Some(before)) if before.content.as_ref() == Some(&content) => before,
-            (Ok(content), _) => {
+        let (content, mut reading) = match content {
+            Ok(content) => {
                 let reading = read_manifest(path, &content, mode);
-                Self { content: Some(content), reading, complete }
+                (Some(xxh3_128(&content)), reading)
             }
-            (Err(problem), _) => Self { content: None, reading: Err(problem), complete },
-        }
+            Err(problem) => (None, Err(problem)),
+        };
+        let items = reading.iter_mut().flat_map(|reading| &mut reading.items);
+        let written = items.map(|item| {
+            let generation = &mut item.loaded.as_mut()?.object.metadata_mut().generation;
+            let first = generation.unwrap_or(1).max(1);
+            generation.replace(first)
+        });
+        let written = written.collect();
+        // A file that was not there before has nothing to be complete by.
+        let complete = before.is_some_and(|state| state.complete);
+        Self { content, reading, written, complete, problems: Vec::new() }
+    }
+
+    /// The objects that it names, well or badly.
+    fn names(&self) -> impl Iterator<Item = &ObjectRef> {
+        let items = self.reading.iter().flat_map(|reading| &reading.items);
+        items.filter_map(|item| item.reference.as_ref())
     }
 }

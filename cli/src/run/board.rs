@@ -30,17 +30,14 @@ pub(crate) struct Situation {
     pub(crate) plan: Arc<Plan>,
     pub(crate) statuses: Arc<Statuses>,
     pub(crate) claims: Claims,
-    pub(crate) report: NodeReport,
-    /// Objects that have a status.
-    pub(crate) objects: Vec<Shown>,
+    pub(crate) report: Arc<NodeReport>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) notes: Vec<Problem>,
 }
 
-/// An object that has a status.
-#[derive(Debug)]
+/// An object that may have a status.
+#[derive(Clone, Debug)]
 pub(crate) struct Shown {
-    pub(crate) reference: ObjectRef,
     pub(crate) object: Object,
     /// The version of the kind that it is written in, and shown in.
     pub(crate) version: &'static str,
@@ -50,23 +47,52 @@ pub(crate) struct Shown {
 pub(crate) struct Board {
     node: String,
     speaker: Arc<Speaker>,
-    situation: Mutex<Arc<Situation>>,
+    shown: Mutex<(Arc<Situation>, Objects)>,
 }
+
+/// The objects that are not the cluster's to show.
+type Objects = BTreeMap<ObjectRef, Shown>;
+
+/// Objects that are others than before; absent, where they are gone.
+pub(crate) type Changes = Vec<(ObjectRef, Option<Shown>)>;
 
 impl Board {
     pub(crate) fn new(node: String, speaker: Arc<Speaker>) -> Self {
-        Self { node, speaker, situation: Mutex::default() }
+        Self { node, speaker, shown: Mutex::default() }
     }
 
-    /// Replaces the situation.
-    pub(crate) fn show(&self, situation: Situation) {
-        *self.situation.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(situation);
+    /// Replaces the situation, and the objects that have changed.
+    pub(crate) fn show(&self, situation: Situation, changes: Changes) {
+        let situation = Arc::new(situation);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for (reference, object) in changes {
+            match object {
+                Some(object) => drop(shown.1.insert(reference, object)),
+                None => drop(shown.1.remove(&reference)),
+            }
+        }
+        let before = std::mem::replace(&mut shown.0, situation);
+        drop(shown);
+        // Not while somebody waits for the next one.
+        drop(before);
+    }
+
+    /// The situation, and the objects that have a status in it.
+    fn look(&self) -> (Arc<Situation>, Vec<(ObjectRef, Shown)>) {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let (situation, objects) = (Arc::clone(&shown.0), &shown.1);
+        let known = |reference: ObjectRef| {
+            let object = objects.get(&reference)?.clone();
+            Some((reference, object))
+        };
+        let objects = situation.statuses.objects().filter_map(known).collect();
+        (situation, objects)
     }
 }
 
 impl Reporter for Board {
     fn report(&self) -> StatusReport {
-        let situation = Arc::clone(&self.situation.lock().unwrap_or_else(PoisonError::into_inner));
+        let (situation, objects) = self.look();
         let counters =
             Counters { tcp: self.speaker.proxy().snapshot(), udp: self.speaker.udp().snapshot() };
         let standing = self.speaker.standing();
@@ -87,7 +113,7 @@ impl Reporter for Board {
             vips: situation.plan.vips.keys().map(vip).collect(),
             peers: situation.report.peers.clone(),
             policies: situation.policies(),
-            objects: situation.objects_with_status(),
+            objects: situation.with_status(&objects),
         }
     }
 
@@ -275,8 +301,8 @@ impl Situation {
         all.flat_map(|(policy, status)| PolicyLine::of(policy, status)).collect()
     }
 
-    fn objects_with_status(&self) -> Vec<serde_json::Value> {
-        let shown = |Shown { reference, object, version }: &Shown| {
+    fn with_status(&self, objects: &[(ObjectRef, Shown)]) -> Vec<serde_json::Value> {
+        let shown = |(reference, Shown { object, version }): &(ObjectRef, Shown)| {
             let generation = object.metadata().generation;
             let mut json = object.to_json(version);
             if let Some(status) = self.statuses.json(reference, generation) {
@@ -284,7 +310,7 @@ impl Situation {
             }
             json
         };
-        self.objects.iter().map(shown).collect()
+        objects.iter().map(shown).collect()
     }
 }
 

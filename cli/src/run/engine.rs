@@ -14,7 +14,7 @@ use vipgate_speaker::group::{Group, News, Standing};
 use vipgate_speaker::names::Resolver;
 use vipgate_speaker::node::Speaker;
 
-use super::board::{Board, Shown, Situation};
+use super::board::{Board, Changes, Shown, Situation};
 use super::group::{Clerk, Lead, Roll, foreign, introduce, missing, neighbours};
 use super::journal::Journal;
 use super::source::Source;
@@ -42,6 +42,11 @@ pub(super) struct Engine {
     resolver: Resolver,
     journal: Journal,
     board: Arc<Board>,
+    /// What the board has not been told of yet.
+    changes: Changes,
+    reports: watch::Receiver<NodeReport>,
+    /// The last of them.
+    report: Arc<NodeReport>,
 }
 
 /// The group, where there is one.
@@ -72,6 +77,8 @@ impl Engine {
             clerk: Clerk::default(),
             roll: Roll::default(),
         });
+        let mut reports = speaker.reports();
+        reports.mark_changed();
         Self {
             source,
             planner,
@@ -86,6 +93,9 @@ impl Engine {
             resolver,
             journal: Journal::default(),
             board,
+            changes: Changes::new(),
+            reports,
+            report: Arc::default(),
         }
     }
 
@@ -131,6 +141,12 @@ impl Engine {
 
     /// Takes in what changed in the directory.
     fn take(&mut self, update: Update) {
+        self.changes.extend(update.reached.into_iter().map(|reference| {
+            let held = self.source.object(&reference);
+            let shown =
+                held.map(|held| Shown { object: held.object.clone(), version: held.version });
+            (reference, shown)
+        }));
         for object in update.removed {
             self.planner.delete(&object);
         }
@@ -196,28 +212,30 @@ impl Engine {
             clerk.say(group, self.planner.claims(), &self.findings.addresses());
         }
         self.speaker.apply(Arc::clone(&outcome.plan));
-        let report = self.speaker.reports().borrow().clone();
+        // Read when it is another one only: it has a line for each listener.
+        if self.reports.has_changed().unwrap_or_default() {
+            self.report = Arc::new(self.reports.borrow_and_update().clone());
+        }
         let situation = Situation {
-            objects: self.objects(&outcome.statuses),
             problems: self.problems(&outcome.statuses),
             notes: self.notes(&outcome.statuses),
             plan: outcome.plan,
             statuses: outcome.statuses,
             claims: self.planner.claims().clone(),
-            report,
+            report: Arc::clone(&self.report),
         };
         self.journal.situation(&situation);
-        self.board.show(situation);
+        self.board.show(situation, std::mem::take(&mut self.changes));
     }
 
     /// Saves what is new, or could not be saved before.
     fn save(&mut self) {
         let holds = self.group.as_ref().map(|group| group.news.known().holds.clone());
-        let state =
-            State { claims: self.planner.claims().clone(), holds: holds.unwrap_or_default() };
-        if state == self.saved {
+        let holds = holds.unwrap_or_default();
+        if (self.planner.claims(), &holds) == (&self.saved.claims, &self.saved.holds) {
             return;
         }
+        let state = State { claims: self.planner.claims().clone(), holds };
         let said = self.unsaved.take();
         // Other tasks of this thread may have a take-over to do meanwhile.
         match tokio::task::block_in_place(|| self.file.save(&state))
@@ -236,15 +254,6 @@ impl Engine {
                 self.unsaved = Some(error);
             }
         }
-    }
-
-    /// The objects that have a status.
-    fn objects(&self, statuses: &Statuses) -> Vec<Shown> {
-        let known = |reference: ObjectRef| {
-            let held = self.source.object(&reference)?;
-            Some(Shown { reference, object: held.object.clone(), version: held.version })
-        };
-        statuses.objects().filter_map(known).collect()
     }
 
     /// What is wrong: what may be lost, broken manifests, then what cannot be served.

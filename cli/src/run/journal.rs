@@ -74,25 +74,14 @@ impl Journal {
         let mut gone = Vec::new();
         gone.extend(self.lines.keys().take_while(|one| matches!(one, Subject::Vip(_))).cloned());
         lines.extend(situation.plan.vips.keys().map(|address| of_vip(*address, situation)));
-        for (key, old) in &last.gateways {
-            if !now.gateways.get(key).is_some_and(|new| Arc::ptr_eq(old, new)) {
-                gone.extend(self.listeners_of(key));
-            }
+        for (key, new) in differences(&last.gateways, &now.gateways) {
+            gone.extend(self.listeners_of(key));
+            let listeners = new.into_iter().flat_map(|new| &new.listeners);
+            lines.extend(listeners.map(|listener| of_listener(key, listener)));
         }
-        for (key, new) in &now.gateways {
-            if !last.gateways.get(key).is_some_and(|old| Arc::ptr_eq(old, new)) {
-                lines.extend(new.listeners.iter().map(|listener| of_listener(key, listener)));
-            }
-        }
-        for (key, old) in &last.routes {
-            if !now.routes.get(key).is_some_and(|new| Arc::ptr_eq(old, new)) {
-                gone.push(Subject::Route(key.clone()));
-            }
-        }
-        for (key, new) in &now.routes {
-            if !last.routes.get(key).is_some_and(|old| Arc::ptr_eq(old, new)) {
-                lines.insert(Subject::Route(key.clone()), of_route(new));
-            }
+        for (key, new) in differences(&last.routes, &now.routes) {
+            gone.push(Subject::Route(key.clone()));
+            lines.extend(new.map(|new| (Subject::Route(key.clone()), of_route(new))));
         }
         gone.retain(|subject| !lines.contains_key(subject) && self.lines.remove(subject).is_some());
         let mut worth_saying = Vec::new();
@@ -148,6 +137,26 @@ impl Journal {
         let line = self.lines.get(&Subject::Listener(key.clone(), name.to_owned()));
         line.is_some_and(|line| says(line, why))
     }
+}
+
+/// The keys under which these do not have the very same, with what the second has there.
+fn differences<'a, K: Ord, V>(
+    before: &'a BTreeMap<K, Arc<V>>,
+    now: &'a BTreeMap<K, Arc<V>>,
+) -> Vec<(&'a K, Option<&'a V>)> {
+    let mut before = before.iter().peekable();
+    let mut all = Vec::new();
+    for (key, new) in now {
+        while let Some((gone, _)) = before.next_if(|(old, _)| *old < key) {
+            all.push((gone, None));
+        }
+        let old = before.next_if(|(old, _)| *old == key);
+        if !old.is_some_and(|(_, old)| Arc::ptr_eq(old, new)) {
+            all.push((key, Some(&**new)));
+        }
+    }
+    all.extend(before.map(|(gone, _)| (gone, None)));
+    all
 }
 
 fn say(subject: &Subject, Line { well, text, .. }: &Line) {

@@ -31,6 +31,7 @@ use vipgate_speaker::node::{Config, Speaker};
 use vipgate_speaker::{proxy, udp};
 
 use crate::args::RunArgs;
+use crate::memory::give_back_after_start;
 use crate::priority::plan_after_forwarding;
 use crate::signals::{INTERRUPTED, Signals};
 use crate::{logging, metrics};
@@ -109,6 +110,7 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let (_, nothing) = tokio::sync::watch::channel(Vec::new());
     let told = metrics::of_speaker(Arc::clone(&speaker), nothing);
     metrics::serve(args.metrics.place, told, &tracker, stopped.clone()).await;
+    give_back_after_start(&tracker, stopped.clone());
     plan_after_forwarding();
     tokio::select! {
         () = engine.run() => {}

@@ -53,7 +53,8 @@ impl<T: Copied> Copies<T> {
         let original = source.map(|source| {
             let mut original = copy.clone();
             let metadata = original.metadata_mut();
-            (metadata.namespace, metadata.name) = (Some(source.namespace), Some(source.name));
+            metadata.namespace = Some(source.namespace.clone());
+            metadata.name = Some(source.name.clone());
             Arc::new(original)
         });
         (gone, original)

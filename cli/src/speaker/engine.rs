@@ -506,12 +506,11 @@ impl Engine {
             plan,
             statuses,
             claims: self.planner.claims().clone(),
-            report,
-            // The cluster has them.
-            objects: Vec::new(),
+            report: Arc::new(report),
         };
         self.journal.situation(&situation);
-        self.board.show(situation);
+        // The cluster has the objects.
+        self.board.show(situation, Vec::new());
     }
 
     /// What the Speaker object is to say. Before what was planned first is so, only where we are: it stays

@@ -33,6 +33,7 @@ use vipgate_speaker::node::{Config, Speaker};
 use vipgate_speaker::{proxy, udp};
 
 use crate::args::SpeakerArgs;
+use crate::memory::give_back_after_start;
 use crate::priority::plan_after_forwarding;
 use crate::run::admin::AdminSocket;
 use crate::run::board::Board;
@@ -150,6 +151,7 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
         socket.serve(board, &tracker, stopped.clone());
     }
     metrics::serve(args.metrics.place, told, &tracker, stopped.clone()).await;
+    give_back_after_start(&tracker, stopped.clone());
     tracing::info!(node = args.node, admin = %admin.display(), "vipgate {} serves",
         env!("CARGO_PKG_VERSION"));
     plan_after_forwarding();

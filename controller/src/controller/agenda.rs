@@ -123,7 +123,7 @@ mod tests {
         let mut agenda = Agenda::default();
         agenda.open_all(["a", "b", "c"].map(object));
         let names = |agenda: &Agenda| -> String {
-            agenda.objects().into_iter().map(|object| object.key.name).collect()
+            agenda.objects().into_iter().map(|object| object.key.name.clone()).collect()
         };
         assert_eq!(names(&agenda), "abc");
         agenda.look_on_after(Some(&object("a")));

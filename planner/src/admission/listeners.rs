@@ -1,5 +1,7 @@
 //! The listeners of one Gateway: which are served, what they take, and which exclude each other.
 
+use std::sync::Arc;
+
 use vipgate_api::gateway::{self, CertificateRef, RouteGroupKind, RouteNamespaces, TlsMode};
 use vipgate_api::vipgate::PortUse;
 use vipgate_api::{ObjectKey, Reason};
@@ -31,7 +33,7 @@ pub struct AdmittedListener {
     pub namespaces: RouteNamespaces,
     /// Kinds of routes that may attach: those the protocol takes, narrowed by
     /// `allowedRoutes.kinds`.
-    pub supported_kinds: Vec<RouteGroupKind>,
+    pub supported_kinds: Arc<[RouteGroupKind]>,
     /// Why it is not served, if it is not (Accepted=False).
     pub refused: Option<Refusal>,
     /// Kinds in `allowedRoutes.kinds` that the protocol does not take (ResolvedRefs=False).
@@ -119,7 +121,7 @@ fn admitted(
         port: listener.port,
         protocol: listener.protocol.clone(),
         namespaces: listener.allowed_routes.namespaces.clone(),
-        supported_kinds,
+        supported_kinds: supported_kinds.into(),
         refused,
         invalid_kinds,
     }

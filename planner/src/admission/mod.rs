@@ -11,6 +11,7 @@ mod room;
 mod sets;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vipgate_api::gateway::{CertificateRef, Gateway, GatewayClass, ListenerSet};
 use vipgate_api::k8s::Namespace;
@@ -46,8 +47,32 @@ pub struct Admission {
     pub orphans: BTreeMap<ObjectKey, ObjectKey>,
     /// All other ListenerSets: somebody else's.
     pub foreign_sets: BTreeSet<ObjectKey>,
-    /// The Gateways that need addresses: those that are not refused.
-    pub wants: Vec<Want>,
+    /// What the Gateways want that need addresses: those that are not refused.
+    pub wants: BTreeMap<ObjectKey, Want>,
+}
+
+/// The objects that are judged, and what they refer to.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// GatewayClasses.
+    pub classes: &'a Shelf<GatewayClass>,
+    /// Gateways.
+    pub gateways: &'a Shelf<Gateway>,
+    /// ListenerSets.
+    pub listener_sets: &'a Shelf<ListenerSet>,
+    /// For their labels.
+    pub namespaces: &'a Shelf<Namespace>,
+}
+
+/// What became another by an update.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Gateways of ours.
+    pub gateways: BTreeSet<ObjectKey>,
+    /// Those of them that want the same addresses as before, for other ports.
+    pub ports: BTreeSet<ObjectKey>,
+    /// Whether one of them wants anything else, or nothing any more.
+    pub wants: bool,
 }
 
 /// A Gateway, judged.
@@ -101,12 +126,8 @@ impl Admission {
 }
 
 /// Judges classes, Gateways and ListenerSets.
-pub fn admit(
-    classes: &Shelf<GatewayClass>,
-    gateways: &Shelf<Gateway>,
-    listener_sets: &Shelf<ListenerSet>,
-    namespaces: &Shelf<Namespace>,
-) -> Admission {
+pub fn admit(ground: Ground<'_>) -> Admission {
+    let Ground { classes, gateways, listener_sets, namespaces } = ground;
     let sets = sets::by_gateway(listener_sets);
     let mut admission = Admission { classes: admit_classes(classes), ..Admission::default() };
     for (key, stored) in gateways {
@@ -137,7 +158,7 @@ pub fn admit(
             gateway.sets.push((*set).clone());
         }
         if gateway.refused.is_none() {
-            admission.wants.push(want(key, stored, &gateway));
+            admission.wants.insert(key.clone(), want(key, stored, &gateway));
         }
         admission.gateways.insert(key.clone(), gateway);
     }
@@ -150,6 +171,56 @@ pub fn admit(
         .filter(|set| !admission.sets.contains_key(set) && !admission.orphans.contains_key(set));
     admission.foreign_sets = others.cloned().collect();
     admission
+}
+
+/// Judges these Gateways anew: nothing else changed since all were judged. `None`, and nothing is done: which
+/// Gateways are ours is another matter now, or ListenerSets are concerned, so all have to be judged.
+pub fn update(
+    admission: &mut Arc<Admission>,
+    ground: Ground<'_>,
+    stale: &BTreeSet<ObjectKey>,
+) -> Option<Changed> {
+    let mut judged = Vec::new();
+    for key in stale {
+        let stored = ground.gateways.get(key)?;
+        let name = &stored.object.spec.gateway_class_name;
+        let class = ObjectKey::new("", name);
+        let Some(refused) = admission.classes.get(&class) else {
+            // Somebody else's, as before.
+            if admission.foreign.contains(key) && ground.classes.contains_key(&class) {
+                continue;
+            }
+            return None;
+        };
+        let before = admission.gateways.get(key).filter(|before| before.sets.is_empty())?;
+        let mut room = Room::default();
+        let now = admit_gateway(key, &stored.object, name, refused.as_ref(), &mut room);
+        let want = now.refused.is_none().then(|| want(key, stored, &now));
+        if *before != now || admission.wants.get(key) != want.as_ref() {
+            judged.push((key, now, want));
+        }
+    }
+    let mut changed = Changed::default();
+    for (key, now, want) in judged {
+        let admission = Arc::make_mut(admission);
+        changed.gateways.insert(key.clone());
+        admission.gateways.insert(key.clone(), now);
+        let before = match &want {
+            Some(want) => admission.wants.insert(key.clone(), want.clone()),
+            None => admission.wants.remove(key),
+        };
+        if before == want {
+            continue;
+        }
+        let ports_alone = before
+            .zip(want)
+            .is_some_and(|(before, want)| Want { ports: want.ports.clone(), ..before } == want);
+        match ports_alone {
+            true => drop(changed.ports.insert(key.clone())),
+            false => changed.wants = true,
+        }
+    }
+    Some(changed)
 }
 
 fn admit_classes(classes: &Shelf<GatewayClass>) -> BTreeMap<ObjectKey, Option<Refusal>> {

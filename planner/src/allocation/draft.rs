@@ -16,7 +16,7 @@ use super::ground::Ground;
 use super::ledger::Ledger;
 use super::pool::Pool;
 use super::problem::{AddressProblem, Note};
-use super::sharing::{MOST_PORTS, Sharing, Unshared};
+use super::sharing::Unshared;
 use super::span::Family;
 use super::want::Want;
 use super::{Addresses, FAMILIES};
@@ -422,9 +422,7 @@ impl<'a> Draft<'a> {
     }
 
     fn user(&self) -> VipUser {
-        let ports = self.want.ports.iter().take(MOST_PORTS).copied().collect();
-        let terms = self.want.sharing.as_ref().map(Sharing::terms);
-        VipUser { object: self.want.user.clone(), ports, terms }
+        self.want.as_user()
     }
 
     /// Families of the addresses that it has or asks for.

@@ -33,6 +33,7 @@ mod want;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 
@@ -104,6 +105,31 @@ pub fn allocate<'a>(
     let wants: Vec<_> = wants.into_iter().collect();
     let ground = Ground { pools, foreign, node_addresses };
     run(&ground, wants, claims, release)
+}
+
+/// Brings claims up to date with users that want what they wanted, for other ports: it is the same as to allocate
+/// anew, as long as nobody shares an address with them. Otherwise nothing is done; whether it was.
+pub fn serve_ports(allocation: &mut Arc<Allocation>, wants: &[&Want]) -> bool {
+    let mut served = Vec::new();
+    for want in wants {
+        let Some(addresses) = allocation.users.get(&want.user) else { return false };
+        let alone = |address: &IpAddr| match allocation.claims.0[address].users.as_slice() {
+            [user] => user.object == want.user && user.terms.is_none(),
+            _ => false,
+        };
+        if want.sharing.is_some() || !addresses.assigned.iter().all(alone) {
+            return false;
+        }
+        served.extend(addresses.assigned.iter().map(|address| (*address, want.as_user())));
+    }
+    if served.is_empty() {
+        return true;
+    }
+    let claims = &mut Arc::make_mut(allocation).claims.0;
+    for (address, user) in served {
+        claims.get_mut(&address).expect("an assigned address has a claim").users = vec![user];
+    }
+    true
 }
 
 /// Addresses as the claims say, in the order of their bytes: for whoever does not decide.

@@ -7,8 +7,9 @@ use vipgate_api::selector::Labels;
 use vipgate_api::vipgate::PortUse;
 use vipgate_api::{Age, ObjectRef};
 
-use super::sharing::Sharing;
+use super::sharing::{MOST_PORTS, Sharing};
 use super::span::Family;
+use crate::claim::VipUser;
 
 /// Annotation that names the pool, or several (comma separated), to choose from.
 pub const POOL_ANNOTATION: &str = "vipgate.dev/address-pool";
@@ -33,6 +34,15 @@ pub struct Want {
     /// Addresses in its status. One without a claim is taken over, so that another program's work
     /// goes on: clients know it.
     pub adopt: Vec<IpAddr>,
+}
+
+impl Want {
+    /// The object as a user of its claims.
+    pub(super) fn as_user(&self) -> VipUser {
+        let ports = self.ports.iter().take(MOST_PORTS).copied().collect();
+        let terms = self.sharing.as_ref().map(Sharing::terms);
+        VipUser { object: self.user.clone(), ports, terms }
+    }
 }
 
 /// Pools that an annotation names.

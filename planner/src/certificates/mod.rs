@@ -21,7 +21,7 @@ use vipgate_api::k8s::{ConfigMap, Secret};
 use vipgate_api::{GATEWAY_GROUP, Kind, ObjectKey, ObjectRef, Reason};
 
 pub use self::clients::Clients;
-use crate::admission::Admission;
+use crate::admission::{Admission, AdmittedGateway, AdmittedListener};
 use crate::plan::Certificate;
 use crate::refusal::Refusal;
 use crate::world::Shelf;
@@ -94,52 +94,86 @@ pub struct Ground<'a> {
 pub fn resolve(admission: &Admission, ground: Ground<'_>) -> Certificates {
     let mut certificates = Certificates::default();
     for (key, gateway) in &admission.gateways {
-        let of_each = gateway.listeners.iter().map(|listener| {
-            let owner = match &listener.set {
-                Some(set) => ObjectRef { kind: Kind::ListenerSet, key: set.clone() },
-                None => ObjectRef { kind: Kind::Gateway, key: key.clone() },
-            };
-            let mut resolved = Resolved::default();
-            if listener.tls != Some(TlsMode::Terminate) {
-                return resolved;
-            }
-            for (index, reference) in listener.certificate_refs.iter().enumerate() {
-                match one(&owner, reference, Reason::InvalidCertificateRef, ground) {
-                    Ok(certificate) => resolved.usable.push(Arc::new(certificate)),
-                    Err(refusal) => {
-                        let message = format!("tls.certificateRefs[{index}]: {}", refusal.message);
-                        resolved.refusals.push(Refusal::new(refusal.reason, message));
-                    }
-                }
-            }
-            if listener.certificate_refs.is_empty() {
-                let message =
-                    "tls.certificateRefs is empty: name a Secret of type kubernetes.io/tls";
-                resolved.refusals.push(Refusal::new(Reason::InvalidCertificateRef, message));
-            }
-            if let Some(check) = &listener.clients {
-                let (clients, refusals) = clients::resolve(check, ground);
-                resolved.refusals.extend(refusals);
-                resolved.clients = Some(clients);
-            }
-            resolved
-        });
+        let of_each = gateway.listeners.iter().map(|one| of_listener(key, one, ground));
         certificates.listeners.insert(key.clone(), of_each.collect());
-        if let Some(reference) = &gateway.client_certificate {
-            let owner = ObjectRef { kind: Kind::Gateway, key: key.clone() };
-            let shown = one(&owner, reference, Reason::InvalidClientCertificateRef, ground);
-            let shown = shown.map(Arc::new).map_err(|refusal| {
-                let field = "spec.tls.backend.clientCertificateRef";
-                let message = format!(
-                    "{field}: {}; backends that ask for a certificate get none",
-                    refusal.message
-                );
-                Refusal::new(refusal.reason, message)
-            });
+        if let Some(shown) = shown(key, gateway, ground) {
             certificates.shown.insert(key.clone(), shown);
         }
     }
     certificates
+}
+
+/// Resolves those of these Gateways of ours anew: nothing else changed.
+pub fn update(
+    certificates: &mut Arc<Certificates>,
+    admission: &Admission,
+    ground: Ground<'_>,
+    stale: &BTreeSet<ObjectKey>,
+) {
+    for key in stale {
+        let Some(gateway) = admission.gateways.get(key) else { continue };
+        let of_each = gateway.listeners.iter().map(|one| of_listener(key, one, ground));
+        let of_each: Vec<Resolved> = of_each.collect();
+        if certificates.listeners.get(key) != Some(&of_each) {
+            Arc::make_mut(certificates).listeners.insert(key.clone(), of_each);
+        }
+        let shown = shown(key, gateway, ground);
+        if certificates.shown.get(key) != shown.as_ref() {
+            let all = &mut Arc::make_mut(certificates).shown;
+            match shown {
+                Some(shown) => drop(all.insert(key.clone(), shown)),
+                None => drop(all.remove(key)),
+            }
+        }
+    }
+}
+
+/// What a listener shows, and what it asks of its clients.
+fn of_listener(key: &ObjectKey, listener: &AdmittedListener, ground: Ground<'_>) -> Resolved {
+    let mut resolved = Resolved::default();
+    if listener.tls != Some(TlsMode::Terminate) {
+        return resolved;
+    }
+    let owner = match &listener.set {
+        Some(set) => ObjectRef { kind: Kind::ListenerSet, key: set.clone() },
+        None => ObjectRef { kind: Kind::Gateway, key: key.clone() },
+    };
+    for (index, reference) in listener.certificate_refs.iter().enumerate() {
+        match one(&owner, reference, Reason::InvalidCertificateRef, ground) {
+            Ok(certificate) => resolved.usable.push(Arc::new(certificate)),
+            Err(refusal) => {
+                let message = format!("tls.certificateRefs[{index}]: {}", refusal.message);
+                resolved.refusals.push(Refusal::new(refusal.reason, message));
+            }
+        }
+    }
+    if listener.certificate_refs.is_empty() {
+        let message = "tls.certificateRefs is empty: name a Secret of type kubernetes.io/tls";
+        resolved.refusals.push(Refusal::new(Reason::InvalidCertificateRef, message));
+    }
+    if let Some(check) = &listener.clients {
+        let (clients, refusals) = clients::resolve(check, ground);
+        resolved.refusals.extend(refusals);
+        resolved.clients = Some(clients);
+    }
+    resolved
+}
+
+/// What a Gateway shows to backends, if it is to show anything.
+fn shown(
+    key: &ObjectKey,
+    gateway: &AdmittedGateway,
+    ground: Ground<'_>,
+) -> Option<Result<Arc<Certificate>, Refusal>> {
+    let reference = gateway.client_certificate.as_ref()?;
+    let owner = ObjectRef { kind: Kind::Gateway, key: key.clone() };
+    let shown = one(&owner, reference, Reason::InvalidClientCertificateRef, ground);
+    Some(shown.map(Arc::new).map_err(|refusal| {
+        let field = "spec.tls.backend.clientCertificateRef";
+        let message =
+            format!("{field}: {}; backends that ask for a certificate get none", refusal.message);
+        Refusal::new(refusal.reason, message)
+    }))
 }
 
 /// `invalid` is the reason for a reference that leads to nothing.

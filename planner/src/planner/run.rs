@@ -52,19 +52,49 @@ impl Planner {
     }
 
     fn run_admission(&mut self) {
+        let Some(stale) = self.admission.begin() else { return };
         let World { classes, gateways, listener_sets, namespaces, .. } = &self.world;
-        let admit = || admission::admit(classes, gateways, listener_sets, namespaces);
-        if self.admission.refresh(admit) {
-            self.allocation.touch();
-            self.certificates.touch();
-            self.attachment.touch();
-            if !self.world.listener_policies.is_empty() {
-                self.policies.touch();
+        let ground = admission::Ground { classes, gateways, listener_sets, namespaces };
+        let changed = match stale {
+            Stale::All => None,
+            Stale::Parts(stale) => admission::update(self.admission.value_mut(), ground, &stale),
+        };
+        match changed {
+            Some(changed) if changed.gateways.is_empty() => return,
+            Some(changed) => self.touch_gateways(changed),
+            None if self.admission.replace(admission::admit(ground)) => {
+                self.allocation.touch();
+                self.certificates.touch();
+                self.attachment.touch();
+                self.assembly.touch();
+                self.status.touch();
             }
-            self.touch_backend_tls();
-            self.assembly.touch();
-            self.status.touch();
+            None => return,
         }
+        if !self.world.listener_policies.is_empty() {
+            self.policies.touch();
+        }
+        self.touch_backend_tls();
+    }
+
+    /// Of Gateways that changed and are ours as before.
+    fn touch_gateways(
+        &mut self,
+        admission::Changed { gateways, ports, wants }: admission::Changed,
+    ) {
+        let objects = || gateways.iter().map(|key| ObjectRef::new(Kind::Gateway, key.clone()));
+        // A speaker takes the claims as they are.
+        match wants {
+            _ if self.role == Role::Speaker => {}
+            true => self.allocation.touch(),
+            false => self.allocation.touch_parts(ports),
+        }
+        self.certificates.touch_parts(gateways.iter().cloned());
+        self.attachment.touch_parts(objects());
+        self.touch_policies();
+        self.assembly.touch_parts(gateways.iter().cloned());
+        self.status.touch_parts(objects());
+        self.reworked.extend(gateways);
     }
 
     fn run_certificates(&mut self) {
@@ -72,10 +102,18 @@ impl Planner {
         let admission = self.admission.value();
         let in_cluster = self.role != Role::Standalone;
         let ground = certificates::Ground { secrets, config_maps, grants, in_cluster };
-        let resolve = || certificates::resolve(admission, ground);
-        if self.certificates.refresh(resolve) {
-            self.assembly.touch();
-            self.status.touch();
+        match self.certificates.begin() {
+            // Whoever made these stale has made stale what looks at them, too.
+            Some(Stale::Parts(stale)) => {
+                certificates::update(self.certificates.value_mut(), admission, ground, &stale);
+            }
+            Some(Stale::All)
+                if self.certificates.replace(certificates::resolve(admission, ground)) =>
+            {
+                self.assembly.touch();
+                self.status.touch();
+            }
+            Some(Stale::All) | None => {}
         }
     }
 
@@ -110,8 +148,22 @@ impl Planner {
 
     fn run_allocation(&mut self) {
         let admission = self.admission.value();
-        if self.allocation.begin().is_none() {
-            return;
+        let Some(stale) = self.allocation.begin() else { return };
+        if let Stale::Parts(stale) = stale {
+            if self.role == Role::Speaker {
+                let objects = stale.iter().map(|key| ObjectRef::new(Kind::Gateway, key.clone()));
+                self.status.touch_parts(objects);
+                self.reworked.extend(stale.iter().cloned());
+                self.assembly.touch_parts(stale);
+                self.allocation.replace(allocation::follow(&self.claims));
+                return;
+            }
+            let wants = stale.iter().filter_map(|key| admission.wants.get(key));
+            let wants: Vec<&Want> = wants.collect();
+            if allocation::serve_ports(self.allocation.value_mut(), &wants) {
+                self.claims.clone_from(&self.allocation.value().claims);
+                return;
+            }
         }
         let allocation = if self.role == Role::Speaker {
             allocation::follow(&self.claims)
@@ -235,6 +287,7 @@ impl Planner {
         };
         let is_node = self.role != Role::Controller;
         let node = is_node.then_some((&self.node, &self.neighbours));
+        let reworked = std::mem::take(&mut self.reworked);
         let Some(stale) = self.assembly.begin() else { return };
         match stale {
             Stale::All => {
@@ -245,7 +298,8 @@ impl Planner {
                 }
             }
             Stale::Parts(stale) => {
-                let moved = assembly::update(self.assembly.value_mut(), &layers, node, &stale);
+                let moved =
+                    assembly::update(self.assembly.value_mut(), &layers, node, &stale, &reworked);
                 let gateways = moved.into_iter().map(|key| ObjectRef::new(Kind::Gateway, key));
                 self.status.touch_parts(gateways);
             }
@@ -329,5 +383,5 @@ fn wants<'a>(
         !service.classless || *classless == Classless::Take || have.contains(&service.want.user)
     });
     let of_services = of_services.map(|service| &service.want);
-    admission.wants.iter().chain(of_services).collect()
+    admission.wants.values().chain(of_services).collect()
 }

@@ -47,15 +47,15 @@ pub struct Resolution(BTreeMap<ObjectRef, Sides>);
 /// A route by whether the VIP is a loopback one: only those may have backends on loopback.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Sides {
-    loopback: Option<Resolved>,
-    network: Option<Resolved>,
+    loopback: Option<Arc<Resolved>>,
+    network: Option<Arc<Resolved>>,
 }
 
 impl Sides {
     fn side(&self, side: VipSide) -> Option<&Resolved> {
         match side {
-            VipSide::Loopback => self.loopback.as_ref(),
-            VipSide::Network => self.network.as_ref(),
+            VipSide::Loopback => self.loopback.as_deref(),
+            VipSide::Network => self.network.as_deref(),
         }
     }
 }
@@ -68,7 +68,10 @@ impl Resolution {
 
     /// Every route, by each side.
     pub fn all(&self) -> impl Iterator<Item = &Resolved> {
-        self.0.values().flat_map(|sides| sides.loopback.iter().chain(&sides.network))
+        self.0
+            .values()
+            .flat_map(|sides| sides.loopback.iter().chain(&sides.network))
+            .map(|one| &**one)
     }
 
     /// Whether some backend is to see its clients' addresses.
@@ -204,7 +207,7 @@ impl<'a> Ground<'a> {
                     VipSide::Network => &mut sides.network,
                 };
                 if place.is_none() {
-                    *place = Some(self.route(key, route, side));
+                    *place = Some(Arc::new(self.route(key, route, side)));
                 }
             }
         }

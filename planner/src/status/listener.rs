@@ -1,6 +1,7 @@
 //! Status of a listener, whether the Gateway's own or of a ListenerSet.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use vipgate_api::{Condition, ConditionType, ObjectKey, Reason};
 
@@ -72,7 +73,7 @@ impl View<'_> {
         let attached = slots.and_then(|slots| slots.get(index)).map_or(0, Vec::len);
         ListenerStatus {
             name: listener.name.clone(),
-            supported_kinds: listener.supported_kinds.clone(),
+            supported_kinds: Arc::clone(&listener.supported_kinds),
             attached_routes: u32::try_from(attached).unwrap_or(u32::MAX),
             conditions: vec![
                 self.listener_accepted(index, listener),

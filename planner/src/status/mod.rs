@@ -143,7 +143,7 @@ pub struct ListenerStatus {
     /// Its name.
     pub name: String,
     /// Kinds of routes that it takes.
-    pub supported_kinds: Vec<RouteGroupKind>,
+    pub supported_kinds: Arc<[RouteGroupKind]>,
     /// Number of routes attached to it, those that an older one supersedes included.
     pub attached_routes: u32,
     /// Accepted, Programmed, ResolvedRefs, Conflicted.
@@ -162,9 +162,9 @@ pub struct RouteStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ParentStatus {
     /// As it stands in the spec, with the defaults of the CRD.
-    pub parent_ref: ParentReference,
+    pub parent_ref: Arc<ParentReference>,
     /// Ours.
-    pub controller_name: String,
+    pub controller_name: &'static str,
     /// Accepted, ResolvedRefs, and PartiallyInvalid where it is so.
     pub conditions: Vec<Condition>,
 }

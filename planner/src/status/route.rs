@@ -1,5 +1,7 @@
 //! Status of a route: one entry for each parentRef that names a Gateway of ours.
 
+use std::sync::Arc;
+
 use vipgate_api::gateway::Route;
 use vipgate_api::{CONTROLLER_NAME, Condition, ConditionType, Kind, ObjectRef, Reason};
 
@@ -18,8 +20,8 @@ pub(super) fn status(
     let parents = parents
         .iter()
         .map(|parent| ParentStatus {
-            parent_ref: parent.reference.clone(),
-            controller_name: CONTROLLER_NAME.to_owned(),
+            parent_ref: Arc::clone(&parent.reference),
+            controller_name: CONTROLLER_NAME,
             conditions: [
                 Some(accepted(parent)),
                 Some(resolved_refs(layers, key, parent)),

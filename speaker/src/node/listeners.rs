@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vipgate_api::vipgate::Transport;
-use vipgate_planner::{ListenerId, ListenerState, Plan};
+use vipgate_planner::{Listener, ListenerId, ListenerState, Plan};
 
 use super::Engines;
 use crate::host::{Exposure, Exposures};
@@ -39,7 +39,9 @@ impl Listeners {
         engines: &Engines,
         plan: &Arc<Plan>,
     ) -> (BTreeMap<ListenerId, ListenerState>, &Exposures) {
-        if !self.settled.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, plan)) {
+        if !self.settled.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, plan))
+            && !self.renew(engines, plan)
+        {
             (self.states, self.exposures) = bind(engines, plan);
             let fails = |state: &ListenerState| matches!(state, ListenerState::Failed(_));
             self.settled = (!self.states.values().any(fails)).then(|| Arc::clone(plan));
@@ -52,6 +54,43 @@ impl Listeners {
             self.exposures.values_mut().for_each(Exposure::end_preserving);
         }
         (self.states.clone(), &self.exposures)
+    }
+
+    /// Takes over a plan in which the same listeners listen in the same places as in the one that is settled;
+    /// whether it is one.
+    fn renew(&mut self, engines: &Engines, plan: &Arc<Plan>) -> bool {
+        let Some(settled) = &self.settled else { return false };
+        let of_udp = |one: &Arc<Listener>| one.transport() == Transport::Udp;
+        let alike = settled.listeners.len() == plan.listeners.len()
+            && changed(settled, plan).all(|(old, new)| {
+                (&old.id, old.bind) == (&new.id, new.bind) && !of_udp(old) && !of_udp(new)
+            });
+        if !alike || !engines.proxy.renew(&plan.listeners) {
+            return false;
+        }
+        for (_, listener) in changed(settled, plan) {
+            self.states.insert(listener.id.clone(), bound(listener));
+        }
+        self.preserving = preserves(plan);
+        self.settled = Some(Arc::clone(plan));
+        true
+    }
+}
+
+/// The listeners that are not the very same in two plans which have as many.
+fn changed<'a>(
+    old: &'a Plan,
+    new: &'a Plan,
+) -> impl Iterator<Item = (&'a Arc<Listener>, &'a Arc<Listener>)> {
+    let pairs = std::iter::zip(&old.listeners, &new.listeners);
+    pairs.filter(|(old, new)| !Arc::ptr_eq(old, new))
+}
+
+/// The state of a listener that listens.
+fn bound(listener: &Listener) -> ListenerState {
+    match listener.lacks_certificate() {
+        true => ListenerState::NoCertificate,
+        false => ListenerState::Bound,
     }
 }
 
@@ -81,10 +120,7 @@ fn bind(engines: &Engines, plan: &Plan) -> (BTreeMap<ListenerId, ListenerState>,
                         exposure.tcp(listener.bind.port(), at.port());
                     }
                 }
-                match listener.lacks_certificate() {
-                    true => ListenerState::NoCertificate,
-                    false => ListenerState::Bound,
-                }
+                bound(listener)
             }
             Err(error) => ListenerState::Failed(error.to_string()),
         };

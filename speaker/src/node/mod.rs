@@ -216,7 +216,7 @@ impl Speaker {
     /// Replaces the plan.
     pub fn apply(&self, plan: Arc<Plan>) {
         self.plans.send_if_modified(|current| {
-            let changed = **current != *plan;
+            let changed = !Arc::ptr_eq(current, &plan) && **current != *plan;
             if changed {
                 *current = plan;
             }

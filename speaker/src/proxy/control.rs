@@ -3,7 +3,7 @@
 //! Ports and listeners live apart, so that a renamed listener keeps its socket, and one that moves to
 //! another port its connections.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -76,14 +76,23 @@ impl Control {
                 .map(|l| (l.id.clone(), Err(BindError::Draining { bind: l.bind })))
                 .collect();
         }
+        self.renew(listeners, shared);
+        self.outcomes.clone()
+    }
+
+    /// See [`Proxy::renew`](super::Proxy::renew).
+    pub(super) fn renew(&mut self, listeners: &[Arc<Listener>], shared: &Shared) -> bool {
+        if self.draining {
+            return false;
+        }
         let listeners: Vec<_> =
             listeners.iter().filter(|l| l.transport() == Transport::Tcp).collect();
-        let (stale, mut changed) = match self.stale(&listeners) {
-            Some(stale) => (stale, false),
+        let (stale, mut changed, mut as_before) = match self.stale(&listeners) {
+            Some(stale) => (stale, false, true),
             None => {
                 let changed = self.close_gone(&listeners);
                 self.outcomes.clear();
-                (listeners.clone(), changed)
+                (listeners.clone(), changed, false)
             }
         };
         for listener in &stale {
@@ -99,25 +108,40 @@ impl Control {
             served.insert(0, first);
             let outcome = self.set_port(bind, &served, shared, &mut changed);
             for listener in served {
+                as_before &= self.outcomes.get(&listener.id).is_some_and(|old| *old == outcome);
                 self.outcomes.insert(listener.id.clone(), outcome.clone());
             }
             for listener in refused {
                 let error = BindError::SamePlan { bind, by: Box::new(first.id.clone()) };
                 self.outcomes.insert(listener.id.clone(), Err(error));
+                as_before = false;
             }
         }
-        self.applied = listeners.into_iter().cloned().collect();
+        self.note_applied(&listeners);
         shared.limit.store(self.connection_limit(shared), Relaxed);
         if changed {
             self.endpoints.forget_unused();
-            let forwards = self.entries.iter().flat_map(|(_, entry)| &entry.forwards);
+            let forwards = self.entries.values().iter().flatten().flat_map(|entry| &entry.forwards);
             let forwards = forwards.map(|(_, forward)| forward);
             if self.endpoints.settle(forwards, Instant::now()) {
                 self.departures += 1;
             }
             shared.table.publish(self.table(None));
         }
-        self.outcomes.clone()
+        as_before
+    }
+
+    /// Remembers what was applied; nearly all of it as the last time.
+    fn note_applied(&mut self, listeners: &[&Arc<Listener>]) {
+        if self.applied.len() != listeners.len() {
+            self.applied = listeners.iter().copied().cloned().collect();
+            return;
+        }
+        for (old, new) in std::iter::zip(&mut self.applied, listeners) {
+            if !Arc::ptr_eq(old, new) {
+                old.clone_from(new);
+            }
+        }
     }
 
     /// Where the same listeners listen in the same places as the last time, and all of them could: those
@@ -132,8 +156,11 @@ impl Control {
         let same = self.applied.len() == listeners.len()
             && pairs().filter(is_other).all(stays)
             && self.outcomes.values().all(Result::is_ok);
-        let binds: HashSet<SocketAddr> = pairs().filter(is_other).map(|(_, l)| l.bind).collect();
-        same.then(|| listeners.iter().copied().filter(|l| binds.contains(&l.bind)).collect())
+        let binds: BTreeSet<SocketAddr> = pairs().filter(is_other).map(|(_, l)| l.bind).collect();
+        same.then(|| match binds.is_empty() {
+            true => Vec::new(),
+            false => listeners.iter().copied().filter(|l| binds.contains(&l.bind)).collect(),
+        })
     }
 
     /// See [`Proxy::allow_redirects`](super::Proxy::allow_redirects).

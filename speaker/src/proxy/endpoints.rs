@@ -111,25 +111,30 @@ impl Endpoints {
         now: Instant,
     ) -> bool {
         let mut uses: HashMap<SocketAddr, Use> = HashMap::new();
-        let mut routes: HashSet<Arc<ObjectRef>> = HashSet::new();
+        let mut routes: HashSet<&ObjectRef> = HashSet::new();
         let mut backends: HashMap<Backend, Option<Duration>> = HashMap::new();
         let mut there: HashSet<(Backend, SocketAddr)> = HashSet::new();
+        // Nearly always there is none of which it matters that it leaves.
+        let members_matter = !self.members.is_empty();
         for forward in forwards {
-            routes.insert(Arc::clone(&forward.route));
             for share in &forward.shares {
                 let settings = &share.settings;
-                let backend = (Arc::clone(&forward.route), Arc::clone(&share.backend));
                 let asks =
                     Use { eject_after: settings.eject_after, patience: settings.connect_timeout };
                 for endpoint in &share.endpoints {
-                    let known = uses.get(&endpoint.address).copied();
-                    let both = known.map_or(asks, |known| known.and(asks));
-                    uses.insert(endpoint.address, both);
-                    if !self.members.is_empty() {
-                        there.insert((backend.clone(), endpoint.address));
-                    }
+                    let both = uses.entry(endpoint.address).or_insert(asks);
+                    *both = both.and(asks);
                 }
-                backends.insert(backend, settings.close_gone_after);
+            }
+            if !members_matter {
+                continue;
+            }
+            routes.insert(&*forward.route);
+            for share in &forward.shares {
+                let backend = (Arc::clone(&forward.route), Arc::clone(&share.backend));
+                let addresses = share.endpoints.iter().map(|endpoint| endpoint.address);
+                there.extend(addresses.map(|address| (backend.clone(), address)));
+                backends.insert(backend, share.settings.close_gone_after);
             }
         }
         for state in self.iter_all() {
@@ -143,7 +148,7 @@ impl Endpoints {
                 member.stays(after.flatten())
             } else {
                 // A route that serves nowhere for now says nothing of its endpoints.
-                routes.contains(&key.0.0) && member.left(now, after)
+                routes.contains(&*key.0.0) && member.left(now, after)
             };
         }
         news

@@ -161,6 +161,13 @@ impl Proxy {
         lock(&self.control).apply(&listeners, &self.shared)
     }
 
+    /// As [`Proxy::apply`], for who knows what came of the last ones: whether that is true of these as well. It
+    /// is where the same listeners listen in the same places and all of them can; anything else is asked of
+    /// [`Proxy::apply`].
+    pub fn renew(&self, listeners: &[Arc<Listener>]) -> bool {
+        lock(&self.control).renew(listeners, &self.shared)
+    }
+
     /// Says whether connections to a port of an address can be led to another port of it, for the
     /// next [`Proxy::apply`]; at first they cannot.
     pub fn allow_redirects(&self, allow: bool) {

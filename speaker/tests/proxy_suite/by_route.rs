@@ -17,7 +17,7 @@ use crate::tls::{counters_of, get, http};
 /// The names of the routes that have counters, each with these.
 fn routes(proxy: &Proxy) -> Vec<(String, ListenerCounters)> {
     let routes = proxy.snapshot().routes;
-    routes.into_iter().map(|((_, route), counted)| (route.key.name, counted)).collect()
+    routes.into_iter().map(|((_, route), counted)| (route.key.name.clone(), counted)).collect()
 }
 
 fn of(proxy: &Proxy, name: &str) -> ListenerCounters {

@@ -72,7 +72,7 @@ fn situation(manifests: &str, report: NodeReport) -> Situation {
         plan: outcome.plan,
         statuses: outcome.statuses,
         claims: planner.claims().clone(),
-        report,
+        report: report.into(),
         ..Situation::default()
     }
 }
