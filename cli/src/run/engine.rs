@@ -21,6 +21,8 @@ use super::source::Source;
 use super::state::{State, StateFile};
 use crate::status::report::Problem;
 
+/// What `/readyz` says first.
+const AWAITED: &str = "this host to do what was planned first";
 /// How long after a failure the claims are saved again.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,7 @@ pub(super) struct Engine {
     resolver: Resolver,
     journal: Journal,
     board: Arc<Board>,
+    awaited: watch::Sender<Vec<String>>,
 }
 
 /// The group, where there is one.
@@ -86,7 +89,13 @@ impl Engine {
             resolver,
             journal: Journal::default(),
             board,
+            awaited: watch::Sender::new(vec![AWAITED.to_owned()]),
         }
+    }
+
+    /// What is awaited until this host serves what it is to serve.
+    pub(super) fn awaited(&self) -> watch::Receiver<Vec<String>> {
+        self.awaited.subscribe()
     }
 
     /// Reads and plans for the first time, so that whoever asks is told of what is there.
@@ -197,6 +206,10 @@ impl Engine {
         }
         self.speaker.apply(Arc::clone(&outcome.plan));
         let report = self.speaker.reports().borrow().clone();
+        // The hands have been through this plan once: what is not served has another reason from now on.
+        if !self.awaited.borrow().is_empty() && report.vips.keys().eq(outcome.plan.vips.keys()) {
+            self.awaited.send_replace(Vec::new());
+        }
         let situation = Situation {
             objects: self.objects(&outcome.statuses),
             problems: self.problems(&outcome.statuses),
