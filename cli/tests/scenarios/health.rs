@@ -87,10 +87,6 @@ fn a_controller_and_a_speaker_name_what_they_wait_for() {
         }
     });
     waits("127.0.0.1:7473", &["all objects of kind VirtualIP", "all objects of kind Node"]);
-    waits(
-        "127.0.0.1:7474",
-        &["all objects of kind VirtualIP", "all objects of kind IPAddressPool"],
-    );
 }
 
 /// Answers which kinds there are in a group and version, and never which objects.

@@ -99,7 +99,7 @@ fn a_host_that_stands_by_finds_out_whether_a_vip_answers() {
 /// A host with the address on `lo`, as one has that tells routers of it, would reach itself by a socket.
 #[test]
 fn what_is_on_lo_here_is_asked_for_on_the_wire_all_the_same() {
-    let mut hosts = Hosts::new("asked-on-lo", 2, 1);
+    let mut hosts = Hosts::new("asked-lo", 2, 1);
     for number in 0..2 {
         hosts.start_with(number, &OFTEN);
     }
@@ -141,7 +141,7 @@ fn what_is_on_lo_here_is_asked_for_on_the_wire_all_the_same() {
 
 #[test]
 fn who_is_told_not_to_ask_does_not_and_another_does() {
-    let mut hosts = Hosts::new("asked-for-off", 3, 4);
+    let mut hosts = Hosts::new("asked-off", 3, 4);
     hosts.start_with(0, &["--probe", "off"]);
     hosts.start_with(1, &OFTEN);
     hosts.start_with(2, &OFTEN);

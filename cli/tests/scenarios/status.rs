@@ -27,7 +27,7 @@ fn what_is_printed_for_programs_is_as_the_schema_says() {
     let udp =
         "\n  - {name: dns, protocol: UDP, port: 53}\n  - {name: h, protocol: HTTP, port: 8080}\n";
     site.write("gateway.yaml", &(gateway("web", &[("tcp", 80)]) + udp.trim_start_matches('\n')));
-    site.write("lost.yaml", &route("lost", "web", "tcp", "gone"));
+    site.write("zlost.yaml", &route("zlost", "web", "tcp", "gone"));
     let vipgate = site.start();
     let report: Value = eventually(SOON, || {
         let report: Value = serde_json::from_str(&vipgate.status(&site.node, &["-o", "json"])?)?;
