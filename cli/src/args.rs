@@ -13,6 +13,7 @@ use vipgate_api::vipgate::{AddressRange, IpAddressPoolSpec};
 use vipgate_controller::classless::Setting;
 use vipgate_controller::companion::Companion;
 use vipgate_speaker::access_log::{AccessLog, Destination, Format};
+use vipgate_speaker::reach::Asking;
 
 use crate::metrics::Place;
 use crate::run::group::PORT;
@@ -115,6 +116,8 @@ pub(crate) struct RunArgs {
     pub(crate) admin: AdminArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) asking: AskingArgs,
     #[command(flatten)]
     pub(crate) access_log: AccessLogArgs,
     /// Name of this host in status and logs [default: the host name].
@@ -281,6 +284,8 @@ pub(crate) struct SpeakerArgs {
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
+    pub(crate) asking: AskingArgs,
+    #[command(flatten)]
     pub(crate) access_log: AccessLogArgs,
     #[command(flatten)]
     pub(crate) names: NamesArgs,
@@ -311,6 +316,15 @@ pub(crate) struct MetricsArgs {
     /// nowhere.
     #[arg(long = "metrics", value_name = "IP:PORT", env = "VIPGATE_METRICS", default_value_t = Place::DEFAULT)]
     pub(crate) place: Place,
+}
+
+/// Whether VIPs of other nodes are asked for.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct AskingArgs {
+    /// How often each VIP that another node announces on the LAN is asked for from here, in seconds, if this
+    /// node is the one to do that: whether its owner answers for it, and its TCP ports; `off` for never.
+    #[arg(long = "probe", value_name = "SECONDS", env = "VIPGATE_PROBE", default_value = "10", value_parser = parse_asking)]
+    pub(crate) every: Asking,
 }
 
 /// Where ended connections are logged, for the listeners whose policy asks for it.
@@ -372,7 +386,7 @@ pub(crate) struct NamesArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
-    /// `tree` for people; `yaml` and `json` print the objects as a cluster would carry them.
+    /// `tree` for people, `json` for programs; `yaml` prints the objects as a cluster would carry them.
     #[arg(short, long, value_enum, default_value_t = Output::Tree)]
     pub(crate) output: Output,
 }
@@ -436,13 +450,11 @@ pub(crate) struct RebalanceArgs {
 pub(crate) enum Output {
     /// VIPs, listeners, routes and backends; problems first.
     Tree,
-    /// One document per object.
+    /// The objects with their status, one document each.
     Yaml,
-    /// A List.
+    /// What the tree is drawn from, in the form of docs/status.schema.json.
+    #[value(alias = "report")]
     Json,
-    /// What the tree is drawn from, as JSON.
-    #[value(hide = true)]
-    Report,
 }
 
 /// `vipgate lint`.
@@ -605,6 +617,16 @@ fn parse_probe_limit(text: &str) -> Result<usize, String> {
         Ok(limit @ 1..=4096) => Ok(limit),
         _ => Err("write a number from 1 to 4096".to_owned()),
     }
+}
+
+fn parse_asking(text: &str) -> Result<Asking, String> {
+    if text == "off" {
+        return Ok(Asking::Off);
+    }
+    let every = parse_seconds(text).ok().filter(|every| *every >= Duration::from_secs(1));
+    every
+        .map(Asking::Every)
+        .ok_or_else(|| "write a number of seconds from 1 to 86400, or off".to_owned())
 }
 
 fn parse_restart(text: &str) -> Result<Duration, String> {

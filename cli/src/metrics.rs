@@ -8,6 +8,8 @@
 mod connections;
 mod controller;
 mod datagrams;
+mod failovers;
+mod reach;
 #[cfg(test)]
 mod reference;
 mod text;
@@ -94,6 +96,8 @@ pub(crate) fn of_speaker(speaker: Arc<Speaker>, awaited: watch::Receiver<Vec<Str
     let reports = speaker.reports();
     let metrics = move || {
         vips::render(&reports.borrow(), speaker.standing().as_deref(), &speaker.rival_claims())
+            + &failovers::render(&speaker.failovers())
+            + &reach::render(&speaker.reached())
             + &render(&speaker.routers().borrow())
             + &connections::render(&speaker.proxy().snapshot())
             + &datagrams::render(&speaker.udp().snapshot())

@@ -28,6 +28,7 @@ mod namespace;
 mod node;
 mod patience;
 mod process;
+pub mod prometheus;
 pub mod routers;
 pub mod servers;
 

@@ -130,7 +130,9 @@ pub struct Route {
 }
 
 /// What a session does, as the node reports it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerReport {
     /// `Idle`, `Connect` (until it is established) or `Established` (RFC 4271 section 8.2.2).
@@ -157,6 +159,7 @@ pub struct PeerReport {
     pub last_error: Option<String>,
     /// Why there is no session, where the BGPPeer cannot be followed here; `last_error` says it in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub reason: Option<Reason>,
     /// `Up`, `Down`, `Init`, `AdminDown` (RFC 5880), where BFD is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,4 +13,5 @@ pub mod node;
 pub mod proxy;
 mod published;
 mod rate;
+pub mod reach;
 pub mod udp;

@@ -61,6 +61,7 @@ async fn a_listener_waits_for_its_certificate_and_its_address_does_not() {
         access_log: AccessLog::default(),
         announce_every: Duration::from_secs(30),
         grouped: false,
+        asking: vipgate_speaker::reach::Asking::Off,
     };
     let speaker = Speaker::start(config).await.unwrap();
     let mut reports = speaker.reports();

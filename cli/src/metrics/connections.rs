@@ -10,7 +10,7 @@ use vipgate_speaker::proxy::{
     Snapshot,
 };
 
-use super::text::{Metric, metrics, of_listener, of_route};
+use super::text::{Metric, histogram, metrics, of_listener, of_route};
 
 const OF_LISTENERS: [Metric<ListenerCounters>; 5] = [
     ("vipgate_tcp_connections", "gauge", "Connections that are open.", |counted| {
@@ -200,15 +200,8 @@ fn connect_times(out: &mut String, name: &str, all: &[(String, &ListenerCounters
     let help = "How long connecting to endpoints took, where it succeeded.";
     let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} histogram\n");
     for (labels, ListenerCounters { connects, .. }) in all {
-        let mut upto = 0;
-        let bounds = ConnectTimes::BOUNDS.map(|micros| (micros as f64 / 1e6).to_string());
-        let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
-        for (bound, count) in bounds.zip(connects.counts) {
-            upto += count;
-            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {upto}");
-        }
-        let sum = connects.sum.as_secs_f64();
-        let _ = write!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {upto}\n");
+        let bounds = ConnectTimes::BOUNDS.map(|micros| micros as f64 / 1e6);
+        histogram(out, name, labels, bounds, (&connects.counts, connects.sum));
     }
 }
 

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::time::Duration;
 
 use vipgate_api::vipgate::IpAddressPoolStatus;
 use vipgate_api::{Kind, ObjectKey, ObjectRef};
 use vipgate_controller::facts::{Decided, Facts};
 use vipgate_planner::{Endpoint, ListenerId, ListenerState, NodeReport, VipState};
 use vipgate_speaker::bgp::peers::Board;
-use vipgate_speaker::group::Standing;
-use vipgate_speaker::{proxy, udp};
+use vipgate_speaker::group::{Cause, Standing};
+use vipgate_speaker::node::FailoverTimes;
+use vipgate_speaker::reach::{Outcome, Reached};
+use vipgate_speaker::{proxy, reach as reaching, udp};
 
-use super::{PEER, connections, controller, datagrams, render, vips};
+use super::{PEER, connections, controller, datagrams, failovers, reach, render, vips};
 use crate::golden::{cell, hold};
 
 const HEAD: &str = "# All metrics\n\n\
@@ -85,9 +88,21 @@ fn of_node() -> Vec<Family> {
         listeners: [(listener(), udp::ListenerCounters::default())].into(),
         ..udp::Snapshot::default()
     };
+    let reached = Reached {
+        owner: "host1".to_owned(),
+        outcome: Outcome::Reached,
+        failures: 0,
+        took: Duration::from_millis(1),
+        ports: [(80, true)].into(),
+    };
+    let asked =
+        reaching::Snapshot { vips: [(vip, reached)].into(), ..reaching::Snapshot::default() };
+    let failed_over = [(Cause::Dead, FailoverTimes::default())].into();
     let mut routers = families(&render(&Board::new()));
     routers.iter_mut().for_each(|one| one.labels.push(PEER.to_owned()));
     let mut all = families(&vips::render(&report, Some(&Standing::default()), &[(vip, 0)].into()));
+    all.extend(families(&failovers::render(&failed_over)));
+    all.extend(families(&reach::render(&asked)));
     all.extend(families(&connections::render(&connected)));
     all.extend(families(&datagrams::render(&sessions)));
     all.extend(routers);

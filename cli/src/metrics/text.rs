@@ -1,6 +1,7 @@
 //! The text format of Prometheus, for what has several metrics with the same labels.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use vipgate_api::ObjectRef;
 use vipgate_planner::ListenerId;
@@ -28,6 +29,24 @@ pub(super) fn metrics<T>(out: &mut String, metrics: &[Metric<T>], all: &[(String
             }
         }
     }
+}
+
+/// The lines of one histogram: `counts` by bound, in seconds, the last above all.
+pub(super) fn histogram(
+    out: &mut String,
+    name: &str,
+    labels: &str,
+    bounds: impl IntoIterator<Item = f64>,
+    (counts, sum): (&[u64], Duration),
+) {
+    let bounds = bounds.into_iter().map(|bound| bound.to_string());
+    let mut upto = 0;
+    for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts) {
+        upto += count;
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {upto}");
+    }
+    let sum = sum.as_secs_f64();
+    let _ = write!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {upto}\n");
 }
 
 /// The labels of a listener.

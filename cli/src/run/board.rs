@@ -15,13 +15,14 @@ use vipgate_planner::{
 };
 use vipgate_speaker::node::Speaker;
 use vipgate_speaker::proxy::EndpointHealth;
+use vipgate_speaker::reach::{Outcome, Reached};
 use vipgate_speaker::{proxy, udp};
 
 use super::admin::Reporter;
 use super::nodes;
 use crate::status::report::{
-    BackendStatus, EndpointStatus, ListenerStatus, PolicyLine, PortStatus, Problem, RouteStatus,
-    StatusReport, VipStatus,
+    BackendStatus, EndpointStatus, ListenerStatus, PolicyLine, PortStatus, ProbeStatus, Problem,
+    RouteStatus, SCHEMA_VERSION, StatusReport, VipStatus,
 };
 
 /// What follows from everything known at one moment.
@@ -96,11 +97,17 @@ impl Reporter for Board {
         let counters =
             Counters { tcp: self.speaker.proxy().snapshot(), udp: self.speaker.udp().snapshot() };
         let standing = self.speaker.standing();
+        let (index, reached) = (Index::of(&situation, &counters), self.speaker.reached());
         let vip = |ip: &IpAddr| {
-            let nodes = nodes::of(*ip, &self.node, &self.speaker, standing.as_deref(), &situation);
-            VipStatus { nodes, ..situation.vip(*ip, &counters) }
+            let bound = index.bound.get(ip).copied().unwrap_or_default();
+            let place = (*ip, bound);
+            let nodes =
+                nodes::of(place, &self.node, &self.speaker, standing.as_deref(), &situation);
+            let probe = reached.vips.get(ip).map(probe);
+            VipStatus { nodes, probe, ..situation.vip(*ip, &index, &counters) }
         };
         StatusReport {
+            schema_version: SCHEMA_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.clone(),
             problems: situation
@@ -129,6 +136,40 @@ impl Reporter for Board {
 }
 
 type Endpoints = BTreeMap<Endpoint, EndpointHealth>;
+
+/// What of listeners and ports belongs to which VIP: there may be a thousand.
+#[derive(Default)]
+struct Index<'a> {
+    listeners: BTreeMap<IpAddr, Vec<&'a Listener>>,
+    /// How many are bound.
+    bound: BTreeMap<IpAddr, u16>,
+    ports: BTreeMap<IpAddr, Vec<PortStatus>>,
+}
+
+impl<'a> Index<'a> {
+    fn of(situation: &'a Situation, counters: &Counters) -> Self {
+        let mut index = Self::default();
+        for listener in &situation.plan.listeners {
+            index.listeners.entry(listener.id.address).or_default().push(listener);
+        }
+        for listeners in index.listeners.values_mut() {
+            listeners.sort_by_key(|listener| (listener.bind.port(), listener.transport()));
+        }
+        for (id, _) in situation.report.listeners.iter().filter(|(_, state)| state.listens()) {
+            let bound = index.bound.entry(id.address).or_default();
+            *bound = bound.saturating_add(1);
+        }
+        for (bind, counted) in &counters.tcp.ports {
+            index.ports.entry(bind.ip()).or_default().push(PortStatus {
+                port: bind.port(),
+                accepted: counted.accepted,
+                undecided: counted.undecided,
+                ended: counted.ended.values().sum(),
+            });
+        }
+        index
+    }
+}
 
 /// What was counted of connections and of sessions of datagrams.
 struct Counters {
@@ -192,12 +233,10 @@ fn users(claim: &Claim) -> String {
 }
 
 impl Situation {
-    fn vip(&self, address: IpAddr, counters: &Counters) -> VipStatus {
+    fn vip(&self, address: IpAddr, index: &Index<'_>, counters: &Counters) -> VipStatus {
         let state = self.report.vips.get(&address);
         let claim = self.claims.0.get(&address);
-        let mut listeners: Vec<_> =
-            self.plan.listeners.iter().filter(|l| l.id.address == address).collect();
-        listeners.sort_by_key(|listener| (listener.bind.port(), listener.transport()));
+        let listeners = index.listeners.get(&address).into_iter().flatten();
         VipStatus {
             address,
             state: describe(address, &self.report),
@@ -205,20 +244,10 @@ impl Situation {
             gateway: claim.map(users).unwrap_or_default(),
             pool: claim.map(|claim| claim.pool.clone()).unwrap_or_default(),
             routers: self.report.routed.get(&address).copied(),
+            probe: None,
             nodes: Vec::new(),
-            listeners: listeners.iter().map(|l| self.listener(l, counters)).collect(),
-            ports: counters
-                .tcp
-                .ports
-                .iter()
-                .filter(|(bind, _)| bind.ip() == address)
-                .map(|(bind, counted)| PortStatus {
-                    port: bind.port(),
-                    accepted: counted.accepted,
-                    undecided: counted.undecided,
-                    ended: counted.ended.values().sum(),
-                })
-                .collect(),
+            listeners: listeners.map(|listener| self.listener(listener, counters)).collect(),
+            ports: index.ports.get(&address).cloned().unwrap_or_default(),
         }
     }
 
@@ -311,6 +340,17 @@ impl Situation {
             json
         };
         objects.iter().map(shown).collect()
+    }
+}
+
+/// What this node found when it asked for a VIP of another one.
+fn probe(found: &Reached) -> ProbeStatus {
+    ProbeStatus {
+        success: found.outcome == Outcome::Reached,
+        outcome: found.outcome.name().to_owned(),
+        message: found.outcome.in_words(&found.owner),
+        seconds: found.took.as_secs_f64(),
+        failures: found.failures,
     }
 }
 

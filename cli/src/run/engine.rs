@@ -21,6 +21,8 @@ use super::source::Source;
 use super::state::{State, StateFile};
 use crate::status::report::Problem;
 
+/// What `/readyz` says first.
+const AWAITED: &str = "this host to do what was planned first";
 /// How long after a failure the claims are saved again.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
 
@@ -47,6 +49,7 @@ pub(super) struct Engine {
     reports: watch::Receiver<NodeReport>,
     /// The last of them.
     report: Arc<NodeReport>,
+    awaited: watch::Sender<Vec<String>>,
 }
 
 /// The group, where there is one.
@@ -96,7 +99,13 @@ impl Engine {
             changes: Changes::new(),
             reports,
             report: Arc::default(),
+            awaited: watch::Sender::new(vec![AWAITED.to_owned()]),
         }
+    }
+
+    /// What is awaited until this host serves what it is to serve.
+    pub(super) fn awaited(&self) -> watch::Receiver<Vec<String>> {
+        self.awaited.subscribe()
     }
 
     /// Reads and plans for the first time, so that whoever asks is told of what is there.
@@ -215,6 +224,11 @@ impl Engine {
         // Read when it is another one only: it has a line for each listener.
         if self.reports.has_changed().unwrap_or_default() {
             self.report = Arc::new(self.reports.borrow_and_update().clone());
+        }
+        // The hands have been through this plan once: what is not served has another reason from now on.
+        if !self.awaited.borrow().is_empty() && self.report.vips.keys().eq(outcome.plan.vips.keys())
+        {
+            self.awaited.send_replace(Vec::new());
         }
         let situation = Situation {
             problems: self.problems(&outcome.statuses),

@@ -76,6 +76,7 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
         access_log: (&args.access_log).into(),
         announce_every: args.announce_interval,
         grouped: group.is_some(),
+        asking: args.asking.every,
     };
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;
@@ -106,9 +107,7 @@ async fn serve(args: &RunArgs) -> Result<ExitCode> {
     let mut engine = Engine::new(source, state, node, group, Arc::clone(&speaker), resolver, board);
     engine.begin();
     socket.serve(reporter, &tracker, stopped.clone());
-    // The manifests are read, so there is nothing to wait for.
-    let (_, nothing) = tokio::sync::watch::channel(Vec::new());
-    let told = metrics::of_speaker(Arc::clone(&speaker), nothing);
+    let told = metrics::of_speaker(Arc::clone(&speaker), engine.awaited());
     metrics::serve(args.metrics.place, told, &tracker, stopped.clone()).await;
     give_back_after_start(&tracker, stopped.clone());
     plan_after_forwarding();

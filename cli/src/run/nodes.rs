@@ -9,30 +9,20 @@ use vipgate_speaker::node::{Speaker, excuse};
 use super::board::{Situation, describe};
 use crate::status::report::NodeStanding;
 
-/// This node first, then the others by name.
+/// This node first, on which so many of the VIP's listeners are bound, then the others by name.
 pub(super) fn of(
-    vip: IpAddr,
+    (vip, bound): (IpAddr, u16),
     name: &str,
     speaker: &Speaker,
     standing: Option<&Standing>,
     situation: &Situation,
 ) -> Vec<NodeStanding> {
     let key = speaker.group().map_or_else(|| name.to_owned(), |group| group.address().to_string());
-    let bound = situation
-        .report
-        .listeners
-        .iter()
-        .filter(|(id, state)| id.address == vip && state.listens());
     let planned = situation.plan.vips.get(&vip);
     let weight = planned.map_or(0, |vip| vip.weight);
     let routed = planned.is_some_and(|vip| vip.announce == Announce::Routed);
-    let mut own = NodeStanding {
-        name: name.to_owned(),
-        key,
-        weight,
-        bound: u16::try_from(bound.count()).unwrap_or(u16::MAX),
-        ..NodeStanding::default()
-    };
+    let mut own =
+        NodeStanding { name: name.to_owned(), key, weight, bound, ..NodeStanding::default() };
     own_state(&mut own, vip, &situation.report);
     // Whoever serves it for routers alone could have it on the LAN, too.
     let on_the_lan = planned.is_some_and(|vip| matches!(vip.announce, Announce::Layer2(_)));

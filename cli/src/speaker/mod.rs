@@ -105,6 +105,7 @@ async fn serve(args: &SpeakerArgs) -> Result<ExitCode> {
         access_log: (&args.access_log).into(),
         announce_every: args.announce_interval,
         grouped: true,
+        asking: args.asking.every,
     };
     if let Some(workers) = args.workers {
         config.proxy.workers = workers;

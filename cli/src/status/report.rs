@@ -1,9 +1,11 @@
-//! What a running vipgate says of itself: the answer on the admin socket, and what the tree shows.
+//! What a running vipgate says of itself: the answer on the admin socket, what the tree shows, and what
+//! `vipgate status -o json` prints. Its JSON Schema is `docs/status.schema.json`, made from these types.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vipgate_api::gateway::{ParentReference, PolicyAncestorStatus, PolicyStatus};
@@ -11,10 +13,16 @@ use vipgate_api::vipgate::ListenerFault;
 use vipgate_api::{Condition, ObjectRef, Reason, manifest};
 use vipgate_planner::bgp::PeerReport;
 
+/// The version of the schema: another one when a field goes or means something else, not when one comes.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
 /// The whole answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatusReport {
+    /// Version of this schema. Within one version fields are added, and none goes or changes its meaning.
+    #[serde(default)]
+    pub(crate) schema_version: u32,
     /// Version of the running process.
     pub(crate) version: String,
     /// Name of the node.
@@ -36,7 +44,7 @@ pub(crate) struct StatusReport {
 }
 
 /// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem {
     /// `file:line`, where the problem has a place.
@@ -48,6 +56,7 @@ pub(crate) struct Problem {
     /// For programs, where the planner says it: of an address that a Gateway has not got, the reason that a
     /// Service would have, which is finer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub(crate) reason: Option<Reason>,
     /// What is wrong and what to write instead.
     pub(crate) message: String,
@@ -80,7 +89,7 @@ impl fmt::Display for Problem {
 }
 
 /// What a policy comes to for one of the Gateways that it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PolicyLine {
     /// `ListenerPolicy default/web`.
@@ -116,7 +125,7 @@ impl PolicyLine {
 }
 
 /// A VIP and what hangs on it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct VipStatus {
     /// The address.
@@ -132,6 +141,10 @@ pub(crate) struct VipStatus {
     /// How many routers know it from this node, where any are to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) routers: Option<u32>,
+    /// What this node found when it asked for it last; only where another node announces it on the LAN, and this one
+    /// is the one to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) probe: Option<ProbeStatus>,
     /// What each node has to do with it, as far as this one knows.
     #[serde(default)]
     pub(crate) nodes: Vec<NodeStanding>,
@@ -142,8 +155,24 @@ pub(crate) struct VipStatus {
     pub(crate) ports: Vec<PortStatus>,
 }
 
+/// What a node found when it asked for a VIP of another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProbeStatus {
+    /// Whether its owner answered for it, and at every TCP port.
+    pub(crate) success: bool,
+    /// `reached`, `unanswered`, `another_host`, `refused`, `silent`.
+    pub(crate) outcome: String,
+    /// The same for people.
+    pub(crate) message: String,
+    /// How long it took until all had answered that answered.
+    pub(crate) seconds: f64,
+    /// How often in a row it was not reached.
+    pub(crate) failures: u32,
+}
+
 /// What a node has to do with a VIP.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeStanding {
     /// Its name.
@@ -178,7 +207,7 @@ pub(crate) struct NodeStanding {
 }
 
 /// A port that several listeners may have: what was counted before it was known which was meant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PortStatus {
     /// Its number.
@@ -192,7 +221,7 @@ pub(crate) struct PortStatus {
 }
 
 /// A listener on a VIP.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListenerStatus {
     /// Its name.
@@ -232,7 +261,7 @@ impl ListenerStatus {
 }
 
 /// A route on a listener.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RouteStatus {
     /// `TCPRoute default/web`.
@@ -245,7 +274,7 @@ pub(crate) struct RouteStatus {
 }
 
 /// A backendRef of a route.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BackendStatus {
     /// `Service default/web:80`.
@@ -260,7 +289,7 @@ pub(crate) struct BackendStatus {
 }
 
 /// An endpoint of a backend.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointStatus {
     /// Where.

@@ -108,6 +108,9 @@ fn branch_of_vip(vip: &VipStatus, colour: bool) -> Branch {
             .iter()
             .map(|l| branch_of_listener(l, colour))
             .chain(vip.ports.iter().map(leaf_of_port))
+            .chain(vip.probe.iter().filter(|probe| !probe.success).map(|probe| {
+                leaf(format!("{} asked for from here: {}", mark(false, colour), probe.message))
+            }))
             .collect(),
     }
 }

@@ -143,6 +143,7 @@ fn vip(claim: &VirtualIp, plan: &Plan, reports: &Reports, speakers: &[Speaker]) 
         routers: None,
         nodes,
         listeners: listeners.map(|listener| of_listener(listener, report)).collect(),
+        probe: None,
         ports: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use vipgate_lab::cluster::{Channel, template_chart};
-use vipgate_lab::{Node, Program, eventually};
+use vipgate_lab::{Node, Program, eventually, prometheus};
 
 use crate::chart::exists;
 use crate::rights::of_account;
@@ -32,6 +32,12 @@ fn answers(machine: &Node, address: &str, path: &str, words: &[&str]) {
         Ok(())
     })
     .unwrap();
+}
+
+/// What Prometheus' own tool finds in the metrics of a process.
+fn is_conventional(machine: &Node, address: &str) {
+    let answer = ask(machine, address, "/metrics").unwrap();
+    prometheus::check_metrics(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
 }
 
 /// Pools and the class are objects of kinds that come with the chart or after it.
@@ -81,6 +87,7 @@ fn the_controller_makes_the_pools_and_the_class_that_the_values_ask_for() {
         "vipgate_problems{kind=\"Gateway\",reason=\"Pending\"}",
     ];
     answers(&site.controllers, "10.77.0.3:7474", "/metrics", &told);
+    is_conventional(&site.controllers, "10.77.0.3:7474");
 
     // What people change is changed back, what they make is theirs.
     let merge = ["patch", "ipaddresspool", "lan", "--namespace", NAMESPACE, "--type=merge"];
@@ -155,6 +162,7 @@ fn an_installation_tests_itself() {
         "vipgate_group_members 1\n",
     ];
     answers(&site.worker, "127.0.0.1:7473", "/metrics", &told);
+    is_conventional(&site.worker, "127.0.0.1:7473");
     let said = test("vipgate", "30").unwrap();
     let answered = "Gateway vipgate-selftest has 10.77.0.201, which answers";
     assert!(said.contains("speakers: worker") && said.contains(answered), "{said}");

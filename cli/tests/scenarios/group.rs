@@ -33,6 +33,21 @@ fn another_host_takes_over_when_the_owner_is_killed() {
     assert!(notes.contains("7947 of the group does not answer"), "{notes}");
     assert!(other.output().contains(&format!("{dead} is gone from the group")));
     eprintln!("killed: first good connection after {gap:?}");
+    // What those who took over say of it: each VIP once, and no longer than clients saw.
+    let lost = before.values().filter(|owner| *owner == dead).count();
+    assert!(lost > 0);
+    let counted = failovers(&hosts, "dead");
+    eprintln!("killed: {counted:?} by the metrics");
+    assert_eq!(counted.0, lost as f64);
+    let each = counted.1 / counted.0;
+    assert!(each > 0.01 && each <= FAIL_OVER.as_secs_f64(), "{each} s");
+    for (vip, owner) in &after {
+        let own = format!("vipgate_vip_owner{{vip=\"{vip}\"}}");
+        for host in hosts.hosts.iter().filter(|host| host.runs()) {
+            let is_owner = host.node.name() == owner;
+            assert_eq!(host.metric(&own).unwrap(), Some(f64::from(u8::from(is_owner))), "{own}");
+        }
+    }
 
     // It comes back, and takes nothing back.
     hosts.start(owner);
@@ -41,11 +56,24 @@ fn another_host_takes_over_when_the_owner_is_killed() {
     hosts.assert_owners(&wire.stop().unwrap(), 2);
 }
 
+/// How many VIPs were taken over for this reason, by the metrics of all hosts that run, and how long it took
+/// for all together.
+fn failovers(hosts: &Hosts, cause: &str) -> (f64, f64) {
+    let sum = |what: &str| -> f64 {
+        let name = format!("vipgate_failover_seconds_{what}{{cause=\"{cause}\"}}");
+        let runs = hosts.hosts.iter().filter(|host| host.runs());
+        runs.map(|host| host.metric(&name).unwrap().expect("every cause is there")).sum()
+    };
+    (sum("count"), sum("sum"))
+}
+
 #[test]
 fn a_host_that_ends_in_order_hands_over() {
     let mut hosts = Hosts::new("hands-over", 3, 3);
     hosts.start_all();
     let owner = hosts.owner(VIP);
+    let name = hosts.hosts[owner].node.name().to_owned();
+    let lost = hosts.settled().values().filter(|owner| **owner == name).count();
     let prober = hosts.probe(VIP);
     std::thread::sleep(Duration::from_millis(500));
     hosts.terminate(owner);
@@ -58,6 +86,9 @@ fn a_host_that_ends_in_order_hands_over() {
     }
     let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Refused).count();
     eprintln!("ended in order: {gap:?} between good connections, {refused} refused");
+    let counted = failovers(&hosts, "left");
+    eprintln!("ended in order: {counted:?} by the metrics");
+    assert_eq!((counted.0, failovers(&hosts, "dead").0), (lost as f64, 0.0));
     assert!(gap <= Duration::from_millis(150), "{gap:?}");
     assert_eq!(refused, 0);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -349,6 +349,18 @@ impl Host {
         Ok(process.output().stdout_text())
     }
 
+    /// What the process of this host answers at `/metrics`.
+    pub(crate) fn metrics(&self) -> anyhow::Result<String> {
+        told(&self.node, "/metrics")
+    }
+
+    /// A number that it shows, by its name with its labels.
+    pub(crate) fn metric(&self, name: &str) -> anyhow::Result<Option<f64>> {
+        let text = self.metrics()?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.map(str::parse).transpose()?)
+    }
+
     /// Whether a VIP is an address of the host.
     pub(crate) fn has(&self, vip: &str) -> bool {
         let addresses = self.node.run("ip", ["-o", "addr", "show", "dev", "lo"]).unwrap();
@@ -358,6 +370,23 @@ impl Host {
     pub(crate) fn output(&self) -> String {
         self.process.as_ref().map(Process::tail).unwrap_or_default()
     }
+}
+
+/// What a process on a node answers where it tells how it is, without the head.
+pub(crate) fn told(node: &Node, path: &str) -> anyhow::Result<String> {
+    let answer = asked(node, "127.0.0.1:7473", path)?;
+    Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+/// What a process on a node answers by HTTP.
+pub(crate) fn asked(node: &Node, at: &str, path: &str) -> anyhow::Result<String> {
+    let at: SocketAddr = at.parse()?;
+    let mut stream = node.enter(|| TcpStream::connect_timeout(&at, SOON))?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// A client that connects every few milliseconds.

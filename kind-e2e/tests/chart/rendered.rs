@@ -88,6 +88,19 @@ fn there_is_a_speaker_on_every_node_but_for_those_that_are_left_out() -> Result<
     Ok(())
 }
 
+#[test]
+fn addresses_are_asked_for_as_often_as_it_is_said() -> Result<()> {
+    let value = |settings: &[&str]| -> Result<String> {
+        let all = lines(settings)?;
+        let place = all.iter().position(|line| line == "- name: VIPGATE_PROBE");
+        Ok(all[place.context("no VIPGATE_PROBE")? + 1].clone())
+    };
+    assert_eq!(value(&[])?, "value: \"10\"");
+    assert_eq!(value(&["speaker.probeSeconds=3600"])?, "value: \"3600\"");
+    assert_eq!(value(&["speaker.probeSeconds=0"])?, "value: \"off\"");
+    Ok(())
+}
+
 /// The pods of the chart, its test's included, by the name of what has them: as they are, and as they are
 /// where Prometheus asks.
 fn pods() -> Result<Vec<(String, Value)>> {

@@ -25,6 +25,8 @@ fn a_wrong_value_is_refused_with_its_name() -> Result<()> {
         ("controller.replicas=0", "replicas"),
         ("speaker.tolerations=soon", "tolerations"),
         ("speaker.metrics=7473", "metrics"),
+        ("speaker.probeSeconds=often", "probeSeconds"),
+        ("speaker.probeSeconds=-1", "probeSeconds"),
         ("speaker.replicas=2", "replicas"),
         ("speakers.log=debug", "speakers"),
         ("image.digest=latest", "digest"),

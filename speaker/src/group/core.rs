@@ -30,6 +30,8 @@ const BEACONS_AT_START: [Duration; 4] = [
 ];
 /// How often later on, so that two parts find each other that never met.
 const BEACON_EVERY: Duration = Duration::from_secs(5);
+/// For how long it is known when a member that is gone was heard last.
+const REMEMBERED: Duration = Duration::from_secs(60);
 /// How often a member's record is asked for, at most.
 const ASK_AGAIN: Duration = Duration::from_millis(15);
 
@@ -96,6 +98,8 @@ pub struct Core {
     store: Store,
     /// The largest stamps that came with datagrams of their own.
     heard: BTreeMap<SocketAddr, Stamp>,
+    /// When members were heard last.
+    signs: BTreeMap<SocketAddr, Instant>,
     asked: BTreeMap<SocketAddr, Instant>,
     summary: Instant,
     /// When the next beacons are due, the last one first; none without them.
@@ -121,6 +125,7 @@ impl Core {
             swim: Swim::new(now, me, setup.seeds.iter().copied(), longest, fork()),
             store,
             heard: BTreeMap::new(),
+            signs: BTreeMap::new(),
             asked: BTreeMap::new(),
             summary: now + SUMMARY_EVERY,
             beacons: match setup.beacon {
@@ -153,6 +158,12 @@ impl Core {
     pub fn knows_all_of(&self, member: SocketAddr) -> bool {
         let (known, heard) = (self.store.stamp_of(member), self.heard.get(&member));
         known.is_some_and(|known| heard.is_some_and(|heard| known >= *heard))
+    }
+
+    /// When the last datagram of a member came that had the seal of the group; of one that is gone, too,
+    /// for a minute.
+    pub fn last_sign_of(&self, member: SocketAddr) -> Option<Instant> {
+        self.signs.get(&member).copied()
     }
 
     /// Where a member's record stands, as far as it is known; nothing while only that of a former life
@@ -265,6 +276,7 @@ impl Core {
     ) {
         let heard = self.heard.entry(from).or_default();
         *heard = received.stamp.max(*heard);
+        self.signs.insert(from, now);
         self.swim.heard(now, from);
         match received.channel {
             Channel::Swim => {
@@ -313,6 +325,8 @@ impl Core {
                 Effect::Down(member) => {
                     self.heard.remove(&member);
                     self.asked.remove(&member);
+                    let alive = self.swim.alive();
+                    self.signs.retain(|one, at| alive.contains(one) || now < *at + REMEMBERED);
                     self.store.forget(self.swim.alive());
                     out.push(Output::Changed);
                 }

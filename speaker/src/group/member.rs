@@ -22,6 +22,7 @@ use super::core::{Core, Input, Output, Setup};
 use super::counters::Counts;
 use super::record::{NAME, NOTE, REBALANCE, VIP};
 use super::store::MAX_ENTRY;
+use super::takeover::{Takeover, Takeovers};
 use super::wire::Stamp;
 
 /// What could be served here, by VIP.
@@ -50,6 +51,8 @@ pub struct Standing {
     pub ownership: Ownership,
     /// The VIPs that are held here, with their epochs: what to begin the next life with.
     pub holds: BTreeMap<IpAddr, u64>,
+    /// Of the VIPs that are here, those that another member had before: since when it did not serve them.
+    pub takeovers: BTreeMap<IpAddr, Takeover>,
 }
 
 impl Standing {
@@ -120,6 +123,7 @@ pub struct Member {
     /// As of when the others are read.
     seen: BTreeMap<SocketAddr, Stamp>,
     standing: Standing,
+    takeovers: Takeovers,
     /// Whether something changed since the rule was asked.
     stale: bool,
     /// Whether the rule was asked since somebody looked at the standing.
@@ -152,6 +156,7 @@ impl Member {
             view: View::default(),
             seen: BTreeMap::new(),
             standing: Standing::default(),
+            takeovers: Takeovers::default(),
             stale: true,
             news: true,
         };
@@ -225,6 +230,9 @@ impl Member {
         let ours = self.rebalance.look(now - self.started, others);
         self.view.rebalance = ours || self.standing.others.values().any(|other| other.rebalances);
         let ownership = self.keeper.step(now - self.started, &self.offers, &self.view);
+        let sign = |owner: &str| self.core.last_sign_of(owner.parse().ok()?);
+        let places = (&self.standing.ownership.vips, &ownership.vips);
+        self.takeovers.follow(now, places, &self.view, sign);
         let out = self.say(now, ours);
         let alive = self.core.alive();
         let missing = self.core.seeds().iter().filter(|seed| !alive.contains(seed));
@@ -232,6 +240,7 @@ impl Member {
         self.standing.missing = missing.copied().collect();
         self.standing.holds = entries.filter_map(|(vip, e)| Some((*vip, e.hold?.epoch))).collect();
         self.standing.ownership = ownership;
+        self.standing.takeovers.clone_from(self.takeovers.here());
         out
     }
 

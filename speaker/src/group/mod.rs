@@ -34,6 +34,7 @@ mod replay;
 pub mod session;
 pub mod store;
 pub mod swim;
+pub mod takeover;
 pub mod wire;
 
 pub use counters::Counts;
@@ -41,6 +42,7 @@ pub use io::{Group, GroupError};
 pub use key::{GroupKey, KeyError, Keyring};
 pub use member::{Notes, Offers, Other, Standing};
 pub use news::News;
+pub use takeover::{Cause, Takeover};
 
 #[cfg(test)]
 mod tests;

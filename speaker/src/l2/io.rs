@@ -109,8 +109,10 @@ pub(super) struct LinkTask {
     desired: watch::Receiver<Desired>,
     requests: mpsc::Receiver<Request>,
     shared: Shared,
-    /// Joined for the addresses of the filter.
+    /// Joined for the addresses of the filter, but for those that are only looked for: who has one tells all
+    /// nodes, and nobody has to find us.
     groups: Groups,
+    grouped: BTreeSet<IpAddr>,
     /// The addresses of the filter in force.
     filtered: BTreeSet<IpAddr>,
     vanish_check: Option<Instant>,
@@ -147,6 +149,7 @@ impl LinkTask {
             desired,
             requests,
             shared,
+            grouped: BTreeSet::new(),
             filtered: BTreeSet::new(),
             vanish_check: None,
         })
@@ -339,17 +342,24 @@ impl LinkTask {
 
     /// Lets the kernel pass what concerns the VIPs and the addresses being probed.
     fn refilter(&mut self) {
-        let mut needed = self.desired.borrow().vips.clone();
-        needed.extend(self.probes.iter().map(|asked| asked.probe.vip()));
+        let mut grouped = self.desired.borrow().vips.clone();
+        let (looking, wanting): (Vec<_>, Vec<_>) =
+            self.probes.iter().map(|asked| &asked.probe).partition(|probe| probe.is_looking());
+        grouped.extend(wanting.into_iter().map(Probe::vip));
+        let mut needed = grouped.clone();
+        needed.extend(looking.into_iter().map(Probe::vip));
+        if grouped != self.grouped {
+            if let Err(error) = self.groups.follow(&grouped) {
+                tracing::warn!(
+                    link = %self.name, %error,
+                    "a multicast group of a VIP cannot be joined; neighbours may not find it: check net.ipv6 \
+                     and net.core.optmem_max"
+                );
+            }
+            self.grouped = grouped;
+        }
         if needed == self.filtered {
             return;
-        }
-        if let Err(error) = self.groups.follow(&needed) {
-            tracing::warn!(
-                link = %self.name, %error,
-                "a multicast group of a VIP cannot be joined; neighbours may not find it: check net.ipv6 and \
-                 net.core.optmem_max"
-            );
         }
         let socket = self.socket.get_ref();
         let mut result = Ok(());

@@ -85,6 +85,11 @@ impl Probe {
         self.vip
     }
 
+    /// Whether it only looks who has the address.
+    pub fn is_looking(&self) -> bool {
+        self.looking
+    }
+
     /// When to call with [`Input::Tick`]; `None` once it has ended.
     pub fn deadline(&self) -> Option<Instant> {
         self.due

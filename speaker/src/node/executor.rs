@@ -9,14 +9,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use vipgate_planner::{Announce, Link, ListenerState, NodeReport, Plan, VipState};
 
-use super::contests::{Contests, Tally};
+use super::contests::Contests;
+use super::failovers::Watch;
 use super::gate::{self, Gate, Turn};
 use super::lingering::Lingering;
 use super::listeners::Listeners;
 use super::meetings::Meetings;
 use super::probes::Probes;
 use super::readiness::{self, Readiness, readiness};
-use super::{Engines, Phase, RETRY, routes, yielding};
+use super::{Counting, Engines, Phase, RETRY, routes, yielding};
 use crate::bgp::peers::{Board, Sessions, in_words};
 use crate::deadline::until;
 use crate::host::{Host, VipOutcomes};
@@ -50,6 +51,7 @@ pub(super) struct Executor {
     /// Of these, the ones that routers were to be told of.
     routed: BTreeSet<IpAddr>,
     lingering: Lingering,
+    failovers: Watch,
     /// Since when VIPs are held, as people write it.
     since: BTreeMap<IpAddr, String>,
     /// Whether the last round left something undone that is worth another try.
@@ -62,19 +64,20 @@ impl Executor {
     pub(super) fn new(
         host: Host,
         engines: Engines,
-        (l2, sightings, tally): (L2Speaker, mpsc::Receiver<Sighting>, Tally),
+        (l2, sightings, counting): (Arc<L2Speaker>, mpsc::Receiver<Sighting>, Counting),
         gate: Gate,
         sessions: Arc<Sessions>,
         reports: watch::Sender<NodeReport>,
         stopped: CancellationToken,
     ) -> Self {
         Self {
-            l2: Arc::new(l2),
+            l2,
             gate,
             leaving: false,
             sightings,
             meetings: Meetings::new(),
-            contests: Contests::counting(tally),
+            contests: Contests::counting(counting.claims),
+            failovers: Watch::of(counting.failovers),
             vips: host.vips(),
             redirects: host.redirects(),
             preserving: host.preserving(),
@@ -247,6 +250,7 @@ impl Executor {
             ours.contains(*vip) && matches!(state, Some(VipState::Failed(_)))
         };
         let unheard: BTreeSet<IpAddr> = ready.iter().filter(is_mute).copied().collect();
+        self.count_failovers(&plan, &ready & &ours, &mute);
         let told = self.tell_routers(&plan, &ready, &mut report);
         for address in &ready {
             let (vip, others) = (&plan.vips[address], others.get(address).cloned());
@@ -271,6 +275,21 @@ impl Executor {
             }
             changed
         });
+    }
+
+    /// Counts what came from other members and is announced from now on.
+    fn count_failovers(
+        &mut self,
+        plan: &Plan,
+        mut vips: BTreeSet<IpAddr>,
+        mute: &BTreeMap<String, L2Error>,
+    ) {
+        let Some(standing) = self.gate.standing() else { return };
+        vips.retain(|vip| {
+            let state = readiness::on_the_lan(&plan.vips[vip], mute);
+            matches!(state, Some(VipState::Serving(_)))
+        });
+        self.failovers.announced(&vips, &standing.takeovers, Instant::now());
     }
 
     /// Tells routers of the VIPs that are held, and what they know into the report. What is held no more
@@ -311,6 +330,7 @@ impl Executor {
                 () = self.gate.changed() => {
                     let ours = |vip: &IpAddr| matches!(self.turn(*vip), Turn::Ours);
                     self.announce(&self.held.iter().copied().filter(ours).collect());
+                    self.report_others();
                 }
             }
         }
@@ -319,6 +339,28 @@ impl Executor {
         if let Err(error) = self.host.shutdown().await {
             tracing::error!(%error, "the host could not be left as it was found");
         }
+    }
+
+    /// While connections end: who has what is not announced here any more. There would be two owners
+    /// otherwise, for whoever counts them.
+    fn report_others(&self) {
+        let others = |vip: &IpAddr| match self.turn(*vip) {
+            Turn::Others(state) => Some((*vip, state)),
+            Turn::Ours => None,
+        };
+        let others: BTreeMap<IpAddr, VipState> = self.held.iter().filter_map(others).collect();
+        self.reports.send_if_modified(|report| {
+            let mut changed = false;
+            for (vip, state) in &mut report.vips {
+                if let (VipState::Serving(links), Some(theirs)) = (&*state, others.get(vip))
+                    && !links.is_empty()
+                {
+                    *state = theirs.clone();
+                    changed = true;
+                }
+            }
+            changed
+        });
     }
 }
 

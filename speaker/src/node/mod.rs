@@ -21,6 +21,7 @@
 
 mod contests;
 mod executor;
+mod failovers;
 mod gate;
 mod lingering;
 mod listeners;
@@ -41,7 +42,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipgate_planner::ownership::Possession;
-use vipgate_planner::{Link, NodeReport, Plan};
+use vipgate_planner::{Link, MacAddr, NodeReport, Plan};
 
 use crate::access_log::{AccessLog, Log};
 use crate::bgp::peers::{Board, Sessions};
@@ -49,9 +50,11 @@ use crate::group::{Group, Other, Standing};
 use crate::host::{Host, HostError};
 use crate::l2::L2Speaker;
 use crate::proxy::{self, Proxy};
+use crate::reach::{self, Asking};
 use crate::udp::{self, Udp};
 use contests::Tally;
 use executor::Executor;
+pub use failovers::{FailoverTimes, Failovers};
 use gate::Gate;
 
 /// How often sockets that could not be bound, and addresses that could not be held, are tried again.
@@ -73,6 +76,11 @@ pub fn excuse(other: &Other, vip: IpAddr) -> Option<(String, String)> {
     Some((reason.to_owned(), message.to_owned()))
 }
 
+/// The Ethernet addresses by which another member of the group says that it announces VIPs.
+pub(crate) fn macs_of(other: &Other) -> BTreeSet<MacAddr> {
+    Gate::macs_of(&other.notes).collect()
+}
+
 /// What a speaker is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -90,6 +98,8 @@ pub struct Config {
     /// Whether there is a group of hosts that share the VIPs: none is served before it was joined
     /// ([`Speaker::join`]). Without one all of them are this host's.
     pub grouped: bool,
+    /// Whether the VIPs of other members are asked for from here.
+    pub asking: Asking,
 }
 
 /// Why a speaker cannot start.
@@ -113,9 +123,17 @@ pub struct Speaker {
     phases: watch::Sender<Phase>,
     group: watch::Sender<Option<Arc<Group>>>,
     sessions: Arc<Sessions>,
-    tally: Tally,
+    counting: Counting,
     node: String,
     tracker: TaskTracker,
+}
+
+/// What is counted, for whoever asks.
+#[derive(Clone, Debug, Default)]
+struct Counting {
+    claims: Tally,
+    failovers: failovers::Clock,
+    reached: reach::Board,
 }
 
 /// What forwards: one engine for connections, one for datagrams. They know nothing of each other, and
@@ -179,21 +197,41 @@ impl Speaker {
         let stopped = CancellationToken::new();
         let (l2, sightings) =
             L2Speaker::new(tracker.clone(), stopped.clone(), config.announce_every);
+        let l2 = Arc::new(l2);
+        let sources = reach::Sources {
+            plans: plans.subscribe(),
+            links: links.clone(),
+            group: group.subscribe(),
+            l2: Arc::clone(&l2),
+        };
         let gate = Gate::new(config.grouped, group.subscribe());
-        let tally = Tally::default();
+        let counting = Counting::default();
         let node = config.node;
         let sessions = Arc::new(Sessions::new(&node));
         let executor = Executor::new(
             host,
             engines.clone(),
-            (l2, sightings, tally.clone()),
+            (l2, sightings, counting.clone()),
             gate,
             Arc::clone(&sessions),
             report_sink,
-            stopped,
+            stopped.clone(),
         );
+        let board = counting.reached.clone();
+        tracker.spawn(reach::start(config.asking, sources, board, stopped));
         tracker.spawn(executor.run(plan_source, phase_source));
-        Ok(Self { plans, reports, links, engines, phases, group, sessions, tally, node, tracker })
+        Ok(Self {
+            plans,
+            reports,
+            links,
+            engines,
+            phases,
+            group,
+            sessions,
+            counting,
+            node,
+            tracker,
+        })
     }
 
     /// Joins the group, which from now on says what is served here.
@@ -246,7 +284,17 @@ impl Speaker {
 
     /// How often hosts that are no members claimed a VIP while it served here, since it is planned.
     pub fn rival_claims(&self) -> BTreeMap<IpAddr, u64> {
-        self.tally.read()
+        self.counting.claims.read()
+    }
+
+    /// How long VIPs that other members had before took to be announced here.
+    pub fn failovers(&self) -> Failovers {
+        self.counting.failovers.read()
+    }
+
+    /// What was found of the VIPs of other members that are asked for from here.
+    pub fn reached(&self) -> reach::Snapshot {
+        self.counting.reached.read()
     }
 
     /// What the sessions with routers do.

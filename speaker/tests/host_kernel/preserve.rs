@@ -406,6 +406,7 @@ fn a_plan_that_preserves_no_more_closes_nothing_and_its_rules_go_with_the_last_c
             access_log: AccessLog::default(),
             announce_every: Duration::from_secs(60),
             grouped: false,
+            asking: vipgate_speaker::reach::Asking::Off,
         })
         .await
         .unwrap();

@@ -6,8 +6,8 @@ use vipgate_planner::bgp::PeerReport;
 
 use super::render;
 use crate::status::report::{
-    BackendStatus, EndpointStatus, ListenerStatus, PolicyLine, PortStatus, Problem, RouteStatus,
-    StatusReport, VipStatus,
+    BackendStatus, EndpointStatus, ListenerStatus, PolicyLine, PortStatus, ProbeStatus, Problem,
+    RouteStatus, StatusReport, VipStatus,
 };
 
 fn endpoint(address: &str, healthy: bool, state: &str) -> EndpointStatus {
@@ -37,10 +37,29 @@ fn vip(address: &str, listeners: Vec<ListenerStatus>) -> VipStatus {
         gateway: "Gateway default/web".to_owned(),
         pool: "lan".to_owned(),
         routers: None,
+        probe: None,
         nodes: Vec::new(),
         listeners,
         ports: Vec::new(),
     }
+}
+
+#[test]
+fn a_vip_that_is_not_reached_from_here_says_so() {
+    let mut vip = vip("10.0.0.9", vec![listener("web", 443)]);
+    let message = "host2 has it, and does not answer at port 443";
+    let probe = |success| ProbeStatus {
+        success,
+        outcome: "silent".to_owned(),
+        message: message.to_owned(),
+        seconds: 2.0,
+        failures: 3,
+    };
+    vip.probe = Some(probe(false));
+    let text = render(&report(vec![vip.clone()]), false);
+    assert!(text.contains(&format!("└─ ✗ asked for from here: {message}\n")), "{text}");
+    vip.probe = Some(probe(true));
+    assert!(!render(&report(vec![vip]), false).contains("asked for"));
 }
 
 #[test]

@@ -85,6 +85,7 @@ fn report() -> StatusReport {
         nodes: vec![node],
         listeners: vec![listener],
         ports: Vec::new(),
+        probe: None,
     };
     StatusReport { node: "shelf".to_owned(), vips: vec![vip], objects, ..StatusReport::default() }
 }

@@ -1,0 +1,148 @@
+//! What was found, for whoever asks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use vipgate_planner::MacAddr;
+
+/// How a VIP was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Its owner answers for the address, and on every port that was asked for.
+    Reached,
+    /// Nobody answers for the address.
+    Unanswered,
+    /// A host that is not its owner answers for the address.
+    AnotherHost(MacAddr),
+    /// A port is refused.
+    Refused(u16),
+    /// A port does not answer.
+    Silent(u16),
+}
+
+impl Outcome {
+    /// The names there are.
+    pub const NAMES: [&'static str; 5] =
+        ["reached", "unanswered", "another_host", "refused", "silent"];
+
+    /// As it is called in metrics.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[match self {
+            Self::Reached => 0,
+            Self::Unanswered => 1,
+            Self::AnotherHost(_) => 2,
+            Self::Refused(_) => 3,
+            Self::Silent(_) => 4,
+        }]
+    }
+
+    /// In words, of what `owner` has.
+    pub fn in_words(self, owner: &str) -> String {
+        match self {
+            Self::Reached => format!("{owner} has it and answers"),
+            Self::Unanswered => format!("{owner} has it, and nobody on the LAN answers for it"),
+            Self::AnotherHost(mac) => format!("{owner} has it, and {mac} answers for it"),
+            Self::Refused(port) => format!("{owner} has it, and refuses port {port}"),
+            Self::Silent(port) => format!("{owner} has it, and does not answer at port {port}"),
+        }
+    }
+}
+
+/// What was found of a VIP the last time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The name of the member that has it.
+    pub owner: String,
+    /// How it was found.
+    pub outcome: Outcome,
+    /// How often in a row it was not reached.
+    pub failures: u32,
+    /// From the first frame of the question to the last answer.
+    pub took: Duration,
+    /// Its TCP ports, and whether they answered when they were asked for last.
+    pub ports: BTreeMap<u16, bool>,
+}
+
+/// What was found, as of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The VIPs that this node asks for.
+    pub vips: BTreeMap<IpAddr, Reached>,
+    /// How many times each came out, by its name, since the start.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Questions that could not be asked, since the start.
+    pub unasked: u64,
+}
+
+/// Where it is kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Board(Arc<Mutex<Snapshot>>);
+
+impl Board {
+    /// As of now.
+    pub(crate) fn read(&self) -> Snapshot {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Snapshot) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Snapshot {
+    /// Takes in what a visit found; how often in a row the VIP was not reached before, and is not now.
+    pub(super) fn learn(&mut self, vip: IpAddr, mut found: Reached) -> (u32, u32) {
+        *self.outcomes.entry(found.outcome.name()).or_default() += 1;
+        let former = self.vips.get(&vip).filter(|former| former.owner == found.owner);
+        let before = former.map_or(0, |former| former.failures);
+        if found.outcome != Outcome::Reached {
+            found.failures = before.saturating_add(1);
+        }
+        // Where it has more ports than are asked for at a time.
+        if let Some(former) = former {
+            for (port, answers) in &former.ports {
+                found.ports.entry(*port).or_insert(*answers);
+            }
+        }
+        let now = found.failures;
+        self.vips.insert(vip, found);
+        (before, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_are_those_of_one_owner() {
+        let vip = IpAddr::from([192, 0, 2, 200]);
+        let found = |owner: &str, outcome| Reached {
+            owner: owner.to_owned(),
+            outcome,
+            failures: 0,
+            took: Duration::ZERO,
+            ports: BTreeMap::new(),
+        };
+        let mut snapshot = Snapshot::default();
+        assert_eq!(snapshot.learn(vip, found("a", Outcome::Silent(80))), (0, 1));
+        assert_eq!(snapshot.learn(vip, found("a", Outcome::Unanswered)), (1, 2));
+        assert_eq!(snapshot.learn(vip, found("b", Outcome::Unanswered)), (0, 1));
+        assert_eq!(snapshot.learn(vip, found("b", Outcome::Reached)), (1, 0));
+        assert_eq!(snapshot.outcomes["unanswered"], 2);
+    }
+
+    #[test]
+    fn every_outcome_has_its_name() {
+        let all = [
+            Outcome::Reached,
+            Outcome::Unanswered,
+            Outcome::AnotherHost(MacAddr([2; 6])),
+            Outcome::Refused(1),
+            Outcome::Silent(1),
+        ];
+        assert_eq!(all.map(Outcome::name), Outcome::NAMES);
+    }
+}
