@@ -83,8 +83,8 @@ book: ## Build the documentation as a book, with mdBook (built once), into targe
 	@scripts/book.sh
 
 reference: ## Write anew what docs/ and the chart have from the code: commands, metrics, values, events, reasons, custom resources
-	BLESS=1 cargo test --locked --workspace --bins --test docs -- crds reference:: values::the_page events::the_page
-	BLESS=1 VIPGATE_BLESS=1 cargo test --locked --workspace --test crds --test reasons
+	BLESS=1 cargo test --locked --workspace --bins --test docs -- crds reference:: catalogue page:: schema values::the_page events::the_page
+	BLESS=1 cargo test --locked --workspace --test crds --test reasons
 
 audit: ## Check dependencies: licenses, sources, bans, and advisories where reachable
 	@scripts/audit.sh

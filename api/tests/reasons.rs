@@ -5,12 +5,12 @@ use std::path::Path;
 use vipgate_api::{ConditionType, Reason};
 
 /// Set to write the page anew instead of comparing.
-const BLESS: &str = "VIPGATE_BLESS";
+const BLESS: &str = "BLESS";
 
 fn page() -> String {
     let mut page = "# Reasons\n\n\
         Made from `api/src/condition/meaning.rs`; to make it again: \
-        `VIPGATE_BLESS=1 cargo test -p vipgate-api --test reasons`.\n\n\
+        `BLESS=1 cargo test -p vipgate-api --test reasons`.\n\n\
         A condition says *whether* (its status), *why* for programs (its reason, stable, also the \
         reason of the event that tells of the change) and *why* for people (its message, which may \
         change between releases). How conditions belong together is in [status.md](status.md).\n\n\

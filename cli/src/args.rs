@@ -19,7 +19,8 @@ use crate::metrics::Place;
 use crate::run::group::PORT;
 use crate::why::Subject;
 
-/// Gives Gateways an address that works: allocates virtual IPs, announces them, and forwards TCP.
+/// Gives Gateways an address that works: allocates virtual IPs, announces them, and
+/// forwards TCP and UDP by routes. Gives addresses to Services of type LoadBalancer, too.
 #[derive(Debug, Parser)]
 #[command(name = "vipgate", version, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -513,7 +514,7 @@ impl AboutArgs {
     pub(crate) fn cluster(&self) -> Option<PathBuf> {
         let home = || {
             let home = std::env::home_dir()?.join(".kube/config");
-            (is_kubectl_plugin() && !self.node && home.exists()).then_some(home)
+            (is_kubectl_plugin() && !self.node).then_some(home)
         };
         self.kubeconfig.clone().or_else(home)
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::args::AskArgs;
+use crate::args::{AskArgs, is_kubectl_plugin};
 use crate::run::paths;
 
 /// How long the running process may take to answer.
@@ -25,14 +25,15 @@ pub(crate) enum Whom {
     Cluster(PathBuf),
 }
 
-/// Whom the arguments mean. A socket that answers goes before a file that nobody named.
+/// Whom the arguments mean. A socket that answers goes before a file that nobody named; as a plugin of kubectl
+/// it is always a cluster, unless a socket is named.
 pub(crate) fn whom(args: &AskArgs) -> Whom {
     if args.admin.socket.is_some() {
         return Whom::Process(args.admin.socket.clone());
     }
     let home = std::env::home_dir().map(|home| home.join(".kube/config"));
     let answers = || UnixStream::connect(paths::admin_socket(None)).is_ok();
-    let home = || home.filter(|home| home.exists() && !answers());
+    let home = || home.filter(|home| is_kubectl_plugin() || (home.exists() && !answers()));
     args.kubeconfig.clone().or_else(home).map_or(Whom::Process(None), Whom::Cluster)
 }
 

@@ -13,6 +13,7 @@ use vipgate_api::{ObjectRef, Reason};
 use vipgate_planner::Planner;
 
 use crate::args::{LintArgs, TextOutput};
+use crate::check::finding::counted;
 
 /// Version of the JSON; a field is added without a new one, and never changed or taken away.
 const SCHEMA: &str = "vipgate.dev/lint/v1";
@@ -25,7 +26,8 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
         TextOutput::Text => {
             found.lines.iter().for_each(|line| println!("{line}"));
             let Report { objects, errors, warnings, .. } = found.report;
-            println!("{objects} objects, {errors} errors, {warnings} warnings");
+            let all = [(objects, "object"), (errors, "error"), (warnings, "warning")];
+            println!("{}", all.map(|(number, of)| counted(number, of)).join(", "));
         }
         TextOutput::Json => println!("{:#}", serde_json::to_value(&found.report)?),
     }

@@ -1,9 +1,9 @@
 //! The way to the API server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
 
@@ -45,7 +45,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     let mut config = match kubeconfig {
         Some(path) => {
             let told = |error| ConnectError::Kubeconfig { path: path.display().to_string(), error };
-            let kubeconfig = Kubeconfig::read_from(path).map_err(told)?;
+            let kubeconfig = read(path).map_err(told)?;
             let options = KubeConfigOptions::default();
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(told)?
         }
@@ -60,4 +60,41 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
         config.headers.push((name, agent));
     }
     Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
+}
+
+/// A kubeconfig, or a list of them as the variable `KUBECONFIG` may be: what an earlier one says goes before what a
+/// later one says, and of several one may be missing.
+fn read(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
+    let all: Vec<PathBuf> = std::env::split_paths(path).collect();
+    let [_, _, ..] = all[..] else { return Kubeconfig::read_from(path) };
+    let there: Vec<&PathBuf> = all.iter().filter(|one| one.exists()).collect();
+    let Some((first, rest)) = there.split_first() else { return Kubeconfig::read_from(path) };
+    let first = Kubeconfig::read_from(first)?;
+    rest.iter().try_fold(first, |all, one| all.merge(Kubeconfig::read_from(one)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_files_the_first_says_which_context_and_one_may_be_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let first = file("first", "current-context: lab\n");
+        let context =
+            "current-context: other\ncontexts: [{name: lab, context: {cluster: c, user: u}}]\n";
+        let second = file("second", context);
+        let missing = directory.path().join("missing");
+        let list = std::env::join_paths([&missing, &first, &second]).unwrap();
+        let all = read(Path::new(&list)).unwrap();
+        assert_eq!(all.current_context.as_deref(), Some("lab"));
+        assert_eq!(all.contexts.len(), 1);
+        assert!(read(Path::new(&std::env::join_paths([&missing, &missing]).unwrap())).is_err());
+        assert!(read(&missing).is_err());
+    }
 }

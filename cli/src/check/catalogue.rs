@@ -91,6 +91,12 @@ checks! {
         "What it cannot serve it names itself; and two versions may read manifests differently.",
         "`vipgate status` shows the problems, `vipgate why VIP` the way to one address",
     }
+    Node MANIFESTS "manifests" {
+        "whether all that the directory of `--manifests` has can be read",
+        "error: the directory, a file or an object cannot; warning: there is something to note",
+        "What cannot be read is not served, and what hangs on it was not looked at here.",
+        "`vipgate lint DIR` names each place, and what to write there",
+    }
     Node CAPABILITIES "capabilities" {
         "CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE of this process",
         "error: one of the first two is missing, and a pool is not of 127.0.0.0/8; warning: the \

@@ -124,10 +124,16 @@ impl Report {
     }
 }
 
+/// `1 error`, `2 errors`.
+pub(crate) fn counted(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ok, warnings, errors, not_looked_at } = self;
-        write!(f, "{ok} ok, {warnings} warnings, {errors} errors, {not_looked_at} not looked at")
+        let (warnings, errors) = (counted(*warnings, "warning"), counted(*errors, "error"));
+        write!(f, "{ok} ok, {warnings}, {errors}, {not_looked_at} not looked at")
     }
 }
 
@@ -185,7 +191,7 @@ mod tests {
         {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        assert!(text.ends_with("0 ok, 1 warnings, 1 errors, 0 not looked at\n"), "{text}");
+        assert!(text.ends_with("0 ok, 1 warning, 1 error, 0 not looked at\n"), "{text}");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["schema"], "vipgate.dev/check/v1");
         assert_eq!(json["findings"][0]["check"], "rp-filter");

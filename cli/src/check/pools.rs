@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use serde_json::Value;
-use vipgate_api::manifest::{Mode, Snapshot, read_directory};
+use vipgate_api::manifest::{Mode, Problem, Snapshot, read_directory};
 use vipgate_api::vipgate::AddressRange;
 use vipgate_api::{Kind, Object};
 
@@ -90,6 +90,8 @@ pub(crate) struct Wanted {
     pub(crate) pools: Vec<Pool>,
     /// Ports of listeners: of UDP or not, each with the Gateway that wants it.
     pub(crate) ports: Vec<Port>,
+    /// What is wrong with them: errors, and notes.
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// A listener's port.
@@ -120,7 +122,7 @@ impl Wanted {
     /// What the manifests of a directory ask.
     pub(crate) fn of_directory(directory: &Path) -> Self {
         let update = Snapshot::new(Mode::Standalone).update(read_directory(directory));
-        let mut wanted = Self::default();
+        let mut wanted = Self { problems: update.problems, ..Self::default() };
         for (object, _) in update.applied {
             wanted.take(&object.to_json(object.kind().versions()[0]), object.kind());
         }

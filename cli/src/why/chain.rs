@@ -12,7 +12,7 @@ use super::facts::Facts;
 
 /// Version of the form of `-o json`. What is added later does not change it; what is taken away or means
 /// another thing does.
-const VERSION: &str = "v1";
+const SCHEMA: &str = "vipgate.dev/why/v1";
 
 /// How a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -52,7 +52,7 @@ pub(super) struct Link {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
-    version: &'static str,
+    schema: &'static str,
     /// What was asked about.
     subject: String,
     /// Whether no link is broken.
@@ -153,7 +153,7 @@ impl<'a> Chain<'a> {
         self.links.sort_by_key(|link| link.link);
         let first_broken = self.links.iter().position(|link| link.state == State::Broken);
         Answer {
-            version: VERSION,
+            schema: SCHEMA,
             subject,
             whole: first_broken.is_none(),
             first_broken,

@@ -22,6 +22,8 @@ pub(super) struct Facts {
     pub(super) things: BTreeMap<ObjectRef, Value>,
     /// What is wrong beyond conditions.
     pub(super) told: Vec<Told>,
+    /// Manifests that cannot be read: `file:line`, and why. What was read of them before is in use.
+    pub(super) unreadable: Vec<(String, String)>,
     pub(super) vips: BTreeMap<IpAddr, Vip>,
 }
 

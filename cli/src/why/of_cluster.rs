@@ -83,7 +83,7 @@ impl Facts {
             let claimed = matches!(kind, Kind::VirtualIp | Kind::Speaker);
             (!claimed).then(|| (reference(*kind, object), object.clone()))
         });
-        Self { place, things: things.collect(), told, vips }
+        Self { place, things: things.collect(), told, unreadable: Vec::new(), vips }
     }
 }
 

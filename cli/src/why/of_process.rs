@@ -1,7 +1,7 @@
 //! Facts from the answer of a running process.
 
 use super::facts::{Facts, Place, Told, Vip, named};
-use crate::status::report::StatusReport;
+use crate::status::report::{Problem, StatusReport};
 
 impl Facts {
     /// From what `vipgate run` or `vipgate speaker` says of itself.
@@ -15,7 +15,12 @@ impl Facts {
             let kind = object["kind"].as_str()?;
             Some((named(&format!("{kind} {namespace}{slash}{name}"))?, object))
         });
-        let told = report.problems.into_iter().filter_map(|problem| {
+        let is_of_file = |problem: &Problem| problem.object.is_none();
+        let (of_files, of_objects): (Vec<_>, Vec<_>) =
+            report.problems.into_iter().partition(is_of_file);
+        let unreadable = of_files.into_iter();
+        let unreadable = unreadable.filter_map(|problem| Some((problem.place?, problem.message)));
+        let told = of_objects.into_iter().filter_map(|problem| {
             Some(Told {
                 object: named(problem.object.as_deref()?)?,
                 reason: problem.reason,
@@ -31,6 +36,7 @@ impl Facts {
             place: if is_speaker { Place::Speaker } else { Place::Host },
             things: things.collect(),
             told: told.collect(),
+            unreadable: unreadable.collect(),
             vips: vips.collect(),
         }
     }

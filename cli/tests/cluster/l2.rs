@@ -82,7 +82,7 @@ impl Two {
     fn why(&self) -> Result<Value> {
         let text = self.site.why(&[VIP, "--output", "json"])?;
         let answer: Value = serde_json::from_str(&text)?;
-        ensure!(answer["version"] == "v1", "{answer:#}");
+        ensure!(answer["schema"] == "vipgate.dev/why/v1", "{answer:#}");
         Ok(answer["ownership"][0].clone())
     }
 

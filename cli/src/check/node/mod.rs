@@ -45,6 +45,7 @@ pub(super) async fn look(asked: Asked) -> Vec<Finding> {
     let mut findings = process::running(&running, &socket);
     let loopback_only = !wanted.pools.is_empty() && wanted.pools.iter().all(Pool::is_loopback);
 
+    findings.push(process::manifests(asked.manifests.as_deref(), &wanted.problems));
     findings.push(process::capabilities(process::read_status(), loopback_only));
     findings.push(process::open_files(host::open_files_at_most()));
     let seen = host::look().await.map_err(|error| error.to_string());
@@ -82,6 +83,7 @@ fn wanted(asked: &Asked, running: Option<&StatusReport>) -> Wanted {
         let of_manifests = Wanted::of_directory(directory);
         wanted.pools.extend(of_manifests.pools);
         wanted.ports.extend(of_manifests.ports);
+        wanted.problems = of_manifests.problems;
     }
     if !asked.ranges.is_empty() {
         wanted.pools.push(Pool::of_ranges(&asked.ranges));

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use vipgate_api::manifest::{Problem, Severity};
 
 use crate::check::catalogue::Check;
 use crate::check::finding::Finding;
@@ -14,6 +15,25 @@ const RAW: (u32, &str) = (13, "CAP_NET_RAW");
 const BIND_SERVICE: (u32, &str) = (10, "CAP_NET_BIND_SERVICE");
 /// Problems of the running process that are shown each; the rest is counted.
 const SHOWN: usize = 20;
+
+/// What is wrong with the manifests of a directory.
+pub(super) fn manifests(directory: Option<&Path>, problems: &[Problem]) -> Finding {
+    let check = Check::MANIFESTS;
+    let Some(directory) = directory else {
+        return Finding::unseen(check, "no directory is named: `--manifests DIR`");
+    };
+    let shown: Vec<String> = problems.iter().take(SHOWN).map(ToString::to_string).collect();
+    let rest = problems.len() - shown.len();
+    let rest = if rest > 0 { format!("; {rest} more") } else { String::new() };
+    let found = shown.join("; ") + &rest;
+    let mend =
+        format!("`vipgate lint {}` names each place, and what to write there", directory.display());
+    match problems.iter().any(|problem| problem.severity == Severity::Error) {
+        true => Finding::error(check, found).mend(mend),
+        false if found.is_empty() => Finding::ok(check, "all of them can be read"),
+        false => Finding::warning(check, found).mend(mend),
+    }
+}
 
 /// What the kernel says of this process, and the lowest port that needs no capability.
 pub(super) fn read_status() -> (Option<String>, u16) {
@@ -130,6 +150,29 @@ mod tests {
             capabilities((Some("CapEff:\tx".into()), 0), false).verdict,
             Verdict::NotLookedAt
         );
+    }
+
+    #[test]
+    fn manifests_that_cannot_be_read_are_an_error() {
+        let of = |text: Option<&str>| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("manifests");
+            if let Some(text) = text {
+                std::fs::create_dir(&path).unwrap();
+                std::fs::write(path.join("a.yaml"), text).unwrap();
+            }
+            let wanted = crate::check::pools::Wanted::of_directory(&path);
+            manifests(Some(&path), &wanted.problems)
+        };
+        let class = "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: a}, \
+                     spec: {controllerName: vipgate.dev/gateway-controller}}";
+        assert_eq!(of(Some(class)).verdict, Verdict::Ok);
+        for broken in [None, Some("kind: a: b")] {
+            let found = of(broken);
+            assert_eq!(found.verdict, Verdict::Error, "{found:?}");
+            assert!(found.mend.unwrap().starts_with("`vipgate lint /"));
+        }
+        assert_eq!(manifests(None, &[]).verdict, Verdict::NotLookedAt);
     }
 
     #[test]

@@ -236,7 +236,7 @@ causes! {
     NodeNotSelected: Node,
         "Advertisements of the address take none of the nodes.",
         "nodeSelectors of an advertisement: select nodes that there are, or label a node",
-        "kubectl label node {node} KEY=VALUE", host "start `vipgate run` with --label KEY=VALUE";
+        "kubectl label node {node} KEY=VALUE", host "vipgate run DIR --label KEY=VALUE";
     NoPeer: Node,
         "The address is announced by BGP alone, and no BGPPeer that can be used takes a node.",
         "create a BGPPeer, or correct its nodeSelectors and the peers of the BGPAdvertisement",

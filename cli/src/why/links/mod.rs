@@ -112,6 +112,12 @@ fn object(chain: &mut Chain<'_>, about: &ObjectRef) {
             chain.broken(Cause::ManifestInvalid, about, told.message.clone(), Fill::none());
         }
     }
+    for (place, why) in &facts.unreadable {
+        let text = format!(
+            "{place} cannot be read ({why}): what it says of this object, if it is there, is not obeyed"
+        );
+        chain.note(Stage::Object, about, text);
+    }
     let Some(thing) = facts.things.get(about) else { return };
     if thing["metadata"]["deletionTimestamp"].is_string() {
         let text = "it was deleted, and a finalizer holds it";

@@ -125,6 +125,18 @@ fn a_manifest_that_cannot_be_read_is_named_with_its_line() {
     first(broken, "gateway/other", Cause::ManifestInvalid, "web.yaml:7");
 }
 
+/// Nobody knows which objects it has now.
+#[test]
+fn a_file_that_cannot_be_read_is_noted_and_breaks_no_link() {
+    let mut broken = report();
+    let why = "mapping values are not allowed here; the last good version stays in use";
+    broken.problems.push(Problem { object: None, ..problem("", None, why) });
+    let answer = ask(&Facts::of_process(broken), "gateway/web").unwrap();
+    assert!(answer.whole, "{answer}");
+    let note = "• object     Gateway default/web: web.yaml:7 cannot be read (mapping values";
+    assert!(answer.to_string().contains(note), "{answer}");
+}
+
 #[test]
 fn a_service_has_no_vip_without_a_cluster() {
     first(report(), "service/web", Cause::ServicesNeedCluster, "vipgate why gateway/");
