@@ -16,14 +16,18 @@
 # Results are in target/kind-e2e: JUnit (setup.xml, scenarios.xml), report.md, and when something failed, logs and what the
 # client saw on the wire. Needs docker or podman, kind, kubectl, helm and Rust; works where /bin/bash is 3.2 (macOS).
 set -euo pipefail
+here=$PWD
 cd "$(dirname "$0")/.."
 # Where Debian has sysctl and modprobe.
 PATH=$PATH:/usr/sbin:/sbin
 
+# A path as it was meant where the user stands.
+from_here() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$here/$1" ;; esac; }
+
 # Everything that is made has a name that begins with this.
 name=${VIPGATE_E2E_NAME:-vipgate-e2e}
 namespace=vipgate-system
-results=${VIPGATE_E2E_RESULTS:-$PWD/target/kind-e2e}
+results=$(from_here "${VIPGATE_E2E_RESULTS:-$PWD/target/kind-e2e}")
 client_image=${VIPGATE_E2E_CLIENT_IMAGE:-nicolaka/netshoot:v0.14}
 router_image=${VIPGATE_E2E_ROUTER_IMAGE:-quay.io/frrouting/frr:10.2.1}
 echo_image=${VIPGATE_E2E_ECHO_IMAGE:-registry.k8s.io/gateway-api/echo-basic:v1.6.0-dev.2}
@@ -52,7 +56,7 @@ while [ "$#" -gt 0 ]; do
         --check | --clean) only=${1#--} ;;
         --family | --proxy | --image)
             [ "$#" -gt 1 ] || { say "$1 what?"; exit 2; }
-            case $1 in --family) family=$2 ;; --proxy) proxy=$2 ;; --image) image=$2 ;; esac
+            case $1 in --family) family=$2 ;; --proxy) proxy=$2 ;; --image) image=$(from_here "$2") ;; esac
             shift
             ;;
         --help | -h) usage; exit 0 ;;
@@ -436,13 +440,14 @@ run_scenarios() {
 collect() {
     local logs=$results/logs
     say "something failed: logs go to $logs"
+    unpause
     kind export logs "$logs/kind" --name "$name" >/dev/null 2>&1 || true
     kubectl get gateways,tcproutes,tlsroutes,udproutes,services,endpointslices,nodes,pods,virtualips,speakers,ipaddresspools \
-        --all-namespaces --output yaml >"$logs/objects.yaml" 2>/dev/null || true
-    kubectl get events --all-namespaces >"$logs/events.txt" 2>/dev/null || true
+        --all-namespaces --output yaml --request-timeout=30s >"$logs/objects.yaml" 2>/dev/null || true
+    kubectl get events --all-namespaces --request-timeout=30s >"$logs/events.txt" 2>/dev/null || true
     local container
     for container in controller speaker; do
-        kubectl logs --namespace "$namespace" --selector "app.kubernetes.io/component=$container" --prefix --tail=-1 \
+        kubectl logs --namespace "$namespace" --selector "app.kubernetes.io/component=$container" --prefix --tail=-1 --request-timeout=30s \
             >"$logs/$container.log" 2>&1 || true
     done
     "$runtime" logs "$name-router" >"$logs/router.log" 2>&1 || true
@@ -454,11 +459,15 @@ collect() {
     for part in 0 1; do "$runtime" cp "$name-client:/tmp/client.pcap$part" "$logs/" >/dev/null 2>&1 || true; done
 }
 
+unpause() {
+    local node
+    for node in control-plane worker worker2; do "$runtime" unpause "$name-$node" >/dev/null 2>&1 || true; done
+}
+
 # What is not there is no error; what stays is said.
 remove() {
     # A paused node cannot be removed by every version.
-    local node
-    for node in control-plane worker worker2; do "$runtime" unpause "$name-$node" >/dev/null 2>&1 || true; done
+    unpause
     "$runtime" rm --force --volumes "$name-client" "$name-router" >/dev/null 2>&1 || true
     kind delete cluster --name "$name" --kubeconfig "$KUBECONFIG" >/dev/null 2>&1 || true
     "$runtime" network rm "$name" >/dev/null 2>&1 || true
@@ -491,7 +500,7 @@ case $only in
     check) preflight; say "it can run here"; exit 0 ;;
 esac
 preflight
-rm -rf "$results/logs" "$results"/*.xml "$results"/*.md
+rm -rf "$results/logs" "$results/setup.xml" "$results/scenarios.xml" "$results/scenarios.md" "$results/report.md"
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP

@@ -1,5 +1,6 @@
 //! The addresses that pools may give out, from wherever pools are known.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -90,6 +91,10 @@ pub(crate) struct Wanted {
     pub(crate) pools: Vec<Pool>,
     /// Ports of listeners: of UDP or not, each with the Gateway that wants it.
     pub(crate) ports: Vec<Port>,
+    /// Addresses that a cluster's VirtualIPs claim; whoever serves one answers for it.
+    pub(crate) claimed: BTreeSet<IpAddr>,
+    /// Why it is not known which these are.
+    pub(crate) claims_unread: Option<String>,
     /// What is wrong with them: errors, and notes.
     pub(crate) problems: Vec<Problem>,
 }

@@ -9,8 +9,11 @@ mod pools;
 mod rights;
 mod rivals;
 
-use anyhow::Result;
+use std::net::IpAddr;
 use std::path::Path;
+
+use anyhow::Result;
+use serde_json::Value;
 
 use super::finding::Finding;
 use super::pools::Wanted;
@@ -42,5 +45,14 @@ pub(super) async fn look(
         let objects = facts.list(&kind.plural()).unwrap_or_default();
         objects.iter().for_each(|object| wanted.take(object, kind));
     }
+    match facts.list(&Kind::VirtualIp.plural()) {
+        Ok(vips) => wanted.claimed.extend(vips.iter().filter_map(claimed)),
+        Err(error) => wanted.claims_unread = Some(error),
+    }
     Ok((findings, wanted))
+}
+
+/// The address of a VirtualIP.
+fn claimed(vip: &Value) -> Option<IpAddr> {
+    vip["spec"]["address"].as_str()?.parse().ok()
 }

@@ -46,7 +46,7 @@ pub(super) async fn look(asked: Asked) -> Vec<Finding> {
     let loopback_only = !wanted.pools.is_empty() && wanted.pools.iter().all(Pool::is_loopback);
 
     findings.push(process::manifests(asked.manifests.as_deref(), &wanted.problems));
-    findings.push(process::capabilities(process::read_status(), loopback_only));
+    findings.push(process::capabilities(process::read_status(), loopback_only, running.is_ok()));
     findings.push(process::open_files(host::open_files_at_most()));
     let seen = host::look().await.map_err(|error| error.to_string());
     findings.extend(kernel::look(seen.as_ref().ok()));
@@ -68,10 +68,18 @@ pub(super) async fn look(asked: Asked) -> Vec<Finding> {
             "it sends packets: say `--probe` to have each address of the pools asked for three times",
         ),
         (Err(error), _) => Finding::unseen(Check::ADDRESS_CONFLICTS, error),
-        (Ok(seen), Some(at_most)) => {
-            let ours = running.iter().flat_map(|report| &report.vips).map(|vip| vip.address);
-            conflicts::probe(&wanted.pools, seen, &ours.collect(), at_most).await
-        }
+        (Ok(seen), Some(at_most)) => match &wanted.claims_unread {
+            // Whoever serves a VIP answers for it, and is no conflict.
+            Some(error) => Finding::unseen(
+                Check::ADDRESS_CONFLICTS,
+                format!("which addresses vipgate has given out is not known: {error}"),
+            ),
+            None => {
+                let ours = running.iter().flat_map(|report| &report.vips).map(|vip| vip.address);
+                let ours = ours.chain(wanted.claimed.iter().copied()).collect();
+                conflicts::probe(&wanted.pools, seen, &ours, at_most).await
+            }
+        },
     });
     findings
 }

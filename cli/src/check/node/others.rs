@@ -122,7 +122,16 @@ pub(super) fn ports(wanted: &Wanted) -> Vec<Finding> {
         let ours = "7947/UDP and 7473/TCP are free, or vipgate has them";
         findings.push(match ports.len() {
             0 => Finding::ok(check, format!("{ours}; no listener is known")),
-            count => Finding::ok(check, format!("{ours}; so are {count} of listeners")),
+            count => Finding::ok(
+                check,
+                format!(
+                    "{ours}; the same holds for {}",
+                    match count {
+                        1 => "the port of the one listener".to_owned(),
+                        _ => format!("the ports of {count} listeners"),
+                    }
+                ),
+            ),
         });
     }
     findings
@@ -132,22 +141,47 @@ fn unread(error: &io::Error) -> Finding {
     Finding::unseen(Check::PORTS, format!("/proc/net does not say who has a port: {error}"))
 }
 
-/// What a holder is, unless it is vipgate itself.
-fn other(holder: &Holder) -> Option<String> {
-    let is_vipgate = holder.process.as_ref().is_some_and(|(name, _)| name.contains("vipgate"));
-    (!is_vipgate).then(|| holder.to_string())
+/// Who has a port besides vipgate.
+enum Other {
+    Known(String),
+    /// A process that may not be looked at from here, so it may be vipgate.
+    Unseen,
+}
+
+/// The first of these that is not vipgate; those before others that are known.
+fn other<'a>(holders: impl IntoIterator<Item = &'a Holder>) -> Option<Other> {
+    let mut unseen = None;
+    for holder in holders {
+        match &holder.process {
+            Some((name, _)) if name.contains("vipgate") => {}
+            Some(_) => return Some(Other::Known(holder.to_string())),
+            None => unseen = Some(Other::Unseen),
+        }
+    }
+    unseen
+}
+
+/// A finding of a port that vipgate wants.
+fn of_port(what: &str, other: Other, wrong: impl Fn(Check, String) -> Finding) -> Finding {
+    match other {
+        Other::Known(who) => wrong(Check::PORTS, format!("{what}: {who}")),
+        Other::Unseen => {
+            let why = "is in use, by a process that may not be looked at from here: run it as root";
+            Finding::unseen(Check::PORTS, format!("{what} {why}"))
+        }
+    }
 }
 
 fn of_group(holders: &[Holder]) -> Option<Finding> {
-    let other = holders.iter().find_map(other)?;
     let mend = "stop it, or give every host another port: `--group-address IP:PORT`";
-    Some(Finding::error(Check::PORTS, format!("7947/UDP, of the group: {other}")).mend(mend))
+    let wrong = |check, found| Finding::error(check, found).mend(mend);
+    Some(of_port("7947/UDP, of the group", other(holders)?, wrong))
 }
 
 fn of_metrics(holders: &[Holder]) -> Option<Finding> {
-    let other = holders.iter().find_map(other)?;
     let mend = "stop it, or tell metrics elsewhere: `--metrics IP:PORT`";
-    Some(Finding::warning(Check::PORTS, format!("7473/TCP, of the metrics: {other}")).mend(mend))
+    let wrong = |check, found| Finding::warning(check, found).mend(mend);
+    Some(of_port("7473/TCP, of the metrics", other(holders)?, wrong))
 }
 
 fn of_listener(port: &Port, holders: &[Holder], pools: &[Pool]) -> Option<Finding> {
@@ -159,20 +193,15 @@ fn of_listener(port: &Port, holders: &[Holder], pools: &[Pool]) -> Option<Findin
     });
     let exact = |holder: &&Holder| !holder.listens_on.ip().is_unspecified();
     let (exact, wide): (Vec<&Holder>, Vec<&Holder>) = others.partition(exact);
-    let named = |holders: &[&Holder]| holders.iter().find_map(|holder| other(holder));
-    if let Some(other) = named(&exact) {
-        return Some(Finding::error(
-            Check::PORTS,
-            format!("{port}/{transport} of {gateway}: {other}"),
-        ));
+    let what = format!("{port}/{transport} of {gateway}");
+    if let Some(other) = other(exact) {
+        return Some(of_port(&what, other, Finding::error));
     }
-    let found = named(&wide).map(|other| {
-        format!("{port}/{transport} of {gateway}: {other}, so it is served by a detour")
-    });
-    found.map(|found| {
-        Finding::warning(Check::PORTS, found)
+    let detour = |check, found| {
+        Finding::warning(check, format!("{found}, so it is served by a detour"))
             .mend("nothing while it serves; else bind that program to an address of the host")
-    })
+    };
+    Some(of_port(&what, other(wide)?, detour))
 }
 
 #[cfg(test)]
@@ -230,6 +259,17 @@ mod tests {
             Verdict::Error
         );
         assert_eq!(of_group(&[holder("0.0.0.0:7947", "vipgate-group")]), None);
+        let unseen = |at: &str| Holder { listens_on: at.parse().unwrap(), process: None };
+        let ports = [
+            of_group(&[unseen("0.0.0.0:7947")]),
+            of_metrics(&[unseen("127.0.0.1:7473")]),
+            of_listener(&port, &[unseen("192.0.2.240:80")], &pools),
+        ];
+        for found in ports.map(Option::unwrap) {
+            assert_eq!(found.verdict, Verdict::NotLookedAt, "it may be vipgate: {}", found.found);
+        }
+        let both = [unseen("0.0.0.0:7947"), holder("0.0.0.0:7947", "memberlist")];
+        assert_eq!(of_group(&both).unwrap().verdict, Verdict::Error);
         assert_eq!(of_metrics(&[holder("127.0.0.1:7473", "x")]).unwrap().verdict, Verdict::Warning);
     }
 

@@ -43,10 +43,12 @@ pub(super) fn read_status() -> (Option<String>, u16) {
     (status, lowest.unwrap_or(1024))
 }
 
-/// `loopback_only`: all pools are in 127.0.0.0/8, and no privilege is needed.
+/// `loopback_only`: all pools are in 127.0.0.0/8, and no privilege is needed. `runs`: a vipgate answers, which may
+/// have what this process has not.
 pub(super) fn capabilities(
     (status, lowest): (Option<String>, u16),
     loopback_only: bool,
+    runs: bool,
 ) -> Finding {
     let check = Check::CAPABILITIES;
     let line = status.iter().flat_map(|status| status.lines());
@@ -66,6 +68,11 @@ pub(super) fn capabilities(
         (needed, _) if loopback_only => {
             let names = needed.join(" and ");
             Finding::ok(check, format!("{names}: not there, nor needed for pools of 127.0.0.0/8"))
+        }
+        (needed, _) if runs => {
+            let names = needed.join(" and ");
+            let why = "this process has no {names}; the vipgate that runs has rights of its own";
+            Finding::unseen(check, why.replace("{names}", &names))
         }
         (needed, _) => {
             Finding::error(check, format!("this process has no {}", needed.join(" and no ")))
@@ -135,19 +142,20 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_and_loopback_pools_need_nothing() {
         let all = 1 << 12 | 1 << 13 | 1 << 10;
-        assert_eq!(capabilities(with(all), false).verdict, Verdict::Ok);
-        let none = capabilities(with(0), false);
+        assert_eq!(capabilities(with(all), false, false).verdict, Verdict::Ok);
+        let none = capabilities(with(0), false, false);
         assert_eq!(none.verdict, Verdict::Error);
         assert_eq!(none.found, "this process has no CAP_NET_ADMIN and no CAP_NET_RAW");
-        assert_eq!(capabilities(with(all & !(1 << 13)), false).verdict, Verdict::Error);
-        let ports = capabilities(with(1 << 12 | 1 << 13), false);
+        assert_eq!(capabilities(with(0), false, true).verdict, Verdict::NotLookedAt);
+        assert_eq!(capabilities(with(all & !(1 << 13)), false, false).verdict, Verdict::Error);
+        let ports = capabilities(with(1 << 12 | 1 << 13), false, false);
         assert_eq!(ports.verdict, Verdict::Warning);
         assert!(ports.found.contains("below 1024"), "{}", ports.found);
-        assert_eq!(capabilities((with(1 << 12 | 1 << 13).0, 0), false).verdict, Verdict::Ok);
-        assert_eq!(capabilities(with(1 << 10), true).verdict, Verdict::Ok);
-        assert_eq!(capabilities((None, 1024), false).verdict, Verdict::NotLookedAt);
+        assert_eq!(capabilities((with(1 << 12 | 1 << 13).0, 0), false, false).verdict, Verdict::Ok);
+        assert_eq!(capabilities(with(1 << 10), true, false).verdict, Verdict::Ok);
+        assert_eq!(capabilities((None, 1024), false, false).verdict, Verdict::NotLookedAt);
         assert_eq!(
-            capabilities((Some("CapEff:\tx".into()), 0), false).verdict,
+            capabilities((Some("CapEff:\tx".into()), 0), false, false).verdict,
             Verdict::NotLookedAt
         );
     }

@@ -284,7 +284,12 @@ fn local_ports(sysctls: &Sysctls, wanted: &Wanted) -> Finding {
         inside => {
             let ports: Vec<String> = inside.iter().map(|(_, port)| port.to_string()).collect();
             let (who, port) = inside[0];
-            let mend = format!("`sysctl -w net.ipv4.ip_local_reserved_ports={}`", ports.join(","));
+            // What is reserved already stays so.
+            let all: Vec<&str> =
+                [reserved.trim()].into_iter().chain(ports.iter().map(String::as_str)).collect();
+            let all = all.join(",");
+            let all = all.trim_start_matches(',');
+            let mend = format!("`sysctl -w net.ipv4.ip_local_reserved_ports={all}`");
             let found =
                 format!("{first}-{last} has port {port} of {who}, and {} in all", ports.len());
             Finding::warning(check, found).mend(mend)
