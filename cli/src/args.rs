@@ -413,7 +413,7 @@ pub(crate) struct WhyArgs {
     #[command(flatten)]
     pub(crate) ask: AskArgs,
     /// Namespace that vipgate is installed in.
-    #[arg(long, value_name = "NAME", default_value = "vipgate-system")]
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "vipgate-system")]
     pub(crate) namespace: String,
     /// `text` for people, `json` for programs.
     #[arg(short, long, value_enum, default_value_t = TextOutput::Text)]

@@ -56,7 +56,12 @@ pub(super) async fn collect<W: Write>(
     }
     let known = vips.iter().filter_map(|vip| vip["spec"]["address"].as_str());
     let known: Vec<&str> = known.collect();
-    let whom = ["--kubeconfig".to_owned(), kubeconfig.display().to_string()];
+    let whom = [
+        "--kubeconfig".to_owned(),
+        kubeconfig.display().to_string(),
+        "--namespace".to_owned(),
+        namespace.to_owned(),
+    ];
     for vip in known.iter().take(VIPS) {
         why(archive, vip, whom.iter()).await?;
     }
