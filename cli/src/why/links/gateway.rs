@@ -29,6 +29,11 @@ pub(super) fn head(chain: &mut Chain<'_>, gateway: &ObjectRef) -> bool {
         return true;
     }
     object(chain, gateway);
+    if !chain.facts.things.contains_key(gateway)
+        && chain.is_open(Stage::Object, gateway, &[Kind::Gateway])
+    {
+        return true;
+    }
     class(chain, gateway)
 }
 
@@ -37,8 +42,8 @@ pub(super) fn trunk(chain: &mut Chain<'_>, gateway: &ObjectRef, address: Option<
     let facts = chain.facts;
     let status = facts.things.get(gateway).map(|thing| &thing["status"]);
     let said = status.map(conditions).unwrap_or_default();
-    if facts.place != Place::Speaker {
-        controller::lease(chain, gateway);
+    controller::lease(chain, gateway);
+    if status.is_some() {
         controller::seen(chain, gateway, &ours(&said));
         listener::links(chain, gateway);
         accepted(chain, gateway, &said);
@@ -80,7 +85,8 @@ fn class(chain: &mut Chain<'_>, gateway: &ObjectRef) -> bool {
     let Some(class) = facts.things.get(&reference) else {
         let text = format!("there is no GatewayClass {name:?}{}", our_classes(facts));
         chain.broken(Cause::ClassNotFound, gateway, text, Fill::none());
-        return false;
+        // One with a VIP is ours, and one that is perhaps another's is not looked at.
+        return !chain.is_broken_at(Stage::Class) && facts.vips_of(gateway).next().is_some();
     };
     let by = class["spec"]["controllerName"].as_str().unwrap_or_default();
     if by != CONTROLLER_NAME {
@@ -153,6 +159,12 @@ pub(super) fn obstacles(chain: &mut Chain<'_>, user: &ObjectRef, message: &str) 
         causes.iter().any(|cause| matches!(cause, Cause::NoPool | Cause::AddressNotInPool));
     if wants_pool || causes.contains(&Cause::PoolNotFound) {
         broken_pools(chain);
+    }
+    // What rests on kinds that could not be listed is not known, and what the condition says is.
+    let is_open = |cause: &Cause| facts.unlisted(cause.rests_on()).is_some();
+    let (open, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(is_open);
+    for cause in open {
+        chain.broken(cause, user, message, Fill::none());
     }
     match causes.first() {
         Some(cause) => chain.broken(*cause, user, message, Fill::none()),

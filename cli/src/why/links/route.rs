@@ -42,6 +42,7 @@ pub(super) fn links(chain: &mut Chain<'_>, route: &ObjectRef) {
                 chain.good(Stage::Parent, route, format!("{} exists", shown(reference, parent)));
                 gateways.insert(gateway);
             }
+            None if !is_there && chain.is_open(Stage::Parent, route, &[parent.kind]) => {}
             None => {
                 let text = format!("{parent}, which a parentRef names, does not exist");
                 chain.broken(Cause::ParentNotFound, route, text, Fill::none());
