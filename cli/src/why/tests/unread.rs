@@ -22,12 +22,12 @@ fn unlisted(kind: Kind) -> String {
 }
 
 /// The world of a case, of which one kind cannot be listed.
-fn of_case(cause: Cause, kind: Kind) -> Answer {
+fn of_case(cause: Cause, kind: Kind, of: &str) -> Answer {
     let case: &Case = CASES.iter().find(|case| case.cause == cause).unwrap();
     let mut world = World::new(case.yaml);
     (case.before)(&mut world);
     world.unread = [kind].into();
-    ask(&world.facts(case.nodes, case.last), case.of).unwrap()
+    ask(&world.facts(case.nodes, case.last), of).unwrap()
 }
 
 #[test]
@@ -106,20 +106,23 @@ fn behind_a_class_that_is_not_read_a_gateway_with_a_vip_is_looked_at() {
 #[test]
 fn what_a_condition_says_is_so_whatever_can_be_listed() {
     // A Service has the reason in its condition; of a Gateway the planner has it, from pools.
-    let service = of_case(Cause::NoAddressOfFamily, Kind::IpAddressPool);
+    let service = of_case(Cause::NoAddressOfFamily, Kind::IpAddressPool, "service/dns");
     assert_eq!(service.first_broken().unwrap().cause, Some(Cause::NoAddressOfFamily), "{service}");
     for cause in [Cause::NoPool, Cause::PoolExhausted, Cause::PoolNotFound, Cause::AddressNotInPool]
     {
-        let gateway = of_case(cause, Kind::IpAddressPool);
+        let gateway = of_case(cause, Kind::IpAddressPool, "gateway/web");
         assert_eq!(gateway.first_broken().unwrap().cause, Some(Cause::AddressMissing), "{gateway}");
         assert!(gateway.to_string().contains(&unlisted(Kind::IpAddressPool)), "{gateway}");
     }
-    for (cause, kind) in [
-        (Cause::RouteNotAllowed, Kind::Namespace),
-        (Cause::BackendNotPermitted, Kind::ReferenceGrant),
-        (Cause::BackendNotFound, Kind::Service),
+    for (cause, kind, of) in [
+        (Cause::RouteNotAllowed, Kind::Namespace, "gateway/web"),
+        (Cause::NoMatchingListener, Kind::GatewayClass, "gateway/web"),
+        (Cause::BackendNotFound, Kind::Gateway, "tcproute/web"),
+        (Cause::ClassRefused, Kind::GatewayClass, "gateway/web"),
+        (Cause::BackendNotPermitted, Kind::ReferenceGrant, "tcproute/web"),
+        (Cause::BackendNotFound, Kind::Service, "tcproute/web"),
     ] {
-        let answer = of_case(cause, kind);
+        let answer = of_case(cause, kind, of);
         assert_eq!(answer.first_broken().unwrap().cause, Some(cause), "{answer}");
     }
 }
@@ -128,7 +131,8 @@ fn what_a_condition_says_is_so_whatever_can_be_listed() {
 #[test]
 fn no_cause_is_made_by_what_cannot_be_listed() {
     let mut wrong = Vec::new();
-    for case in CASES {
+    // The one with hundreds of listeners takes seconds for each kind.
+    for case in CASES.iter().filter(|case| case.cause != Cause::TooManyListeners) {
         let all: Vec<Cause> = answer(case).links.iter().filter_map(|link| link.cause).collect();
         for kind in KINDS {
             let mut world = World::new(case.yaml);
