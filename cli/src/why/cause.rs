@@ -139,6 +139,32 @@ impl fmt::Display for Cause {
 }
 
 impl Cause {
+    /// The kinds of which one is not there, where the cause follows from that. What a condition says follows from none.
+    pub(super) fn rests_on(self) -> &'static [Kind] {
+        match self {
+            Self::ClassNotFound => &[Kind::GatewayClass],
+            // Of a Gateway these are the planner's, over pools, over claims, and over who else there is.
+            Self::PoolNotFound | Self::AddressNotInPool => &[Kind::IpAddressPool],
+            Self::NoPool | Self::PoolNotAllowed | Self::NoAddressOfFamily => {
+                &[Kind::IpAddressPool, Kind::Namespace]
+            }
+            Self::PoolExhausted | Self::AddressInUse => &[
+                Kind::IpAddressPool,
+                Kind::Namespace,
+                Kind::VirtualIp,
+                Kind::Service,
+                Kind::Gateway,
+            ],
+            Self::NotClaimed => &[Kind::VirtualIp],
+            Self::NoEndpoints | Self::ServiceNoEndpoints => &[Kind::EndpointSlice],
+            // One that is not read may have it, or see one that is taken for lost.
+            cause if matches!(cause.row().stage, Stage::Node | Stage::Owner | Stage::Wire) => {
+                &[Kind::Speaker]
+            }
+            _ => &[],
+        }
+    }
+
     /// What mends it in this case.
     pub(super) fn mend(self, about: &ObjectRef, fill: &Fill, facts: &Facts) -> Mend {
         let row = self.row();

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use vipgate_api::ObjectRef;
+use vipgate_api::{Kind, ObjectRef};
 
 use super::cause::{Cause, Fill, Mend, Stage};
 use super::explain::Explanation;
@@ -63,6 +63,9 @@ pub(super) struct Answer {
     pub(super) links: Vec<Link>,
     /// Who has each of the VIPs, and why.
     ownership: Vec<Explanation>,
+    /// Kinds that could not be listed, so that links which rest on them are not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unlisted: Vec<Kind>,
     /// Whether the table of nodes is for people, too.
     #[serde(skip)]
     of_vip: bool,
@@ -107,7 +110,15 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// A link is broken, at this object; `fill` has what its command names besides.
+    /// Whether one of these kinds could not be listed, so that nothing follows from what is not there; says so.
+    pub(super) fn is_open(&mut self, stage: Stage, about: &ObjectRef, kinds: &[Kind]) -> bool {
+        let Some(why) = self.facts.unlisted(kinds) else { return false };
+        self.unknown(stage, about, format!("not known: {why}"));
+        true
+    }
+
+    /// A link is broken, at this object, or not known to be where the cause rests on what could not be listed;
+    /// `fill` has what its command names besides.
     pub(super) fn broken(
         &mut self,
         cause: Cause,
@@ -115,10 +126,13 @@ impl<'a> Chain<'a> {
         text: impl Into<String>,
         fill: Fill,
     ) {
-        self.broken_at(cause.row().stage, cause, about, text, fill);
+        let stage = cause.row().stage;
+        if !self.is_open(stage, about, cause.rests_on()) {
+            self.broken_at(stage, cause, about, text, fill);
+        }
     }
 
-    /// The same for a cause that may stand at any link.
+    /// A link is broken because a condition says so, whatever could be listed; the cause may stand at any link.
     pub(super) fn broken_at(
         &mut self,
         stage: Stage,
@@ -159,6 +173,7 @@ impl<'a> Chain<'a> {
             first_broken,
             links: self.links,
             ownership: self.ownership,
+            unlisted: self.facts.unread.keys().copied().collect(),
             of_vip,
         }
     }

@@ -1,5 +1,6 @@
 //! Asking an API server: objects of one kind, or all that `vipgate why` looks at.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::runtime;
 
 /// Kinds that are looked at. Secrets and ConfigMaps are not: statuses say what is wrong with those, and who asks
 /// need not be let to read them.
-const KINDS: [Kind; 23] = [
+pub(super) const KINDS: [Kind; 23] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::ListenerSet,
@@ -56,18 +57,20 @@ pub(super) fn facts(kubeconfig: &Path, install: &str) -> Result<Facts> {
         let served = discovery::ask(&client, &KINDS).await.context(
             "the API server does not say what it serves; is the kubeconfig right, and does it run?",
         )?;
-        let (mut objects, mut unread) = (Vec::new(), Vec::new());
+        let (mut objects, mut unread) = (Vec::new(), BTreeMap::new());
         for (kind, version) in served {
             match raw(&client, kind, version).await {
                 Ok(list) => objects.extend(list.into_iter().map(|object| (kind, object))),
-                Err(error) => unread.push(format!("{} ({error})", kind.plural())),
+                Err(error) => {
+                    unread.insert(kind, error.to_string());
+                }
             }
         }
         // Without them all that is missed is that a requested address is a node's own.
         let nodes = raw(&client, Kind::Node, "v1").await.unwrap_or_default();
         let lease = lease(&client, install).await;
-        let place = Place::Cluster { install: install.to_owned(), lease, unread };
-        Ok(Facts::of_cluster(Listed { objects, nodes }, place))
+        let place = Place::Cluster { install: install.to_owned(), lease };
+        Ok(Facts::of_cluster(Listed { objects, nodes, unread }, place))
     })
 }
 

@@ -66,6 +66,12 @@ impl Explanation {
         Self { vip, pool, users, advertisements, owner, choice, why, nodes }
     }
 
+    /// Not all nodes were read, so the choice among them is not known, and why.
+    pub(super) fn leave_open(&mut self, unlisted: String) {
+        self.choice = None;
+        self.why = format!("why is not known: {unlisted}");
+    }
+
     /// Why it is where it is.
     pub(super) fn why(&self) -> &str {
         &self.why

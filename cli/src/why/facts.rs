@@ -25,6 +25,8 @@ pub(super) struct Facts {
     /// Manifests that cannot be read: `file:line`, and why. What was read of them before is in use.
     pub(super) unreadable: Vec<(String, String)>,
     pub(super) vips: BTreeMap<IpAddr, Vip>,
+    /// Kinds that could not be listed, or not in full, and why: that one of them is not there is not known.
+    pub(super) unread: BTreeMap<Kind, String>,
 }
 
 /// Who was asked.
@@ -39,8 +41,6 @@ pub(super) enum Place {
         /// The namespace that vipgate is installed in.
         install: String,
         lease: Lease,
-        /// What could not be listed, and so is not looked at.
-        unread: Vec<String>,
     },
 }
 
@@ -122,6 +122,21 @@ impl Facts {
     /// The VIPs of a Gateway or Service.
     pub(super) fn vips_of(&self, user: &ObjectRef) -> impl Iterator<Item = &Vip> {
         self.vips.values().filter(move |vip| vip.users.contains(user))
+    }
+
+    /// Which of these kinds could not be listed, and why, as a sentence; none if all were.
+    pub(super) fn unlisted(&self, kinds: &[Kind]) -> Option<String> {
+        let unread = self.unread.iter().filter(|(kind, _)| kinds.contains(kind));
+        let each: Vec<String> = unread
+            .map(|(kind, why)| format!("{} could not be listed ({why})", kind.plural()))
+            .collect();
+        (!each.is_empty()).then(|| each.join(", "))
+    }
+
+    /// The same of all kinds.
+    pub(super) fn all_unlisted(&self) -> Option<String> {
+        let kinds: Vec<Kind> = self.unread.keys().copied().collect();
+        self.unlisted(&kinds)
     }
 
     pub(super) fn in_cluster(&self) -> bool {

@@ -31,7 +31,7 @@ use crate::ask::{self, Whom};
 use facts::Facts;
 pub(crate) use subject::Subject;
 
-/// Prints the chain; the exit code says whether it is whole.
+/// Prints the chain; the exit code says whether a link is broken.
 pub(crate) fn run(args: &WhyArgs) -> Result<ExitCode> {
     let facts = match ask::whom(&args.ask) {
         Whom::Process(socket) => Facts::of_process(ask::process(socket.as_deref(), "status")?),

@@ -5,7 +5,7 @@
 //! backends have nothing that is ready, and why there is no address. It writes nothing, and sees no Secret: what it
 //! says of certificates is not used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -33,23 +33,21 @@ pub(super) struct Listed {
     pub(super) objects: Vec<(Kind, Value)>,
     /// Nodes, for their addresses.
     pub(super) nodes: Vec<Value>,
+    /// Kinds that could not be listed, and why.
+    pub(super) unread: BTreeMap<Kind, String>,
 }
 
 impl Facts {
     /// See the module.
-    pub(super) fn of_cluster(listed: Listed, mut place: Place) -> Self {
+    pub(super) fn of_cluster(mut listed: Listed, place: Place) -> Self {
         let claims: Vec<VirtualIp> = of_kind(&listed, Kind::VirtualIp);
         let speakers: Vec<Speaker> = of_kind(&listed, Kind::Speaker);
-        if let Place::Cluster { unread, .. } = &mut place {
-            for (kind, read) in [(Kind::VirtualIp, claims.len()), (Kind::Speaker, speakers.len())] {
-                let all = listed.objects.iter().filter(|(one, _)| *one == kind).count();
-                if read < all {
-                    unread.push(format!(
-                        "{} of {all} {} (this version of the program cannot read them)",
-                        all - read,
-                        kind.plural()
-                    ));
-                }
+        for (kind, read) in [(Kind::VirtualIp, claims.len()), (Kind::Speaker, speakers.len())] {
+            let all = listed.objects.iter().filter(|(one, _)| *one == kind).count();
+            if read < all {
+                let bad = all - read;
+                let why = format!("{bad} of {all} cannot be read by this version of the program");
+                listed.unread.insert(kind, why);
             }
         }
         let mut planner = planner(&listed, &claims);
@@ -83,7 +81,14 @@ impl Facts {
             let claimed = matches!(kind, Kind::VirtualIp | Kind::Speaker);
             (!claimed).then(|| (reference(*kind, object), object.clone()))
         });
-        Self { place, things: things.collect(), told, unreadable: Vec::new(), vips }
+        Self {
+            place,
+            things: things.collect(),
+            told,
+            unreadable: Vec::new(),
+            vips,
+            unread: listed.unread,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Facts from the answer of a running process.
 
+use std::collections::BTreeMap;
+
 use super::facts::{Facts, Place, Told, Vip, named};
 use crate::status::report::{Problem, StatusReport};
 
@@ -38,6 +40,7 @@ impl Facts {
             told: told.collect(),
             unreadable: unreadable.collect(),
             vips: vips.collect(),
+            unread: BTreeMap::new(),
         }
     }
 }

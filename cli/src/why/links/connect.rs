@@ -32,10 +32,15 @@ pub(super) fn link(chain: &mut Chain<'_>, subject: &Subject) {
             tries.push(format!("{try_it} {} {port}", vip.status.address));
         }
     }
-    let tries = match tries.len() {
-        0 => return,
-        1..=3 => tries.join("; "),
-        more => format!("{}; and {} more", tries[..3].join("; "), more - 3),
+    let unlisted = facts.all_unlisted();
+    let tries = match (tries.len(), &unlisted) {
+        (0, None) => return,
+        (0, Some(_)) => "no link that could be looked at is broken".to_owned(),
+        (1..=3, _) => format!("connect from where you are: {}", tries.join("; ")),
+        (more, _) => {
+            let first = tries[..3].join("; ");
+            format!("connect from where you are: {first}; and {} more", more - 3)
+        }
     };
     let service = about.kind == Kind::Service;
     let unseen = match (facts.in_cluster(), service) {
@@ -47,8 +52,12 @@ pub(super) fn link(chain: &mut Chain<'_>, subject: &Subject) {
         }
         (false, _) => "firewalls and routes between client and address",
     };
-    let text = format!("connect from where you are: {tries}. Not seen from here: {unseen}");
-    chain.good(Stage::Client, &about, text);
+    let text = format!("{tries}. Not seen from here: {unseen}");
+    match unlisted {
+        None => chain.good(Stage::Client, &about, text),
+        // Whether the chain is whole is not known.
+        Some(why) => chain.unknown(Stage::Client, &about, format!("{text}; and {why}")),
+    }
 }
 
 /// The ports of a VIP that were asked about, each with whether it is of UDP.

@@ -29,6 +29,11 @@ pub(super) fn head(chain: &mut Chain<'_>, gateway: &ObjectRef) -> bool {
         return true;
     }
     object(chain, gateway);
+    if !chain.facts.things.contains_key(gateway)
+        && chain.is_open(Stage::Object, gateway, &[Kind::Gateway])
+    {
+        return true;
+    }
     class(chain, gateway)
 }
 
@@ -37,8 +42,8 @@ pub(super) fn trunk(chain: &mut Chain<'_>, gateway: &ObjectRef, address: Option<
     let facts = chain.facts;
     let status = facts.things.get(gateway).map(|thing| &thing["status"]);
     let said = status.map(conditions).unwrap_or_default();
-    if facts.place != Place::Speaker {
-        controller::lease(chain, gateway);
+    controller::lease(chain, gateway);
+    if status.is_some() {
         controller::seen(chain, gateway, &ours(&said));
         listener::links(chain, gateway);
         accepted(chain, gateway, &said);
@@ -48,8 +53,9 @@ pub(super) fn trunk(chain: &mut Chain<'_>, gateway: &ObjectRef, address: Option<
         .vips_of(gateway)
         .filter(|vip| address.is_none_or(|meant| vip.status.address == meant))
         .collect();
-    let has_address = !chain.is_broken_at(Stage::Address) && !chain.is_broken_at(Stage::Accepted);
-    if vips.is_empty() && has_address && !chain.is_broken_at(Stage::Listener) {
+    let before = [Stage::Class, Stage::Accepted, Stage::Listener, Stage::Address];
+    let has_address = !before.into_iter().any(|stage| chain.is_broken_at(stage));
+    if vips.is_empty() && has_address && facts.unlisted(&[Kind::Gateway]).is_none() {
         let text = "no address is claimed for it";
         chain.broken(Cause::NotClaimed, gateway, text, Fill::none());
     }
@@ -80,7 +86,9 @@ fn class(chain: &mut Chain<'_>, gateway: &ObjectRef) -> bool {
     let Some(class) = facts.things.get(&reference) else {
         let text = format!("there is no GatewayClass {name:?}{}", our_classes(facts));
         chain.broken(Cause::ClassNotFound, gateway, text, Fill::none());
-        return false;
+        // A VIP or the status of a route tells that it is ours; one that is perhaps another's is not looked at.
+        let is_ours = facts.vips_of(gateway).next().is_some() || route::tells_of(facts, gateway);
+        return !chain.is_broken_at(Stage::Class) && is_ours;
     };
     let by = class["spec"]["controllerName"].as_str().unwrap_or_default();
     if by != CONTROLLER_NAME {
@@ -108,14 +116,27 @@ fn our_classes(facts: &Facts) -> String {
     if names.is_empty() { String::new() } else { format!("; vipgate serves {}", names.join(", ")) }
 }
 
+/// The class that is meant where parameters are refused and the Gateway names none: one that was not read.
+fn class_with_parameters(facts: &Facts, gateway: &ObjectRef, cause: Cause) -> Option<ObjectRef> {
+    facts.unlisted(&[Kind::GatewayClass])?;
+    let spec = &facts.things.get(gateway)?["spec"];
+    let is_of_class = spec["infrastructure"]["parametersRef"].is_null();
+    let name = spec["gatewayClassName"].as_str()?;
+    (cause == Cause::GatewayParameters && is_of_class)
+        .then(|| ObjectRef::new(Kind::GatewayClass, ObjectKey::new("", name)))
+}
+
 fn accepted(chain: &mut Chain<'_>, gateway: &ObjectRef, said: &[Said]) {
     match said.iter().find(|said| said.kind == "Accepted") {
         Some(refused) if refused.fails("Accepted") => {
             // Its listeners say what is wrong with them.
             let by_listeners = refused.known() == Some(Reason::ListenersNotValid);
             if !(by_listeners && chain.is_broken_at(Stage::Listener)) {
-                let cause = reasons::of_gateway(refused);
-                chain.broken(cause, gateway, refused.message.clone(), Fill::none());
+                let (cause, text) = (reasons::of_gateway(refused), refused.message.clone());
+                match class_with_parameters(chain.facts, gateway, cause) {
+                    Some(class) => chain.broken(Cause::ClassRefused, &class, text, Fill::none()),
+                    None => chain.broken(cause, gateway, text, Fill::none()),
+                }
             }
         }
         Some(accepted) => chain.good(Stage::Accepted, gateway, accepted.message.clone()),
@@ -153,6 +174,12 @@ pub(super) fn obstacles(chain: &mut Chain<'_>, user: &ObjectRef, message: &str) 
         causes.iter().any(|cause| matches!(cause, Cause::NoPool | Cause::AddressNotInPool));
     if wants_pool || causes.contains(&Cause::PoolNotFound) {
         broken_pools(chain);
+    }
+    // What rests on kinds that could not be listed is not known, and what the condition says is.
+    let is_open = |cause: &Cause| facts.unlisted(cause.rests_on()).is_some();
+    let (open, causes): (Vec<Cause>, Vec<Cause>) = causes.into_iter().partition(is_open);
+    for cause in open {
+        chain.broken(cause, user, message, Fill::none());
     }
     match causes.first() {
         Some(cause) => chain.broken(*cause, user, message, Fill::none()),

@@ -56,14 +56,21 @@ pub(super) fn port(facts: &Facts, wanted: Option<(ObjectRef, u16)>) -> Result<()
     let Some((object, port)) = wanted else { return Ok(()) };
     match ports(facts, &object) {
         Some(all) if !all.contains(&port) => {
-            bail!("{object} has no port {port}; it has {}", listed(&all))
+            bail!("{object} has no port {port}{}", other_ports(facts, &all))
         }
         _ => Ok(()),
     }
 }
 
+/// Which ports there are, for one who asked for another; that of a ListenerSet may not have been seen.
+pub(super) fn other_ports(facts: &Facts, ports: &[u16]) -> String {
+    let unlisted = facts.unlisted(&[Kind::Gateway, Kind::ListenerSet]);
+    let unseen = unlisted.map(|why| format!(" that is known: {why}")).unwrap_or_default();
+    format!("{unseen}; it has {}", listed(ports))
+}
+
 /// In order, each once.
-pub(super) fn listed(ports: &[u16]) -> String {
+fn listed(ports: &[u16]) -> String {
     let mut ports = ports.to_vec();
     ports.sort_unstable();
     ports.dedup();
@@ -84,6 +91,9 @@ pub(super) fn object(facts: &Facts, object: &ObjectRef) -> Result<()> {
         // Whatever their names are.
         Place::Host if object.kind == Kind::Service => return Ok(()),
         Place::Host | Place::Cluster { .. } => {}
+    }
+    if let Some(why) = facts.unlisted(&[object.kind]) {
+        bail!("whether {object} exists is not known: {why}");
     }
     let of_kind: Vec<String> =
         facts.of_kind(object.kind).map(|(one, _)| one.key.to_string()).collect();

@@ -20,7 +20,7 @@ use vipgate_api::{Kind, ObjectRef};
 
 use super::cause::{Cause, Fill, Stage};
 use super::chain::{Answer, Chain};
-use super::facts::{Facts, Place};
+use super::facts::Facts;
 use super::subject::{Of, Subject};
 
 /// The chain of what was asked about.
@@ -47,11 +47,10 @@ pub(super) fn answer(facts: &Facts, subject: &Subject) -> Result<Answer> {
             }
         }
     }
-    if let Place::Cluster { unread, .. } = &facts.place
-        && let Some(about) = about(facts, subject)
-    {
-        for why in unread {
-            chain.unknown(Stage::Object, &about, format!("not looked at: {why}"));
+    if let Some(about) = about(facts, subject) {
+        for (kind, why) in &facts.unread {
+            let text = format!("not looked at: {} could not be listed ({why})", kind.plural());
+            chain.unknown(Stage::Object, &about, text);
         }
     }
     connect::link(&mut chain, subject);
@@ -62,23 +61,28 @@ pub(super) fn answer(facts: &Facts, subject: &Subject) -> Result<Answer> {
 fn about(facts: &Facts, subject: &Subject) -> Option<ObjectRef> {
     match &subject.of {
         Of::Object(object) => Some(object.clone()),
-        Of::Vip(vip) => facts.vips.get(vip)?.users.first().cloned(),
+        Of::Vip(vip) => users_of(facts, *vip).into_iter().next(),
+    }
+}
+
+/// Who has an address, or asks for it and has not got it.
+fn users_of(facts: &Facts, address: IpAddr) -> Vec<ObjectRef> {
+    match facts.vips.get(&address) {
+        Some(vip) => vip.users.clone(),
+        None => {
+            let things = facts.things.keys();
+            things.filter(|one| known::asks_for(facts, one, address)).cloned().collect()
+        }
     }
 }
 
 fn of_vip(chain: &mut Chain<'_>, address: IpAddr, port: Option<u16>) -> Result<()> {
     let facts = chain.facts;
-    let users: Vec<ObjectRef> = match facts.vips.get(&address) {
-        Some(vip) => vip.users.clone(),
-        // Somebody asks for it, and has not got it.
-        None => facts
-            .things
-            .keys()
-            .filter(|one| known::asks_for(facts, one, address))
-            .cloned()
-            .collect(),
-    };
+    let users = users_of(facts, address);
     if users.is_empty() {
+        if let Some(why) = facts.unlisted(&[Kind::VirtualIp, Kind::Gateway, Kind::Service]) {
+            bail!("whether {address} is a VIP is not known: {why}");
+        }
         let all: Vec<String> = facts.vips.keys().map(IpAddr::to_string).collect();
         bail!(known::not_a_vip(address, &all));
     }
@@ -91,7 +95,8 @@ fn of_vip(chain: &mut Chain<'_>, address: IpAddr, port: Option<u16>) -> Result<(
     if meant.is_empty() {
         let all: Vec<u16> =
             users.iter().filter_map(|user| known::ports(facts, user)).flatten().collect();
-        bail!("{address} has no port {}; it has {}", port.unwrap_or_default(), known::listed(&all));
+        let known = known::other_ports(facts, &all);
+        bail!("{address} has no port {}{known}", port.unwrap_or_default());
     }
     for user in meant {
         match user.kind {

@@ -42,6 +42,10 @@ pub(super) fn links(chain: &mut Chain<'_>, route: &ObjectRef) {
                 chain.good(Stage::Parent, route, format!("{} exists", shown(reference, parent)));
                 gateways.insert(gateway);
             }
+            // Our entries in the status of the route are looked at all the same.
+            None if !is_there && chain.is_open(Stage::Parent, route, &[parent.kind]) => {
+                gateways.extend((parent.kind == Kind::Gateway).then(|| parent.clone()));
+            }
             None => {
                 let text = format!("{parent}, which a parentRef names, does not exist");
                 chain.broken(Cause::ParentNotFound, route, text, Fill::none());
@@ -55,7 +59,10 @@ pub(super) fn links(chain: &mut Chain<'_>, route: &ObjectRef) {
         gateway::trunk(chain, gateway, None);
         let said: Vec<Said> =
             entries(facts, route, gateway).into_iter().flat_map(conditions).collect();
-        controller::seen(chain, route, &said);
+        // Of a Gateway that is not read it is not known whether anything is to be said.
+        if !said.is_empty() || facts.unlisted(&[Kind::Gateway, Kind::GatewayClass]).is_none() {
+            controller::seen(chain, route, &said);
+        }
         attached(chain, route, gateway);
         superseded(chain, route, gateway);
         backends(chain, route, gateway);
@@ -150,6 +157,12 @@ fn is_meant(chain: &Chain<'_>, route: &ObjectRef, gateway: &ObjectRef) -> bool {
         let port = reference.port.or(of_section);
         leads_to(facts, parent, gateway) && port.is_none_or(|port| chain.is_meant(port))
     })
+}
+
+/// Whether vipgate says something of a route in connection with a Gateway, which then is ours.
+pub(super) fn tells_of(facts: &Facts, gateway: &ObjectRef) -> bool {
+    let mut routes = facts.things.keys().filter(|object| object.kind.is_route());
+    routes.any(|route| !entries(facts, route, gateway).is_empty())
 }
 
 /// Our entries in the status of a route that are about a Gateway.

@@ -29,22 +29,11 @@ pub(super) fn links(chain: &mut Chain<'_>, service: &ObjectRef, address: Option<
             chain.unknown(Stage::Object, service, text);
         }
         Place::Cluster { .. } => {
-            object(chain, service);
-            let Some(read) = facts.read::<Service>(service) else {
-                chain.unknown(Stage::Class, service, "it has not the form of a Service");
-                return;
-            };
-            if !class(chain, service, &read) {
+            let is_unseen = !facts.things.contains_key(service)
+                && chain.is_open(Stage::Object, service, &[Kind::Service]);
+            if !is_unseen && !head(chain, service) {
                 return;
             }
-            let said = facts.things.get(service).map(|thing| conditions(&thing["status"]));
-            let said = said.unwrap_or_default();
-            // Others write conditions of their own into it.
-            let ours: Vec<Said> =
-                said.into_iter().filter(|said| said.kind.starts_with("vipgate.dev/")).collect();
-            controller::lease(chain, service);
-            controller::seen(chain, service, &ours);
-            self::address(chain, service, &ours);
         }
     }
     let vips = facts.vips_of(service);
@@ -59,6 +48,28 @@ pub(super) fn links(chain: &mut Chain<'_>, service: &ObjectRef, address: Option<
     if facts.in_cluster() {
         endpoints(chain, service);
     }
+}
+
+/// From the object to its address, by what is written in it; whether it is ours.
+fn head(chain: &mut Chain<'_>, service: &ObjectRef) -> bool {
+    let facts = chain.facts;
+    object(chain, service);
+    let Some(read) = facts.read::<Service>(service) else {
+        chain.unknown(Stage::Class, service, "it has not the form of a Service");
+        return false;
+    };
+    if !class(chain, service, &read) {
+        return false;
+    }
+    let said = facts.things.get(service).map(|thing| conditions(&thing["status"]));
+    let said = said.unwrap_or_default();
+    // Others write conditions of their own into it.
+    let ours: Vec<Said> =
+        said.into_iter().filter(|said| said.kind.starts_with("vipgate.dev/")).collect();
+    controller::lease(chain, service);
+    controller::seen(chain, service, &ours);
+    address(chain, service, &ours);
+    true
 }
 
 fn class(chain: &mut Chain<'_>, service: &ObjectRef, read: &Service) -> bool {
@@ -107,7 +118,7 @@ fn address(chain: &mut Chain<'_>, service: &ObjectRef, ours: &[Said]) {
                 if matches!(cause, Cause::NoPool | Cause::PoolNotFound | Cause::AddressNotInPool) {
                     gateway::broken_pools(chain);
                 }
-                chain.broken(cause, service, message, Fill::none());
+                chain.broken_at(Stage::Address, cause, service, message, Fill::none());
             }
             None => chain.broken(Cause::AddressMissing, service, message, Fill::none()),
         },
@@ -123,7 +134,8 @@ fn endpoints(chain: &mut Chain<'_>, service: &ObjectRef) {
     } else {
         chain.good(Stage::Endpoint, service, format!("{ready} of {all} endpoints are ready"));
     }
-    let ranges = &chain.facts.things[service]["spec"]["loadBalancerSourceRanges"];
+    let Some(thing) = chain.facts.things.get(service) else { return };
+    let ranges = &thing["spec"]["loadBalancerSourceRanges"];
     if ranges.as_array().is_some_and(|ranges| !ranges.is_empty()) {
         let text = format!(
             "loadBalancerSourceRanges {ranges}: the kernel lets in only clients from there"

@@ -1,6 +1,6 @@
 //! The links of a VIP: who can have it, who has it and why, and whether that is announced and undisputed.
 
-use vipgate_api::ObjectRef;
+use vipgate_api::{Kind, ObjectRef};
 
 use super::reasons;
 use crate::status::report::NodeStanding;
@@ -18,13 +18,19 @@ pub(super) fn is_conflict(node: &NodeStanding) -> bool {
 pub(super) fn links(chain: &mut Chain<'_>, user: &ObjectRef, vip: &Vip) {
     let (address, nodes) = (vip.status.address, &vip.status.nodes);
     let users: Vec<String> = vip.users.iter().map(ToString::to_string).collect();
-    let explanation = Explanation::new(
+    let mut explanation = Explanation::new(
         address,
         vip.status.pool.clone(),
         users,
         vip.advertisements.clone(),
         nodes.clone(),
     );
+    // Another that is not read may be the owner, or the choice.
+    let unlisted = chain.facts.unlisted(&[Kind::Speaker]);
+    let is_half_seen = unlisted.is_some();
+    if let Some(why) = unlisted {
+        explanation.leave_open(why);
+    }
     chain.good(Stage::Claim, user, format!("{address} is claimed for it"));
     let can = |node: &&NodeStanding| node.owner || node.candidate || node.routers.is_some();
     let able: Vec<&NodeStanding> = nodes.iter().filter(can).collect();
@@ -39,7 +45,8 @@ pub(super) fn links(chain: &mut Chain<'_>, user: &ObjectRef, vip: &Vip) {
         owner(chain, user, vip, &explanation);
         wire(chain, user, vip);
     }
-    if !chain.ownership.contains(&explanation) {
+    let is_known = !is_half_seen || nodes.iter().any(|node| node.owner);
+    if is_known && !chain.ownership.contains(&explanation) {
         chain.ownership.push(explanation);
     }
 }

@@ -3,6 +3,7 @@
 mod cases;
 mod host;
 mod page;
+mod unread;
 mod world;
 
 use std::collections::BTreeSet;
@@ -162,15 +163,4 @@ fn an_address_that_is_asked_for_in_vain_leads_to_who_asks() {
     let facts = World::new(case.yaml).facts(|_| {}, |_| {});
     let answer = ask(&facts, "192.0.2.9").unwrap();
     assert_eq!(answer.first_broken().unwrap().cause, Some(Cause::AddressNotInPool), "{answer}");
-}
-
-/// Nothing is asked of objects that cannot be listed, and it is said.
-#[test]
-fn what_cannot_be_listed_is_said() {
-    let mut facts = well();
-    if let super::facts::Place::Cluster { unread, .. } = &mut facts.place {
-        unread.push("endpointslices (forbidden)".to_owned());
-    }
-    let text = ask(&facts, "gateway/web").unwrap().to_string();
-    assert!(text.contains("not looked at: endpointslices (forbidden)"), "{text}");
 }

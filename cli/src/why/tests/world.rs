@@ -72,6 +72,8 @@ pub(super) struct World {
     pub(super) classless: Classless,
     /// Addresses that hosts outside answer for.
     pub(super) foreign: Foreign,
+    /// What cannot be listed.
+    pub(super) unread: BTreeSet<Kind>,
 }
 
 impl World {
@@ -93,6 +95,7 @@ impl World {
             lease: Lease::Held("one".to_owned()),
             classless: Classless::Take,
             foreign: Foreign::new(),
+            unread: BTreeSet::new(),
         }
     }
 
@@ -173,8 +176,11 @@ impl World {
         let objects = written.into_iter().filter(|(reference, _)| is_listed(reference.kind));
         let objects = objects.map(|(reference, object)| (reference.kind, object));
         let install = "vipgate-system".to_owned();
-        let place = Place::Cluster { install, lease: self.lease, unread: Vec::new() };
-        Facts::of_cluster(Listed { objects: objects.collect(), nodes: Vec::new() }, place)
+        let place = Place::Cluster { install, lease: self.lease };
+        let is_read = |kind: &Kind| !self.unread.contains(kind);
+        let objects = objects.filter(|(kind, _)| is_read(kind)).collect();
+        let unread = self.unread.iter().map(|kind| (*kind, "forbidden".to_owned())).collect();
+        Facts::of_cluster(Listed { objects, nodes: Vec::new(), unread }, place)
     }
 
     fn speakers(&self) -> Vec<(ObjectRef, Value)> {
