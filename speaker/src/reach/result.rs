@@ -113,7 +113,14 @@ impl Snapshot {
         let dead = found.ports.iter().find(|(_, answers)| !**answers).map(|(port, _)| *port);
         if let (Outcome::Reached, Some(port)) = (found.outcome, dead) {
             // As it was found when it was asked last.
-            found.outcome = Outcome::Silent(port);
+            let still = |outcome: &Outcome| match outcome {
+                Outcome::Refused(port) | Outcome::Silent(port) => {
+                    found.ports.get(port) == Some(&false)
+                }
+                _ => false,
+            };
+            let stands = former.map(|former| former.outcome).filter(still);
+            found.outcome = stands.unwrap_or(Outcome::Silent(port));
         }
         if found.outcome != Outcome::Reached {
             found.failures = before.saturating_add(1);
@@ -169,6 +176,24 @@ mod tests {
             assert!(one.1 == Outcome::Reached || one == (8, Outcome::Silent(3)), "{one:?}");
             assert_eq!(two, (0, Outcome::Reached), "{count} ports");
         }
+    }
+
+    #[test]
+    fn a_port_that_was_refused_stays_so_until_it_has_its_turn() {
+        let found = |outcome, ports: &[(u16, bool)]| Reached {
+            owner: "a".to_owned(),
+            outcome,
+            failures: 0,
+            took: Duration::ZERO,
+            ports: ports.iter().copied().collect(),
+        };
+        let mut snapshot = Snapshot::default();
+        let refused = Outcome::Refused(3);
+        assert_eq!(snapshot.learn(VIP, found(refused, &[(3, false)])), (0, 1, refused));
+        let others = found(Outcome::Reached, &[(17, true)]);
+        assert_eq!(snapshot.learn(VIP, others), (1, 2, refused));
+        let again = found(Outcome::Reached, &[(3, true)]);
+        assert_eq!(snapshot.learn(VIP, again), (2, 0, Outcome::Reached));
     }
 
     #[test]
