@@ -1,10 +1,8 @@
 //! The one task that asks: questions to the links' tasks, frames on sockets of its own, results on the board.
 //!
-//! State: who is asked for and when, the questions and visits under way, and for each link and family of addresses
-//! that VIPs were asked for on a packet socket and, for each address of ours, a TCP port that is bound and nothing
-//! else, so that nobody on this host uses it. They stay until the link changes or nobody is asked for there.
+//! State: who is asked for and when, the questions and visits under way, the sockets that visits go out by, and of
+//! VIPs with many ports which are next.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,25 +10,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, select_all};
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use socket2::{Domain, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vipgate_planner::{Link, MacAddr, Plan};
 
+use super::lines::{Lines, Place};
 use super::result::{Board, Outcome, Reached};
 use super::roster::{self, ASKS, Roster, Target, roster};
 use super::schedule::Schedule;
-use super::visit::{PORTS, Visit};
+use super::turns::Turns;
+use super::visit::Visit;
 use super::wire::{self, LONGEST};
 use crate::deadline::until;
 use crate::group::{Group, Standing};
-use crate::l2::socket::PacketSocket;
 use crate::l2::{L2Error, L2Speaker, ProbeOutcome};
 
 /// So many are asked for at a time.
@@ -86,10 +82,10 @@ pub(crate) async fn start(
         sources,
         board,
         roster: Roster::new(),
-        rounds: 0,
+        turns: Turns::default(),
         questions: FuturesUnordered::new(),
         visits: BTreeMap::new(),
-        lines: BTreeMap::new(),
+        lines: Lines::default(),
     };
     stopped.run_until_cancelled(task.run()).await;
 }
@@ -105,12 +101,10 @@ struct Task {
     rng: SmallRng,
     roster: Roster,
     schedule: Schedule,
-    /// Counts visits, for the ports of those VIPs that have many.
-    rounds: usize,
+    turns: Turns,
     questions: FuturesUnordered<BoxFuture<'static, Asked>>,
     visits: BTreeMap<IpAddr, Visiting>,
-    /// By link and EtherType.
-    lines: BTreeMap<(String, u16), Line>,
+    lines: Lines,
 }
 
 struct Visiting {
@@ -118,54 +112,9 @@ struct Visiting {
     target: Target,
     /// How long the question took before.
     asked: Duration,
-    line: (String, u16),
-}
-
-/// The socket of a link, for one family of addresses.
-struct Line {
-    index: u32,
-    mac: MacAddr,
-    /// Our address, and the port of it that is kept.
-    address: IpAddr,
+    /// The line that it goes out by, and the port of ours that is answered.
+    place: Place,
     port: u16,
-    socket: AsyncFd<PacketSocket>,
-    _kept: Socket,
-}
-
-impl Line {
-    /// Opens one, to ask for `vip` from this link.
-    fn open(link: &Link, vip: IpAddr) -> io::Result<Self> {
-        let other = |why: &str| io::Error::other(format!("{} {why}", link.name));
-        let mac = link.mac.ok_or_else(|| other("has no Ethernet address"))?;
-        let address = source(link, vip).ok_or_else(|| other("has no address that suits"))?;
-        let kept = Socket::new(Domain::for_address((address, 0).into()), Type::STREAM, None)?;
-        kept.bind(&SocketAddr::new(address, 0).into())?;
-        let port = kept.local_addr()?.as_socket().map(|bound| bound.port());
-        let port = port.ok_or_else(|| other("gave no port"))?;
-        let ether_type = wire::ether_type(vip);
-        let socket = PacketSocket::of_type(link.index, ether_type)?;
-        socket.set_filter(&wire::filter(ether_type, port))?;
-        let socket = socket.into_async()?;
-        Ok(Self { index: link.index, mac, address, port, socket, _kept: kept })
-    }
-
-    /// Whether it is still what would be opened now.
-    fn suits(&self, link: &Link, vip: IpAddr) -> bool {
-        let same = self.index == link.index && Some(self.mac) == link.mac;
-        same && source(link, vip) == Some(self.address)
-    }
-
-    fn send(&self, frame: &[u8]) {
-        // As good as lost on the wire: it is sent again, or the other side gives up by itself.
-        if let Err(error) = self.socket.get_ref().send(frame) {
-            tracing::debug!(%error, "a question for a VIP of another node was not sent");
-        }
-    }
-}
-
-/// The address of a link that is in one network with the VIP.
-fn source(link: &Link, vip: IpAddr) -> Option<IpAddr> {
-    link.addresses.iter().find(|network| network.contains(&vip)).map(|network| network.addr())
 }
 
 impl Task {
@@ -199,7 +148,7 @@ impl Task {
                 Some(asked) = self.questions.next(), if !self.questions.is_empty() => {
                     self.visit(asked);
                 }
-                line = readable(&self.lines), if !self.visits.is_empty() => self.read(&line),
+                line = self.lines.readable(), if !self.visits.is_empty() => self.read(&line),
             }
             self.advance();
         }
@@ -220,13 +169,8 @@ impl Task {
                 roster.get(vip).is_some_and(|target| target.name == found.owner)
             });
         });
-        let wanted = |(name, ether_type): &(String, u16)| {
-            let of = |(vip, target): (&IpAddr, &Target)| {
-                wire::ether_type(*vip) == *ether_type && target.links.contains(name)
-            };
-            links.iter().any(|link| link.name == *name) && roster.iter().any(of)
-        };
-        self.lines.retain(|line, _| wanted(line));
+        self.turns.keep(&vips);
+        self.lines.keep(&links, &self.roster);
     }
 
     /// Asks who has the VIP that is due.
@@ -260,44 +204,34 @@ impl Task {
         if !target.macs.is_empty() && !target.macs.contains(&mac) {
             return self.end(vip, target, Outcome::AnotherHost(mac), asked, BTreeMap::new());
         }
-        self.rounds = self.rounds.wrapping_add(1);
-        let ports = some_of(&target.ports, self.rounds);
+        let ports = self.turns.take(vip, &target.ports);
         if ports.is_empty() {
             return self.end(vip, target, Outcome::Reached, asked, BTreeMap::new());
         }
-        let line = (link, wire::ether_type(vip));
-        let from = match self.line(&line, vip) {
-            Ok(from) => from,
+        let (place, from) = match self.line(&link, vip) {
+            Ok(line) => line,
             Err(error) => return self.give_up(vip, &error.to_string()),
         };
         let visit = Visit::new(now, from, (mac, vip), &ports, || self.rng.random());
-        self.visits.insert(vip, Visiting { visit, target, asked, line });
+        self.visits.insert(vip, Visiting { visit, target, asked, place, port: from.2 });
     }
 
     /// From where to ask for a VIP on a link.
-    fn line(&mut self, key: &(String, u16), vip: IpAddr) -> io::Result<(MacAddr, IpAddr, u16)> {
+    fn line(&mut self, name: &str, vip: IpAddr) -> io::Result<(Place, (MacAddr, IpAddr, u16))> {
         let links = self.sources.links.borrow();
-        let link = links.iter().find(|link| link.name == key.0);
-        let link = link.ok_or_else(|| io::Error::other(format!("{} is gone", key.0)))?;
-        if self.lines.get(key).is_some_and(|line| !line.suits(link, vip)) {
-            self.lines.remove(key);
-        }
-        let line = match self.lines.entry(key.clone()) {
-            Entry::Occupied(line) => line.into_mut(),
-            Entry::Vacant(place) => place.insert(Line::open(link, vip)?),
-        };
-        Ok((line.mac, line.address, line.port))
+        let link = links.iter().find(|link| link.name == name);
+        let link = link.ok_or_else(|| io::Error::other(format!("{name} is gone")))?;
+        self.lines.toward(link, vip)
     }
 
     /// Takes what waits at a socket.
-    fn read(&mut self, key: &(String, u16)) {
-        let Some(line) = self.lines.get(key) else { return };
+    fn read(&mut self, place: &Place) {
+        let Some(line) = self.lines.get(place) else { return };
         let (now, mut buffer) = (Instant::now(), [0; LONGEST]);
         for _ in 0..BUDGET {
-            let received = line.socket.try_io(Interest::READABLE, |s| s.receive(&mut buffer));
-            let Ok(length) = received else { return };
-            let Some(answer) = wire::read(&buffer[..length], line.port) else { continue };
-            let visiting = self.visits.get_mut(&answer.vip).filter(|one| one.line == *key);
+            let Ok(length) = line.receive(&mut buffer) else { return };
+            let Some(answer) = wire::read(&buffer[..length], line.port()) else { continue };
+            let visiting = self.visits.get_mut(&answer.vip).filter(|one| one.place == *place);
             let Some(visiting) = visiting else { continue };
             if let Some(frame) = visiting.visit.receive(now, &answer) {
                 line.send(&frame);
@@ -305,15 +239,17 @@ impl Task {
         }
     }
 
-    /// Sends what is due, and ends the visits that are over.
+    /// Sends what is due, and ends the visits that are over, or whose line is not there any more.
     fn advance(&mut self) {
         let now = Instant::now();
-        let mut over = Vec::new();
+        let (mut over, mut lost) = (Vec::new(), Vec::new());
         for (vip, visiting) in &mut self.visits {
-            let frames = visiting.visit.tick(now);
-            if let Some(line) = self.lines.get(&visiting.line) {
-                frames.iter().for_each(|frame| line.send(frame));
-            }
+            let line = self.lines.get(&visiting.place);
+            let Some(line) = line.filter(|line| line.port() == visiting.port) else {
+                lost.push(*vip);
+                continue;
+            };
+            visiting.visit.tick(now).iter().for_each(|frame| line.send(frame));
             if visiting.visit.is_over(now) {
                 over.push(*vip);
             }
@@ -323,6 +259,10 @@ impl Task {
                 let (took, outcome, ports) = visit.found();
                 self.end(vip, target, outcome, asked + took, ports);
             }
+        }
+        for vip in lost {
+            self.visits.remove(&vip);
+            self.give_up(vip, "the link or its address changed");
         }
     }
 
@@ -341,13 +281,9 @@ impl Task {
         }
         let owner = target.name;
         let found = Reached { owner: owner.clone(), outcome, failures: 0, took, ports };
-        let (before, failures) = self.board.change(|all| {
-            let told = all.learn(vip, found);
-            // Ports that listeners have no more.
-            if let Some(found) = all.vips.get_mut(&vip) {
-                found.ports.retain(|port, _| target.ports.contains(port));
-            }
-            told
+        let (before, failures, outcome) = self.board.change(|all| {
+            all.keep_ports(vip, &target.ports);
+            all.learn(vip, found)
         });
         if failures == WORTH_A_LINE {
             tracing::warn!(%vip, "not reached from here: {}", outcome.in_words(&owner));
@@ -360,69 +296,13 @@ impl Task {
     /// Nothing was found out.
     fn give_up(&mut self, vip: IpAddr, why: &str) {
         self.schedule.done(Instant::now(), vip, self.rng.random());
+        if !self.roster.contains_key(&vip) {
+            return;
+        }
         self.board.change(|found| {
             found.unasked += 1;
             found.vips.remove(&vip);
         });
         tracing::debug!(%vip, why, "it could not be asked for");
-    }
-}
-
-/// Of many ports some, others the next time.
-fn some_of(ports: &[u16], round: usize) -> Vec<u16> {
-    if ports.len() <= PORTS {
-        return ports.to_vec();
-    }
-    let first = round.wrapping_mul(PORTS) % ports.len();
-    ports.iter().cycle().skip(first).take(PORTS).copied().collect()
-}
-
-/// Waits until something can be read, and says where; for ever without a socket.
-async fn readable(lines: &BTreeMap<(String, u16), Line>) -> (String, u16) {
-    if lines.is_empty() {
-        return std::future::pending().await;
-    }
-    let ready = lines.iter().map(|(key, line)| {
-        Box::pin(async move {
-            // An error is cleared by reading, too.
-            drop(line.socket.readable().await);
-            key.clone()
-        })
-    });
-    select_all(ready).await.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_many_ports_each_has_its_turn() {
-        assert_eq!(some_of(&[80, 443], 7), [80, 443]);
-        let many: Vec<u16> = (1..=256).collect();
-        let asked: BTreeSet<u16> = (0..16).flat_map(|round| some_of(&many, round)).collect();
-        assert_eq!(asked.len(), 256);
-        assert_eq!(some_of(&many, usize::MAX).len(), PORTS);
-        let odd: Vec<u16> = (1..=17).collect();
-        let asked: BTreeSet<u16> = (0..17).flat_map(|round| some_of(&odd, round)).collect();
-        assert_eq!(asked.len(), 17);
-    }
-
-    #[test]
-    fn it_is_asked_from_an_address_of_the_same_network() {
-        let link = Link {
-            index: 2,
-            name: "eth0".to_owned(),
-            up: true,
-            loopback: false,
-            mac: Some(MacAddr([2; 6])),
-            addresses: ["10.0.0.1/24", "10.77.0.1/16", "fd77::1/64", "fe80::1/64"]
-                .map(|text| text.parse().unwrap())
-                .into(),
-        };
-        let from = |vip: &str| source(&link, vip.parse().unwrap()).map(|ip| ip.to_string());
-        assert_eq!(from("10.77.0.200").as_deref(), Some("10.77.0.1"));
-        assert_eq!(from("fd77::200").as_deref(), Some("fd77::1"));
-        assert_eq!(from("192.0.2.1"), None);
     }
 }

@@ -18,6 +18,8 @@
 //! * The connection is never established: no listener accepts, counts, limits or logs it, and no endpoint sees it.
 //! * At most 20 VIPs begin to be asked for in a second, at most 8 are at a time, and 16 ports of each. What came
 //!   while the VIP moved does not count.
+//! * Of more than 16 ports the others are asked for the next time, and until then what was found of each stands: a VIP
+//!   is reached when all of its ports answered that were asked for, each the last time.
 //!
 //! # Caveats
 //! * A listener that is bound and accepts nothing looks well: its kernel answers. So do endpoints that are gone.
@@ -26,9 +28,11 @@
 //!   are other programs' to forward: of these the address alone is.
 
 mod io;
+mod lines;
 mod result;
 mod roster;
 mod schedule;
+mod turns;
 mod visit;
 mod wire;
 

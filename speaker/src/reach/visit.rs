@@ -12,8 +12,6 @@ use vipgate_planner::MacAddr;
 use super::result::Outcome;
 use super::wire::{self, Answer, Path};
 
-/// So many ports of a VIP are asked for at a time; of more of them, others the next time.
-pub(super) const PORTS: usize = 16;
 /// When a SYN that is not answered is sent, from the first one on.
 const SENDS: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(250), Duration::from_millis(900)];
