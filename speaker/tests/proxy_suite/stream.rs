@@ -262,6 +262,17 @@ fn a_reset_after_the_end_of_the_clients_direction_is_passed_on() {
     assert!(matches!(error, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
 }
 
+/// Sends at once what waits in a session, and behind it a record that nobody can open.
+fn send_with_a_broken_record(stream: &mut TlsStream) {
+    let mut sealed = Vec::new();
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut sealed).unwrap();
+    }
+    sealed.extend([23, 3, 3, 0, 100]);
+    sealed.extend([0; 100]);
+    stream.sock.write_all(&sealed).unwrap();
+}
+
 /// What came whole before a record that nobody can open is delivered, however much of it one read brought; then the
 /// backend is reset, and the client told why.
 #[test]
@@ -282,13 +293,7 @@ fn what_came_before_a_broken_record_arrives() {
             stream.conn.writer().write_all(small).unwrap();
             stream.conn.writer().write_all(large).unwrap();
         }
-        let mut sealed = Vec::new();
-        while stream.conn.wants_write() {
-            stream.conn.write_tls(&mut sealed).unwrap();
-        }
-        sealed.extend([23, 3, 3, 0, 100]);
-        sealed.extend([0; 100]);
-        stream.sock.write_all(&sealed).unwrap();
+        send_with_a_broken_record(&mut stream);
         let (received, end) = receive(&mut server, 8);
         assert_eq!(received, length as u64);
         assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -312,13 +317,7 @@ fn what_is_behind_the_end_is_ignored() {
     pattern(9, 0, &mut data);
     stream.conn.writer().write_all(&data).unwrap();
     stream.conn.send_close_notify();
-    let mut sealed = Vec::new();
-    while stream.conn.wants_write() {
-        stream.conn.write_tls(&mut sealed).unwrap();
-    }
-    sealed.extend([23, 3, 3, 0, 100]);
-    sealed.extend([0; 100]);
-    stream.sock.write_all(&sealed).unwrap();
+    send_with_a_broken_record(&mut stream);
     let (received, end) = receive(&mut server, 9);
     assert_eq!((received, end.is_ok()), (20_000, true));
     server.write_all(b"late").unwrap();
