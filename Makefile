@@ -38,10 +38,10 @@ figures: tools prepare ## A flood, how long fail-over takes, beside keepalived a
 	cargo test --locked --release --no-fail-fast --package vipgate-speaker --package vipgate-cli \
 		--test proxy_suite --test scenarios --test cluster $(RUNNER) -- --ignored --nocapture --test-threads=1 figures
 
-bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds: an hour and a half; the report goes to docs/performance
+bench: ## Side by side with Envoy, HAProxy and nginx, 15 rounds within half an hour; the report goes to docs/performance
 	@scripts/install-test-tools.sh bench
 	cargo build --locked --release --package vipgate-cli --package vipgate-bench
-	target/release/vipgate-bench run --write docs/performance
+	target/release/vipgate-bench run --seconds 0.5 --write docs/performance
 
 bench-quick: ## The same within a minute (after the build): Envoy and HAProxy, ratios of one round
 	@scripts/install-test-tools.sh bench
